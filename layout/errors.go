@@ -1,0 +1,50 @@
+package layout
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The answers to "what is this?". They are three different ones: a file that
+// was never an image, one that a later zimg made, and one that is ours and damaged.
+var (
+	ErrNotImage = errors.New("not a zimg image")
+	ErrNewer    = errors.New("made by a newer version of zimg")
+	ErrDamaged  = errors.New("damaged")
+)
+
+// ErrRange is wrapped by errors about a zone, block or namespace that an image does not have.
+var ErrRange = errors.New("out of range")
+
+// ErrGeometry is wrapped by errors about a geometry that no image can have.
+var ErrGeometry = errors.New("impossible geometry")
+
+// FieldError tells where in a file something is not as it must be.
+type FieldError struct {
+	Region string // "locator", "slot 0 header", "namespace 2 zone descriptor table", ...
+	Off    Bytes  // offset of the field in the file, if known; else 0
+	Field  string // name of the field as in docs/FORMAT.md
+	Got    any    // nil if there is nothing to show
+	Want   any    // nil if there is nothing to show
+	Err    error  // the sentinel
+}
+
+func (e *FieldError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Region)
+	if e.Off != 0 {
+		fmt.Fprintf(&b, " at byte %d", e.Off)
+	}
+	fmt.Fprintf(&b, ": %s", e.Field)
+	if e.Got != nil {
+		fmt.Fprintf(&b, " is %v", e.Got)
+	}
+	if e.Want != nil {
+		fmt.Fprintf(&b, ", want %v", e.Want)
+	}
+	fmt.Fprintf(&b, ": %v", e.Err)
+	return b.String()
+}
+
+func (e *FieldError) Unwrap() error { return e.Err }

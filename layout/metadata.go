@@ -1,0 +1,163 @@
+package layout
+
+import (
+	"iter"
+)
+
+// NoLimit is the value of MAR and MOR that means that there is no limit.
+const NoLimit uint32 = 0xFFFFFFFF
+
+// CommandSet is an NVMe command set identifier (CSI).
+type CommandSet uint8
+
+// Command sets that a namespace of an image can have.
+const (
+	NVM CommandSet = 0 // plain, without zones
+	ZNS CommandSet = 2 // zoned
+)
+
+func (c CommandSet) String() string {
+	switch c {
+	case NVM:
+		return "nvm"
+	case ZNS:
+		return "zoned"
+	}
+	return "unknown"
+}
+
+// Namespace is the geometry of one namespace. Everything in it but the place
+// of its data is fixed when the namespace is created.
+type Namespace struct {
+	ID  NSID
+	CSI CommandSet
+
+	BlockBits uint8  // log2 of the logical block size in bytes, 9 to 16
+	MS        uint16 // metadata bytes per logical block, 0 for none
+	ExtLBA    bool   // the host sees metadata as part of the block (QEMU's mset=1)
+	PI        uint8  // end-to-end protection type, 0 to 3
+	PIFirst   bool   // protection information in the first bytes of the metadata (QEMU's pil=1)
+	PIFormat  uint8  // QEMU's pif: 0 = 16-bit guard, 2 = 64-bit guard
+
+	Blocks LBA // size of the namespace; of a zoned one ZoneCount * ZoneSize
+
+	// Zoned namespaces only.
+	ZoneCount uint64
+	ZoneSize  LBA
+	ZoneCap   LBA    // capacity of a zone when it was created; a descriptor may say less
+	MAR       uint32 // maximum active resources, 0's based, NoLimit for none
+	MOR       uint32 // maximum open resources, 0's based, NoLimit for none
+	ZDES      uint8  // size of a zone descriptor extension in 64-byte units, 0 for none
+	CrossRead bool   // reads may cross zone boundaries (OZCS bit 0)
+	ZRWAS     uint32 // size of a zone random write area in LBAs, 0 for none
+	ZRWAFG    uint32 // its flush granularity in LBAs
+	NumZRWA   uint32 // number of ZRWA resources
+
+	EUI64 [8]byte
+	NGUID [16]byte
+	UUID  [16]byte
+
+	// The place of the data: the file (an index into the image's data files),
+	// the offset in it and the length of data and per-block metadata together.
+	DataFile uint32
+	DataOff  Bytes
+	DataLen  Bytes
+}
+
+// Zoned reports whether n has zones.
+func (n *Namespace) Zoned() bool { return n.CSI == ZNS }
+
+// BlockSize is the logical block size in bytes.
+func (n *Namespace) BlockSize() int64 { return 1 << n.BlockBits }
+
+// ExtSize is the size in bytes of a zone descriptor extension, 0 for none.
+func (n *Namespace) ExtSize() int { return int(n.ZDES) * 64 }
+
+// ByteOff is the offset in bytes of block b from the namespace's start.
+func (n *Namespace) ByteOff(b LBA) Bytes { return Bytes(b) << n.BlockBits }
+
+// Size is the size in bytes of the namespace as the guest sees it, without
+// per-block metadata.
+func (n *Namespace) Size() Bytes { return n.ByteOff(n.Blocks) }
+
+// MetadataOff is where, from DataOff, the per-block metadata begins (QEMU lays
+// it out behind the last block); it is MS bytes per block long.
+func (n *Namespace) MetadataOff() Bytes { return n.ByteOff(n.Blocks) }
+
+// MaxActive is the number of zones that may be active, 0 for no limit.
+func (n *Namespace) MaxActive() uint64 { return limit(n.MAR) }
+
+// MaxOpen is the number of zones that may be open, 0 for no limit.
+func (n *Namespace) MaxOpen() uint64 { return limit(n.MOR) }
+
+func limit(zeroBased uint32) uint64 {
+	if zeroBased == NoLimit {
+		return 0
+	}
+	return uint64(zeroBased) + 1
+}
+
+// ZeroBased turns a limit with 0 for none into MAR's and MOR's form.
+func ZeroBased(limit uint32) uint32 { return limit - 1 }
+
+// Zones gives the zones of one namespace. A table of a million zones need not
+// be in memory: implementations read as they go.
+type Zones interface {
+	// Zone returns zone i, from 0.
+	Zone(i uint64) (Zone, error)
+	// Extension returns the zone descriptor extension of zone i, ExtSize bytes,
+	// to be read only; nil where the namespace has none.
+	Extension(i uint64) ([]byte, error)
+	// All yields count zones from first on, in order; it stops at the first error,
+	// yielding it.
+	All(first, count uint64) iter.Seq2[Zone, error]
+}
+
+// Metadata is what every format, ours or foreign, turns into: namespaces and
+// their zones.
+type Metadata struct {
+	Label      string
+	UUID       [16]byte
+	Namespaces []*Namespace
+	// Zones has for each namespace its zones; nil for a namespace without.
+	Zones []Zones
+}
+
+// ZoneSlice is Zones held in memory, for formats that are small or must be
+// read whole.
+type ZoneSlice struct {
+	Table []Zone
+	Ext   map[uint64][]byte // extensions of the zones that have one
+	Size  int               // bytes of an extension, 0 for none
+}
+
+// Zone returns zone i.
+func (s *ZoneSlice) Zone(i uint64) (Zone, error) {
+	if i >= uint64(len(s.Table)) {
+		return Zone{}, &FieldError{Region: "zone table", Field: "zone number", Got: i, Want: len(s.Table) - 1, Err: ErrRange}
+	}
+	return s.Table[i], nil
+}
+
+// Extension returns the extension of zone i, all zero if it was never set.
+func (s *ZoneSlice) Extension(i uint64) ([]byte, error) {
+	if s.Size == 0 {
+		return nil, nil
+	}
+	if e, ok := s.Ext[i]; ok {
+		return e, nil
+	}
+	return make([]byte, s.Size), nil
+}
+
+// All yields count zones from first on.
+func (s *ZoneSlice) All(first, count uint64) iter.Seq2[Zone, error] {
+	return func(yield func(Zone, error) bool) {
+		for i := first; i < first+count; i++ {
+			z, err := s.Zone(i)
+			if !yield(z, err) || err != nil {
+				return
+			}
+		}
+	}
+}
