@@ -109,13 +109,13 @@ type ZoneAttrs uint8
 
 // Zone attributes (ZNS 1.1, figure 37; ZRWAV from 1.1a).
 const (
-	ZFC  ZoneAttrs = 1 << 0 // Zone Finished by Controller
-	FZR  ZoneAttrs = 1 << 1 // Finish Zone Recommended
-	RZR  ZoneAttrs = 1 << 2 // Reset Zone Recommended
-	ZRWA ZoneAttrs = 1 << 3 // Zone Random Write Area valid
-	ZDEV ZoneAttrs = 1 << 7 // Zone Descriptor Extension Valid
+	ZFC   ZoneAttrs = 1 << 0 // Zone Finished by Controller
+	FZR   ZoneAttrs = 1 << 1 // Finish Zone Recommended
+	RZR   ZoneAttrs = 1 << 2 // Reset Zone Recommended
+	ZRWAV ZoneAttrs = 1 << 3 // Zone Random Write Area valid
+	ZDEV  ZoneAttrs = 1 << 7 // Zone Descriptor Extension Valid
 
-	zoneAttrsKnown = ZFC | FZR | RZR | ZRWA | ZDEV
+	zoneAttrsKnown = ZFC | FZR | RZR | ZRWAV | ZDEV
 )
 
 // Reserved is the part of a that the specification reserves.
