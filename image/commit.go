@@ -1,0 +1,216 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"zimg/layout"
+)
+
+// How metadata changes
+//
+//	slot A (live, generation g)          slot B (older)
+//	                                     1. write the blocks that differ
+//	                                     2. sync
+//	                                     3. write the header, generation g+1
+//	                                     4. sync
+//
+// Assumed of the disk: what was written before a sync is there after it; what
+// was written since may be there or not, in any order, torn at any sector.
+//
+// Slot A is never touched, so until step 3 a reader finds A whatever became of
+// B: B's header is the old one, of a lower generation. Its blocks may not match it any more,
+// and nobody looks. A header torn in step 3 fails its CRC, and a reader
+// finds A. A header that is whole was written after sync 2, so all it speaks of is
+// there, and a reader finds B. So every crash leaves the commit before, or this one.
+//
+// "The blocks that differ" are found by comparing B's checksums with those of the
+// state in memory. B's header and checksum array may be sound and its blocks still
+// not match, if a commit was cut off after step 1 began; so before the first commit of an
+// open image B's blocks are all read and checked, and rewritten where they do not
+// match. That is reading, not writing, and it takes as long as a check of the metadata.
+
+// Commit makes all changes durable at once, and marks the image clean unless
+// a run has it in use. Without changes it does nothing.
+func (im *Image) Commit() error {
+	flags := im.hdr.Flags
+	if flags&layout.InUse == 0 {
+		flags = layout.Clean
+	}
+	return im.commit(flags, im.hdr.Session)
+}
+
+// BeginChange marks the image as being changed, so that if the data area
+// changes and the commit after it does not happen, the next user knows. Zones
+// changed so far are committed with it.
+func (im *Image) BeginChange() error {
+	return im.commit(im.hdr.Flags&^layout.Clean, im.hdr.Session)
+}
+
+// BeginSession marks the image as in use by a run.
+func (im *Image) BeginSession(s layout.Session) error {
+	return im.commit(layout.InUse, s)
+}
+
+// EndSession commits what a run left and marks the image clean.
+func (im *Image) EndSession() error {
+	return im.commit(layout.Clean, layout.Session{})
+}
+
+// chunk is how much of a slot is read or written at a time.
+const chunk = 1 << 20
+
+func (im *Image) commit(flags layout.StateFlags, session layout.Session) error {
+	if !im.write {
+		return fmt.Errorf("%s: opened read-only", im.path)
+	}
+	old := im.slots[im.live].hdr
+	if len(im.dirty) == 0 && flags == old.Flags && session == old.Session && im.hdr.Label == old.Label {
+		return nil
+	}
+	target := 1 - im.live
+	if err := im.commitTo(target, flags, session); err != nil {
+		im.slots[target] = nil // what it holds now is not known
+		return err
+	}
+	im.live = target
+	im.dirty = map[uint64][]byte{}
+	im.cache = nil
+	return nil
+}
+
+func (im *Image) commitTo(target int, flags layout.StateFlags, session layout.Session) error {
+	sums := append([]uint32(nil), im.slots[im.live].sums...)
+	for num, b := range im.dirty {
+		sums[num] = layout.Checksum(b)
+	}
+	had, err := im.targetSums(target)
+	if err != nil {
+		return err
+	}
+	if err := im.writeDiffering(target, sums, had); err != nil {
+		return err
+	}
+	array := layout.EncodeChecksums(sums)
+	if err := im.writeArray(target, array, had); err != nil {
+		return err
+	}
+	if err := im.files.Meta.Sync(); err != nil {
+		return err
+	}
+	h := im.hdr
+	h.Generation = im.slots[im.live].hdr.Generation + 1
+	h.Flags, h.Session = flags, session
+	h.Slot = uint32(target)
+	h.Committed = now(Clock)
+	h.Tool = Tool
+	h.ChecksumCRC = layout.Checksum(array)
+	if _, err := im.files.Meta.WriteAt(h.Encode(), im.slotOff(target)); err != nil {
+		return err
+	}
+	if err := im.files.Meta.Sync(); err != nil {
+		return err
+	}
+	written := h
+	written.Counts = append([]layout.Counts(nil), h.Counts...)
+	im.slots[target] = &slot{hdr: &written, sums: sums, plan: im.plan}
+	im.hdr = h
+	return nil
+}
+
+// Tool and Clock go into the headers that are written: the program's name and
+// version, and the time if it is not to be the real one (SOURCE_DATE_EPOCH). The
+// program sets them once.
+var (
+	Tool  = "zimg"
+	Clock time.Time
+)
+
+// targetSums tells what the blocks of the slot to be written hold now: nil if
+// that is not known.
+func (im *Image) targetSums(target int) ([]uint32, error) {
+	s := im.slots[target]
+	if s == nil || len(s.sums) != len(im.slots[im.live].sums) {
+		return nil, nil
+	}
+	if im.verified {
+		return s.sums, nil
+	}
+	got := make([]uint32, len(s.sums))
+	buf := make([]byte, chunk)
+	off := im.slotOff(target) + int64(im.hdr.TableOff)
+	for i := 0; i < len(got); {
+		b := buf[:min(chunk, (len(got)-i)*layout.BlockLen)]
+		if err := readFull(im.files.Meta, b, off+int64(i)*layout.BlockLen); err != nil {
+			if errors.Is(err, layout.ErrDamaged) {
+				return nil, nil
+			}
+			return nil, err
+		}
+		for len(b) > 0 {
+			got[i] = layout.Checksum(b[:layout.BlockLen])
+			b, i = b[layout.BlockLen:], i+1
+		}
+	}
+	im.verified = true
+	return got, nil
+}
+
+// writeDiffering writes those blocks of the target slot whose checksum had is
+// not the one in sums; all of them if had is nil.
+func (im *Image) writeDiffering(target int, sums, had []uint32) error {
+	off := im.slotOff(target) + int64(im.hdr.TableOff)
+	buf := make([]byte, 0, chunk)
+	start := 0
+	flush := func() error {
+		if len(buf) == 0 {
+			return nil
+		}
+		_, err := im.files.Meta.WriteAt(buf, off+int64(start)*layout.BlockLen)
+		buf = buf[:0]
+		return err
+	}
+	for i := range sums {
+		_, changed := im.dirty[uint64(i)]
+		if had != nil && had[i] == sums[i] && !changed {
+			if err := flush(); err != nil {
+				return err
+			}
+			continue
+		}
+		b, err := im.block(uint64(i))
+		if err != nil {
+			return err
+		}
+		if len(buf) == 0 {
+			start = i
+		}
+		if buf = append(buf, b...); len(buf) >= chunk {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// writeArray writes those blocks of the checksum array that differ from what the
+// slot's header vouches for.
+func (im *Image) writeArray(target int, array []byte, had []uint32) error {
+	var old []byte
+	if had != nil && im.slots[target] != nil {
+		old = layout.EncodeChecksums(im.slots[target].sums)
+	}
+	off := im.slotOff(target) + int64(im.hdr.ChecksumOff)
+	for i := 0; i < len(array); i += layout.BlockLen {
+		b := array[i : i+layout.BlockLen]
+		if old != nil && string(old[i:i+layout.BlockLen]) == string(b) {
+			continue
+		}
+		if _, err := im.files.Meta.WriteAt(b, off+int64(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,308 @@
+package image
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"zimg/image/disk"
+	"zimg/layout"
+)
+
+// ErrExists is wrapped by the refusal to overwrite a file.
+var ErrExists = errors.New("exists")
+
+// Preallocation says what becomes of the data area when an image is made.
+type Preallocation string
+
+// The ways to preallocate, as qemu-img names them.
+const (
+	PreallocOff    Preallocation = "off"    // sparse
+	PreallocFull   Preallocation = "full"   // zeroes are written
+	PreallocFalloc Preallocation = "falloc" // space is reserved
+)
+
+// NamespaceSpec is a namespace to be made. The zero values of ID, UUID and the
+// placement are filled in.
+type NamespaceSpec struct {
+	layout.Namespace
+	// File is the path of the namespace's own data file (sidecar layout, either
+	// all namespaces or none).
+	File string
+}
+
+// CreateOptions say what image to make.
+type CreateOptions struct {
+	FS            disk.FS
+	Layout        layout.Kind
+	Sidecar       string // path of the sidecar; empty for IMAGE.zmeta
+	Namespaces    []NamespaceSpec
+	Label         string
+	UUID          [16]byte // zero for a random one
+	Preallocation Preallocation
+	Force         bool // overwrite
+}
+
+// NewUUID makes a random UUID (RFC 9562, version 4).
+func NewUUID() [16]byte {
+	var u [16]byte
+	_, _ = rand.Read(u[:]) // documented never to fail
+	u[6] = u[6]&0x0F | 0x40
+	u[8] = u[8]&0x3F | 0x80
+	return u
+}
+
+// Complete fills what o leaves open, and plans the image. It changes nothing on
+// disk.
+func (o *CreateOptions) Complete() (*layout.Plan, error) {
+	if o.Layout == 0 {
+		o.Layout = layout.Trailing
+	}
+	if len(o.Label) > layout.LabelLen {
+		return nil, fmt.Errorf("label of %d bytes, at most %d: %w", len(o.Label), layout.LabelLen, layout.ErrGeometry)
+	}
+	if o.UUID == ([16]byte{}) {
+		o.UUID = NewUUID()
+	}
+	entries := make([]*layout.Entry, len(o.Namespaces))
+	files := map[string]int{}
+	for i := range o.Namespaces {
+		n := &o.Namespaces[i]
+		if n.ID == 0 {
+			n.ID = layout.NSID(i + 1)
+		}
+		if n.UUID == ([16]byte{}) {
+			n.UUID = derivedUUID(o.UUID, n.ID)
+		}
+		if n.MOR == layout.NoLimit && n.Zoned() {
+			n.MOR = n.MAR // QEMU does the same: no more open than active
+		}
+		if (n.File == "") != (o.Namespaces[0].File == "") {
+			return nil, fmt.Errorf("either every namespace has a data file of its own or none: %w", layout.ErrGeometry)
+		}
+		if n.File != "" {
+			if o.Layout != layout.Sidecar {
+				return nil, fmt.Errorf("a data file a namespace needs the sidecar layout: %w", layout.ErrGeometry)
+			}
+			if _, twice := files[n.File]; twice {
+				return nil, fmt.Errorf("two namespaces in data file %s: %w", n.File, layout.ErrGeometry)
+			}
+			files[n.File] = i
+			n.DataFile = uint32(i)
+		}
+		entries[i] = &layout.Entry{Namespace: n.Namespace, Name: filepath.Base(n.File)}
+		if n.File == "" {
+			entries[i].Name = ""
+		}
+	}
+	return layout.Place(o.Layout, entries)
+}
+
+// derivedUUID gives namespace id of image u an identity of its own that is the
+// same each time.
+func derivedUUID(u [16]byte, id layout.NSID) [16]byte {
+	for i := range 4 {
+		u[i] ^= byte(id >> (8 * i))
+	}
+	return u
+}
+
+// Create makes an image. With a data file of its own for each namespace, path is
+// the sidecar's. Files are made under temporary names and renamed when all of them are
+// complete and synced, the one with the metadata last: so an interrupted create leaves no
+// image, and with Force the old one.
+func Create(path string, o CreateOptions) (err error) {
+	fsys := Options{FS: o.FS}.fs()
+	plan, err := o.Complete()
+	if err != nil {
+		return err
+	}
+	var names []string // of the data files, then of the sidecar
+	switch {
+	case o.Namespaces[0].File != "":
+		for _, n := range o.Namespaces {
+			names = append(names, n.File)
+		}
+		names = append(names, path)
+	case o.Layout == layout.Sidecar:
+		if o.Sidecar == "" {
+			o.Sidecar = path + SidecarSuffix
+		}
+		names = []string{path, o.Sidecar}
+		for _, e := range plan.Entries {
+			e.Name = filepath.Base(path)
+		}
+	default:
+		if o.Sidecar != "" {
+			return fmt.Errorf("a sidecar %s for an image of trailing layout: %w", o.Sidecar, layout.ErrGeometry)
+		}
+		names = []string{path}
+	}
+	if err := distinct(names); err != nil {
+		return err
+	}
+	if err := vacant(fsys, path, names, o); err != nil {
+		return err
+	}
+	st := newStaging(fsys, o.Force)
+	defer func() { err = errors.Join(err, st.abandon()) }()
+	for i, length := range plan.DataLen {
+		file, err := st.create(names[i])
+		if err != nil {
+			return err
+		}
+		if err := makeData(file, int64(length), o.Preallocation); err != nil {
+			return fmt.Errorf("%s: %w", names[i], err)
+		}
+	}
+	if o.Layout == layout.Sidecar {
+		if _, err := st.create(names[len(names)-1]); err != nil {
+			return err
+		}
+	}
+	meta := st.files[len(st.files)-1]
+	if err := writeFresh(meta, plan, o); err != nil {
+		return fmt.Errorf("%s: %w", names[len(names)-1], err)
+	}
+	return st.publish()
+}
+
+// distinct refuses a name that occurs twice.
+func distinct(names []string) error {
+	seen := map[string]bool{}
+	for _, n := range names {
+		if c := filepath.Clean(n); seen[c] {
+			return fmt.Errorf("%s is both data file and sidecar: %w", n, layout.ErrGeometry)
+		} else {
+			seen[c] = true
+		}
+	}
+	return nil
+}
+
+// vacant refuses to overwrite what is there, and to leave a sidecar beside a
+// new image that would be taken for its own.
+func vacant(fsys disk.FS, path string, names []string, o CreateOptions) error {
+	if o.Layout == layout.Trailing {
+		names = append(names, path+SidecarSuffix)
+	}
+	for _, name := range names {
+		info, err := fsys.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if info.IsDir() {
+			return fmt.Errorf("%s: is a directory", name)
+		}
+		if o.Layout == layout.Trailing && name == path+SidecarSuffix {
+			return &HintError{Err: fmt.Errorf("%s: a sidecar of that name: %w", name, ErrExists),
+				Hint: "it belongs to another image; move it away or choose another name"}
+		}
+		if !o.Force {
+			return &HintError{Err: fmt.Errorf("%s: %w", name, ErrExists), Hint: "--force overwrites it"}
+		}
+		// What is in use must not be replaced under its user.
+		file, err := openLocked(fsys, name, Options{Write: true})
+		if err != nil {
+			return err
+		}
+		if err := file.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeData gives file a data area of length bytes that reads as zeroes.
+func makeData(file disk.File, length int64, p Preallocation) error {
+	switch p {
+	case PreallocFalloc:
+		if err := file.Allocate(0, length); !errors.Is(err, disk.ErrUnsupported) {
+			return err
+		}
+		return fmt.Errorf("preallocation=falloc: %w; full or off work everywhere", disk.ErrUnsupported)
+	case PreallocFull:
+		zero := make([]byte, chunk)
+		for off := int64(0); off < length; off += chunk {
+			if _, err := file.WriteAt(zero[:min(chunk, length-off)], off); err != nil {
+				return err
+			}
+		}
+		return nil
+	case PreallocOff, "":
+		return file.Truncate(length)
+	}
+	return fmt.Errorf("preallocation %q: off, falloc or full", p)
+}
+
+// writeFresh writes the metadata area of a new image: both slots whole, so that
+// the first commit is as small as any. Nothing is synced: the name the area is
+// to be found by does not exist yet.
+func writeFresh(file disk.File, plan *layout.Plan, o CreateOptions) error {
+	stamp := now(Clock)
+	h := &layout.Header{
+		UUID: o.UUID, Flags: layout.Clean, Created: stamp, Committed: stamp, Tool: Tool, Label: o.Label,
+		Counts: make([]layout.Counts, len(plan.Entries)),
+	}
+	for i, e := range plan.Entries {
+		h.Counts[i][layout.Empty.Index()] = e.ZoneCount
+	}
+	sums := make([]uint32, plan.ChecksumCount)
+	buf := make([]byte, chunk)
+	for first := uint64(0); first < plan.ChecksumCount; {
+		b := buf[:min(chunk, (plan.ChecksumCount-first)*layout.BlockLen)]
+		plan.FillTables(b, first)
+		for i := 0; i < len(b); i += layout.BlockLen {
+			sums[first+uint64(i/layout.BlockLen)] = layout.Checksum(b[i : i+layout.BlockLen])
+		}
+		if err := writeBoth(file, plan, first, b); err != nil {
+			return err
+		}
+		first += uint64(len(b) / layout.BlockLen)
+	}
+	if err := writeHeaders(file, plan, h, sums, 1); err != nil {
+		return err
+	}
+	return writeLocator(file, plan, o.UUID)
+}
+
+// writeBoth writes b, whole table blocks from block first on, to both slots.
+func writeBoth(file disk.File, plan *layout.Plan, first uint64, b []byte) error {
+	for slot := range 2 {
+		off := plan.MetaOff + layout.Bytes(slot)*plan.SlotLen + plan.TableOff + layout.Bytes(first)*layout.BlockLen
+		if _, err := file.WriteAt(b, int64(off)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeHeaders writes checksum array and header of both slots: slot 1 of
+// generation gen, slot 0 of the next one, and so live.
+func writeHeaders(file disk.File, plan *layout.Plan, h *layout.Header, sums []uint32, gen uint64) error {
+	array := layout.EncodeChecksums(sums)
+	plan.Header(h)
+	h.ChecksumCRC = layout.Checksum(array)
+	for slot := range 2 {
+		h.Slot = uint32(slot)
+		h.Generation = gen + uint64(1-slot)
+		off := int64(plan.MetaOff) + int64(slot)*int64(plan.SlotLen)
+		if _, err := file.WriteAt(array, off+int64(plan.ChecksumOff)); err != nil {
+			return err
+		}
+		if _, err := file.WriteAt(h.Encode(), off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeLocator(file disk.File, plan *layout.Plan, uuid [16]byte) error {
+	_, err := file.WriteAt(plan.Locator(uuid).Encode(), int64(plan.MetaOff+2*plan.SlotLen))
+	return err
+}

@@ -1,0 +1,199 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"zimg/image/disk"
+	"zimg/layout"
+)
+
+// SidecarSuffix is added to the name of a data file to find its sidecar.
+const SidecarSuffix = ".zmeta"
+
+// Options say how an image is opened.
+type Options struct {
+	FS         disk.FS // nil for the operating system's
+	Write      bool
+	ForceShare bool   // take no lock: the image may change while it is read
+	Sidecar    string // path of the metadata file; empty to find it
+}
+
+func (o Options) fs() disk.FS {
+	if o.FS == nil {
+		return disk.OS
+	}
+	return o.FS
+}
+
+func (o Options) mode() disk.Mode {
+	if o.Write {
+		return disk.ReadWrite
+	}
+	return disk.ReadOnly
+}
+
+func (o Options) lock() disk.LockMode {
+	switch {
+	case o.ForceShare:
+		return disk.LockNone
+	case o.Write:
+		return disk.LockWrite
+	}
+	return disk.LockRead
+}
+
+// Files are the open and locked files of one image. Nothing in them has been
+// judged but the magics that told where the metadata area is.
+type Files struct {
+	FS   disk.FS
+	Kind layout.Kind
+	// Meta holds the metadata area; for a trailing image it is Data[0].
+	Meta disk.File
+	Data []disk.File
+	// Locator is nil if none was sound; LocatorErr then says why.
+	Locator    *layout.Locator
+	LocatorErr error
+}
+
+// MetaName is the path of the file that holds the metadata area.
+func (f *Files) MetaName() string { return f.Meta.Name() }
+
+// Close closes all files, which gives their locks back.
+func (f *Files) Close() error {
+	var errs []error
+	for _, d := range f.Data {
+		if d != f.Meta {
+			errs = append(errs, d.Close())
+		}
+	}
+	if f.Meta != nil {
+		errs = append(errs, f.Meta.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// OpenFiles finds, opens and locks the files of the image that path names: a
+// trailing image, the data file of a sidecar, or the sidecar itself. It is the
+// door for a checker: it goes on where Open refuses, as long as it is clear
+// which files are meant.
+func OpenFiles(path string, o Options) (_ *Files, err error) {
+	f := &Files{FS: o.fs()}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	first, err := openLocked(f.FS, path, o)
+	if err != nil {
+		return nil, err
+	}
+	found, err := probe(f.FS, first, o)
+	if err != nil {
+		_ = first.Close()
+		return nil, err
+	}
+	f.Kind = found.kind
+	f.Locator, f.LocatorErr = found.locator, found.locatorErr
+	if found.sidecar == "" { // the metadata area is in path itself
+		f.Meta = first
+		if f.Kind == layout.Trailing {
+			f.Data = []disk.File{first}
+			return f, nil
+		}
+		return f, f.openData(path, o)
+	}
+	f.Data = []disk.File{first}
+	if f.Meta, err = openLocked(f.FS, found.sidecar, o); err != nil {
+		return nil, err
+	}
+	if f.Locator, f.LocatorErr = readLocator(f.Meta); f.LocatorErr != nil && !errors.Is(f.LocatorErr, layout.ErrDamaged) && !errors.Is(f.LocatorErr, layout.ErrNotImage) {
+		return nil, f.LocatorErr
+	}
+	return f, f.openMoreData(o)
+}
+
+func openLocked(fsys disk.FS, path string, o Options) (disk.File, error) {
+	file, err := fsys.Open(path, o.mode(), 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Lock(o.lock()); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// openData opens the data files of the sidecar that is open as f.Meta.
+func (f *Files) openData(sidecar string, o Options) error {
+	names, err := dataNames(f.Meta)
+	if len(names) <= 1 && strings.HasSuffix(sidecar, SidecarSuffix) {
+		// The name of the sidecar follows the data file when both are renamed;
+		// the name recorded inside does not.
+		if base := strings.TrimSuffix(sidecar, SidecarSuffix); base != "" {
+			if _, serr := f.FS.Stat(base); serr == nil || len(names) == 0 {
+				names, err = []string{filepath.Base(base)}, nil
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: which data file this is the sidecar of cannot be read: %w", sidecar, err)
+	}
+	for _, name := range names {
+		path := filepath.Join(filepath.Dir(sidecar), name)
+		file, err := openLocked(f.FS, path, o)
+		if errors.Is(err, fs.ErrNotExist) {
+			return &HintError{Err: fmt.Errorf("%s: its data file is missing: %w", sidecar, err),
+				Hint: fmt.Sprintf("the data file must be beside the sidecar as %q, or be named: --sidecar %s DATAFILE", name, sidecar)}
+		}
+		if err != nil {
+			return err
+		}
+		f.Data = append(f.Data, file)
+	}
+	return nil
+}
+
+// openMoreData completes the data files where the image was opened by the
+// name of one that is not alone.
+func (f *Files) openMoreData(o Options) error {
+	names, err := dataNames(f.Meta)
+	if err != nil || len(names) <= 1 {
+		return nil //nolint:nilerr // a table that cannot be read is for Open and check to judge
+	}
+	given := f.Data[0]
+	f.Data = nil
+	used := false
+	for _, name := range names {
+		if name == filepath.Base(given.Name()) && !used {
+			f.Data, used = append(f.Data, given), true
+			continue
+		}
+		file, err := openLocked(f.FS, filepath.Join(filepath.Dir(f.Meta.Name()), name), o)
+		if err != nil {
+			if !used {
+				_ = given.Close()
+			}
+			return err
+		}
+		f.Data = append(f.Data, file)
+	}
+	if !used {
+		_ = given.Close()
+		return fmt.Errorf("%s: not one of the data files of %s (%s): %w", given.Name(), f.Meta.Name(), strings.Join(names, ", "), layout.ErrNotImage)
+	}
+	return nil
+}
+
+// HintError is an error with a second line that says what to do.
+type HintError struct {
+	Err  error
+	Hint string
+}
+
+func (e *HintError) Error() string { return e.Err.Error() }
+func (e *HintError) Unwrap() error { return e.Err }

@@ -1,0 +1,376 @@
+// Package image makes files of the structures of package layout: it finds,
+// opens, reads, changes and converts images.
+//
+//	files.go    which files an image is made of; probe.go  how they are found
+//	slot.go     the two copies of the metadata          open.go    the strict door
+//	image.go    an open image, its namespaces and zones  data.go   what the guest sees
+//	commit.go   the only code that changes metadata, and why that is safe
+//	create.go   convert.go  resize.go   new images out of geometry, or other images
+//
+// All access to the system goes through package image/disk.
+package image
+
+import (
+	"fmt"
+	"iter"
+	"time"
+
+	"zimg/image/disk"
+	"zimg/layout"
+)
+
+// Image is an open image. Changes to zones stay in memory until Commit. It is
+// not safe for concurrent use, but for the data methods of Namespace.
+type Image struct {
+	files *Files
+	path  string
+	write bool
+
+	slots [2]*slot // nil where a slot is not sound
+	live  int      // index of the slot that was opened, or last committed
+	hdr   layout.Header
+	plan  *layout.Plan
+	ns    []*Namespace
+
+	dirty    map[uint64][]byte // table blocks changed since the last commit, by number from TableOff
+	verified bool              // the older slot's blocks are known to match its checksums
+
+	cacheNum uint64 // the table block read last
+	cache    []byte
+}
+
+// Path is the path that the image was opened by.
+func (im *Image) Path() string { return im.path }
+
+// Files are the open files of the image.
+func (im *Image) Files() *Files { return im.files }
+
+// Header is the header of the live slot, with the counts of zones as they are
+// now. The caller must not change it.
+func (im *Image) Header() *layout.Header { return &im.hdr }
+
+// Plan tells where everything in the image lies.
+func (im *Image) Plan() *layout.Plan { return im.plan }
+
+// Close closes the files; changes that were not committed are dropped.
+func (im *Image) Close() error { return im.files.Close() }
+
+// Namespaces are the namespaces in the order of the namespace table.
+func (im *Image) Namespaces() []*Namespace { return im.ns }
+
+// Namespace returns the namespace with the given id.
+func (im *Image) Namespace(id layout.NSID) (*Namespace, error) {
+	for _, n := range im.ns {
+		if n.ID == id {
+			return n, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: no namespace %d: %w", im.path, id, layout.ErrRange)
+}
+
+// Metadata is the image in the form that every format shares; zones are read
+// from the image as they are asked for.
+func (im *Image) Metadata() *layout.Metadata {
+	m := &layout.Metadata{Label: im.hdr.Label, UUID: im.hdr.UUID}
+	for _, n := range im.ns {
+		m.Namespaces = append(m.Namespaces, n.Namespace)
+		if n.Zoned() {
+			m.Zones = append(m.Zones, n)
+		} else {
+			m.Zones = append(m.Zones, nil)
+		}
+	}
+	return m
+}
+
+// SetLabel changes the label with the next commit.
+func (im *Image) SetLabel(label string) error {
+	if len(label) > layout.LabelLen {
+		return fmt.Errorf("label of %d bytes, at most %d: %w", len(label), layout.LabelLen, layout.ErrGeometry)
+	}
+	im.hdr.Label = label
+	return nil
+}
+
+// block returns table block num, checked against the live slot's checksum.
+func (im *Image) block(num uint64) ([]byte, error) {
+	if b, ok := im.dirty[num]; ok {
+		return b, nil
+	}
+	if im.cache != nil && im.cacheNum == num {
+		return im.cache, nil
+	}
+	b := make([]byte, layout.BlockLen)
+	if err := im.readBlocks(b, num); err != nil {
+		return nil, err
+	}
+	im.cacheNum, im.cache = num, b
+	return b, nil
+}
+
+// slotOff is the file offset of slot i.
+func (im *Image) slotOff(i int) int64 {
+	return int64(im.hdr.MetaOff) + int64(i)*int64(im.hdr.SlotLen)
+}
+
+// readBlocks fills b, whole blocks, from the live slot and checks them.
+func (im *Image) readBlocks(b []byte, num uint64) error {
+	off := im.slotOff(im.live) + int64(im.hdr.TableOff) + int64(num)*layout.BlockLen
+	if err := readFull(im.files.Meta, b, off); err != nil {
+		return err
+	}
+	for i := 0; i < len(b); i += layout.BlockLen {
+		n := num + uint64(i/layout.BlockLen)
+		if got, want := layout.Checksum(b[i:i+layout.BlockLen]), im.slots[im.live].sums[n]; got != want {
+			return damagedHint(im.path, fmt.Errorf("%s: %w", im.files.MetaName(), checksumError(im.regionOf(n), off+int64(i), got, want)))
+		}
+	}
+	return nil
+}
+
+// regionOf names the table that block num belongs to.
+func (im *Image) regionOf(num uint64) string {
+	off := im.hdr.TableOff + layout.Bytes(num)*layout.BlockLen
+	region := "namespace table"
+	for _, e := range im.plan.Entries {
+		if !e.Zoned() {
+			continue
+		}
+		if off >= e.Tables.Desc {
+			region = fmt.Sprintf("namespace %d zone descriptor table", e.ID)
+		}
+		if off >= e.Tables.WP {
+			region = fmt.Sprintf("namespace %d write-pointer array", e.ID)
+		}
+		if e.ZDES > 0 && off >= e.Tables.Ext {
+			region = fmt.Sprintf("namespace %d zone descriptor extensions", e.ID)
+		}
+	}
+	return region
+}
+
+// change returns table block num for writing: it goes to the next commit.
+func (im *Image) change(num uint64) ([]byte, error) {
+	if b, ok := im.dirty[num]; ok {
+		return b, nil
+	}
+	b, err := im.block(num)
+	if err != nil {
+		return nil, err
+	}
+	b = append([]byte(nil), b...)
+	im.dirty[num] = b
+	return b, nil
+}
+
+// Namespace is a namespace of an open image; it is the layout.Zones of its
+// zones.
+type Namespace struct {
+	*layout.Namespace
+	entry *layout.Entry
+	im    *Image
+	index int
+}
+
+// Counts are the numbers of zones by state, uncommitted changes included. They
+// come from the header and cost nothing.
+func (n *Namespace) Counts() layout.Counts { return n.im.hdr.Counts[n.index] }
+
+// Image is the image that n is part of.
+func (n *Namespace) Image() *Image { return n.im }
+
+// at is the table block, counted from TableOff, and the offset in it of entry i of
+// a table at off with size bytes an entry.
+func (n *Namespace) at(off layout.Bytes, size, i uint64) (num uint64, in int) {
+	pos := uint64(off-n.im.hdr.TableOff) + i*size
+	return pos / layout.BlockLen, int(pos % layout.BlockLen)
+}
+
+func (n *Namespace) inRange(i uint64) error {
+	if i < n.ZoneCount {
+		return nil
+	}
+	if !n.Zoned() {
+		return fmt.Errorf("namespace %d has no zones: %w", n.ID, layout.ErrRange)
+	}
+	return fmt.Errorf("namespace %d has zones 0 to %d, no zone %d: %w", n.ID, n.ZoneCount-1, i, layout.ErrRange)
+}
+
+// Zone returns zone i.
+func (n *Namespace) Zone(i uint64) (layout.Zone, error) {
+	var z layout.Zone
+	if err := n.inRange(i); err != nil {
+		return z, err
+	}
+	num, in := n.at(n.entry.Tables.Desc, layout.DescriptorSize, i)
+	b, err := n.im.block(num)
+	if err != nil {
+		return z, err
+	}
+	z.ZoneDescriptor = layout.DecodeZoneDescriptor(b[in:])
+	num, in = n.at(n.entry.Tables.WP, layout.WPLen, i)
+	if b, err = n.im.block(num); err != nil {
+		return z, err
+	}
+	z.Written = layout.DecodeWP(b[in:], 0)
+	return z, nil
+}
+
+// SetZone replaces zone i; a commit makes it durable. It keeps the counts, and
+// does not judge z: package zns does.
+func (n *Namespace) SetZone(i uint64, z layout.Zone) error {
+	old, err := n.Zone(i)
+	if err != nil || old == z {
+		return err
+	}
+	num, in := n.at(n.entry.Tables.Desc, layout.DescriptorSize, i)
+	if old.ZoneDescriptor != z.ZoneDescriptor {
+		b, err := n.im.change(num)
+		if err != nil {
+			return err
+		}
+		z.Encode(b[in:])
+	}
+	if old.Written != z.Written {
+		num, in = n.at(n.entry.Tables.WP, layout.WPLen, i)
+		b, err := n.im.change(num)
+		if err != nil {
+			return err
+		}
+		layout.EncodeWP(b[in:], 0, z.Written)
+	}
+	c := &n.im.hdr.Counts[n.index]
+	if j := old.State.Index(); j >= 0 && c[j] > 0 {
+		c[j]--
+	}
+	if j := z.State.Index(); j >= 0 {
+		c[j]++
+	}
+	return nil
+}
+
+// Extension returns the zone descriptor extension of zone i, to be read only;
+// nil for a namespace without.
+func (n *Namespace) Extension(i uint64) ([]byte, error) {
+	if err := n.inRange(i); err != nil || n.ZDES == 0 {
+		return nil, err
+	}
+	ext := make([]byte, n.ExtSize())
+	err := n.eachExtPart(i, func(num uint64, in int, part int, length int) error {
+		b, err := n.im.block(num)
+		if err == nil {
+			copy(ext[part:part+length], b[in:])
+		}
+		return err
+	})
+	return ext, err
+}
+
+// SetExtension replaces the extension of zone i, ExtSize bytes; a shorter one is padded with zeroes.
+func (n *Namespace) SetExtension(i uint64, ext []byte) error {
+	if err := n.inRange(i); err != nil {
+		return err
+	}
+	if len(ext) > n.ExtSize() {
+		return fmt.Errorf("extension of %d bytes, namespace %d has room for %d a zone: %w", len(ext), n.ID, n.ExtSize(), layout.ErrRange)
+	}
+	full := make([]byte, n.ExtSize())
+	copy(full, ext)
+	if old, err := n.Extension(i); err != nil || string(old) == string(full) {
+		return err
+	}
+	return n.eachExtPart(i, func(num uint64, in int, part int, length int) error {
+		b, err := n.im.change(num)
+		if err == nil {
+			copy(b[in:in+length], full[part:])
+		}
+		return err
+	})
+}
+
+// eachExtPart walks the blocks that the extension of zone i lies in: unlike
+// descriptors, extensions may cross blocks.
+func (n *Namespace) eachExtPart(i uint64, fn func(num uint64, in, part, length int) error) error {
+	size := n.ExtSize()
+	num, in := n.at(n.entry.Tables.Ext, uint64(size), i)
+	for part := 0; part < size; {
+		length := min(size-part, layout.BlockLen-in)
+		if err := fn(num, in, part, length); err != nil {
+			return err
+		}
+		part, num, in = part+length, num+1, 0
+	}
+	return nil
+}
+
+// scanChunk is the number of zones that All reads at a time: a whole number of
+// blocks of both tables, so that a million zones need no memory.
+const scanChunk = 32 * layout.WPsPerBlock
+
+// All yields count zones from first on, in order.
+func (n *Namespace) All(first, count uint64) iter.Seq2[layout.Zone, error] {
+	return func(yield func(layout.Zone, error) bool) {
+		if count == 0 {
+			return
+		}
+		if first >= n.ZoneCount || count > n.ZoneCount-first {
+			yield(layout.Zone{}, n.inRange(max(first, first+count-1)))
+			return
+		}
+		desc := make([]byte, min(count+layout.DescriptorsPerBlock, scanChunk)/layout.DescriptorsPerBlock*layout.BlockLen+layout.BlockLen)
+		wps := make([]byte, min(count+layout.WPsPerBlock, scanChunk)/layout.WPsPerBlock*layout.BlockLen+layout.BlockLen)
+		for end := first + count; first < end; {
+			// Up to the next multiple of scanChunk, so that chunks begin with a block.
+			stop := min(end, (first/scanChunk+1)*scanChunk)
+			d, dIn, err := n.span(desc, n.entry.Tables.Desc, layout.DescriptorSize, first, stop)
+			if err != nil {
+				yield(layout.Zone{}, err)
+				return
+			}
+			w, wIn, err := n.span(wps, n.entry.Tables.WP, layout.WPLen, first, stop)
+			if err != nil {
+				yield(layout.Zone{}, err)
+				return
+			}
+			for i := 0; first < stop; first, i = first+1, i+1 {
+				z := layout.Zone{
+					ZoneDescriptor: layout.DecodeZoneDescriptor(d[dIn+i*layout.DescriptorSize:]),
+					Written:        layout.DecodeWP(w[wIn:], i),
+				}
+				if !yield(z, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// span reads the blocks with entries first to stop of a table into buf, uncommitted
+// changes included, and returns them with the offset of entry first.
+func (n *Namespace) span(buf []byte, table layout.Bytes, size, first, stop uint64) ([]byte, int, error) {
+	num, in := n.at(table, size, first)
+	last, _ := n.at(table, size, stop-1)
+	buf = buf[:(last-num+1)*layout.BlockLen]
+	if err := n.im.readBlocks(buf, num); err != nil {
+		return nil, 0, err
+	}
+	if len(n.im.dirty) > 0 {
+		for b := num; b <= last; b++ {
+			if d, ok := n.im.dirty[b]; ok {
+				copy(buf[(b-num)*layout.BlockLen:], d)
+			}
+		}
+	}
+	return buf, in, nil
+}
+
+// now is the time that headers are stamped with; SOURCE_DATE_EPOCH makes images
+// reproducible.
+func now(fixed time.Time) time.Time {
+	if fixed.IsZero() {
+		return time.Now().UTC()
+	}
+	return fixed
+}
+
+var _ layout.Zones = (*Namespace)(nil)

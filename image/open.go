@@ -1,0 +1,111 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+
+	"zimg/layout"
+)
+
+// ErrUnclean is wrapped by the refusal to write to an image whose last writer
+// did not finish.
+var ErrUnclean = errors.New("not closed cleanly")
+
+// Open opens the image that path names, strictly: every structure it relies on
+// must be sound, though blocks of the tables are judged only when they are read. One
+// sound slot is enough for reading and writing alike; check speaks of the other.
+func Open(path string, o Options) (*Image, error) {
+	return open(path, o, false)
+}
+
+// OpenUnclean is Open for those who clean up: it opens for writing what Open
+// refuses because a run or a command left it half-way.
+func OpenUnclean(path string, o Options) (*Image, error) {
+	return open(path, o, true)
+}
+
+func open(path string, o Options, unclean bool) (_ *Image, err error) {
+	f, err := OpenFiles(path, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	if f.LocatorErr != nil {
+		if errors.Is(f.LocatorErr, layout.ErrNewer) {
+			return nil, fmt.Errorf("%s: %w", f.MetaName(), f.LocatorErr)
+		}
+		return nil, damagedHint(path, fmt.Errorf("%s: %w", f.MetaName(), f.LocatorErr))
+	}
+	if f.Locator.Kind != f.Kind {
+		return nil, damagedHint(path, fmt.Errorf("%s: a locator of layout %v where %v was expected: %w", f.MetaName(), f.Locator.Kind, f.Kind, layout.ErrDamaged))
+	}
+	im := &Image{files: f, path: path, write: o.Write}
+	var errs [2]error
+	if im.slots, errs, err = readSlots(f.Meta, f.Locator); err != nil {
+		return nil, err
+	}
+	live := newest(im.slots)
+	if live < 0 {
+		err := fmt.Errorf("%s: %w", f.MetaName(), noSlot(errs))
+		if errors.Is(err, layout.ErrNewer) {
+			return nil, err
+		}
+		return nil, damagedHint(path, err)
+	}
+	im.live = live
+	im.hdr = *im.slots[live].hdr
+	im.hdr.Counts = append([]layout.Counts(nil), im.hdr.Counts...)
+	im.plan = im.slots[live].plan
+	if err := im.judge(o, unclean); err != nil {
+		return nil, err
+	}
+	im.dirty = map[uint64][]byte{}
+	for i, e := range im.plan.Entries {
+		im.ns = append(im.ns, &Namespace{Namespace: &e.Namespace, entry: e, im: im, index: i})
+	}
+	return im, nil
+}
+
+// judge checks what the headers say against the files.
+func (im *Image) judge(o Options, unclean bool) error {
+	h, f := &im.hdr, im.files
+	if h.UUID != f.Locator.UUID || h.MetaOff != f.Locator.MetaOff || h.SlotLen != f.Locator.SlotLen {
+		return damagedHint(im.path, fmt.Errorf("%s: the locator and the slot headers disagree: %w", f.MetaName(), layout.ErrDamaged))
+	}
+	if h.Kind != f.Kind {
+		return damagedHint(im.path, fmt.Errorf("%s: a slot of layout %v where %v was expected: %w", f.MetaName(), h.Kind, f.Kind, layout.ErrDamaged))
+	}
+	if x := h.ReadOnlyFeatures(); x != 0 && o.Write {
+		return fmt.Errorf("%s: read-only compatible features %#x, so it can be read but not written: %w", im.path, x, layout.ErrNewer)
+	}
+	if len(f.Data) != len(im.plan.DataLen) {
+		return damagedHint(im.path, fmt.Errorf("%s: %d data files, the metadata knows %d: %w", im.path, len(f.Data), len(im.plan.DataLen), layout.ErrDamaged))
+	}
+	for i, d := range f.Data {
+		size, err := d.Size()
+		if err != nil {
+			return err
+		}
+		if want := int64(im.plan.DataLen[i]); size < want {
+			return &HintError{Err: fmt.Errorf("%s: %d bytes, its data area has %d: the file is truncated or not this image's: %w", d.Name(), size, want, layout.ErrDamaged),
+				Hint: "is this the data file that belongs to " + f.MetaName() + "?"}
+		}
+	}
+	if o.Write && !unclean && h.Flags&layout.Clean == 0 {
+		what := "a zimg command that was changing it was interrupted"
+		if h.Flags&layout.InUse != 0 {
+			what = "a run that had it in use died"
+		}
+		return &HintError{Err: fmt.Errorf("%s: %s: %w", im.path, what, ErrUnclean),
+			Hint: fmt.Sprintf("run: zimg check --repair %s", im.path)}
+	}
+	return nil
+}
+
+func damagedHint(path string, err error) error {
+	return &HintError{Err: err, Hint: fmt.Sprintf("run: zimg check %s", path)}
+}

@@ -1,0 +1,134 @@
+package layout
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+)
+
+// DecodeChecksums reads the checksum array of a slot with header h from b,
+// ChecksumArrayLen bytes, after checking them against the header.
+func DecodeChecksums(h *Header, b []byte, base Bytes) ([]uint32, error) {
+	b = b[:ChecksumArrayLen(h.ChecksumCount)]
+	if got := Checksum(b); got != h.ChecksumCRC {
+		return nil, &FieldError{Region: "checksum array", Off: base, Field: "CRC", Got: fmt.Sprintf("%#08x", got), Want: fmt.Sprintf("%#08x", h.ChecksumCRC), Err: ErrDamaged}
+	}
+	sums := make([]uint32, h.ChecksumCount)
+	for i := range sums {
+		sums[i] = le.Uint32(b[4*i:])
+	}
+	return sums, reserved("checksum array", base, b, 4*len(sums), len(b))
+}
+
+// EncodeChecksums returns sums as they stand on disk, zero padded to whole
+// blocks.
+func EncodeChecksums(sums []uint32) []byte {
+	b := make([]byte, ChecksumArrayLen(uint64(len(sums))))
+	for i, s := range sums {
+		le.PutUint32(b[4*i:], s)
+	}
+	return b
+}
+
+// EncodeTable returns the namespace table of entries, padded to whole blocks.
+func EncodeTable(entries []*Entry) []byte {
+	b := make([]byte, TableLen(len(entries)))
+	for i, e := range entries {
+		e.Encode(b[i*NamespaceLen:])
+	}
+	return b
+}
+
+// TableLen is the length on disk of a namespace table of n entries.
+func TableLen(n int) Bytes { return RoundUp(Bytes(n)*NamespaceLen, BlockLen) }
+
+// DecodeTable reads the namespace table of a slot with header h from b, TableLen
+// bytes at file offset base, and returns the plan that it, and only it, leads to: a table that
+// places anything elsewhere is refused, so that no region can overlap another.
+func DecodeTable(h *Header, b []byte, base Bytes) (*Plan, error) {
+	n := len(h.Counts)
+	b = b[:TableLen(n)]
+	entries := make([]*Entry, n)
+	for i := range entries {
+		e, err := DecodeEntry(b[i*NamespaceLen:], base+Bytes(i*NamespaceLen))
+		if err != nil {
+			return nil, err
+		}
+		entries[i] = e
+	}
+	if err := reserved("namespace table", base, b, n*NamespaceLen, len(b)); err != nil {
+		return nil, err
+	}
+	p, err := Place(h.Kind, entries)
+	if err != nil {
+		return nil, &FieldError{Region: "namespace table", Off: base, Field: err.Error(), Err: ErrDamaged}
+	}
+	for i, e := range p.Entries {
+		if reflect.DeepEqual(e, entries[i]) {
+			continue
+		}
+		got := entries[i]
+		field, g, w := "data offset", got.DataOff, e.DataOff
+		switch {
+		case got.DataLen != e.DataLen:
+			field, g, w = "data length", got.DataLen, e.DataLen
+		case got.Tables != e.Tables:
+			field, g, w = "zone descriptor table offset", got.Tables.Desc, e.Tables.Desc
+		}
+		return nil, &FieldError{Region: fmt.Sprintf("namespace %d entry", e.ID), Off: base + Bytes(i*NamespaceLen), Field: field, Got: g, Want: w, Err: ErrDamaged}
+	}
+	want := *h
+	p.Header(&want)
+	if !bytes.Equal(want.Encode(), h.Encode()) {
+		return nil, &FieldError{Region: "slot header", Field: "placement", Got: fmt.Sprintf("slot length %d, data length %d, %d data files", h.SlotLen, h.DataLen, h.DataFiles),
+			Want: fmt.Sprintf("slot length %d, data length %d, %d data files", want.SlotLen, want.DataLen, want.DataFiles), Err: ErrDamaged}
+	}
+	for i, e := range p.Entries {
+		if got := h.Counts[i].Total(); got != e.ZoneCount {
+			return nil, &FieldError{Region: "slot header", Field: fmt.Sprintf("counts of namespace %d", e.ID), Got: got, Want: e.ZoneCount, Err: ErrDamaged}
+		}
+	}
+	return p, nil
+}
+
+// FillTables writes the factory state (every zone Empty) of slot blocks to b:
+// whole blocks from block first (counted from the namespace table) on. It is how
+// create makes tables of any size in bounded memory.
+func (p *Plan) FillTables(b []byte, first uint64) {
+	clear(b)
+	table := EncodeTable(p.Entries)
+	for i := 0; i < len(b)/BlockLen; i++ {
+		off := Bytes(first+uint64(i)) * BlockLen
+		blk := b[i*BlockLen : (i+1)*BlockLen]
+		if off < Bytes(len(table)) {
+			copy(blk, table[off:])
+			continue
+		}
+		p.fillBlock(blk, off+p.TableOff)
+	}
+}
+
+// fillBlock writes the factory state of the block at offset off of a slot.
+func (p *Plan) fillBlock(blk []byte, off Bytes) {
+	for _, e := range p.Entries {
+		if !e.Zoned() {
+			continue
+		}
+		descEnd := e.Tables.Desc + Bytes(e.ZoneCount)*DescriptorSize
+		wpEnd := e.Tables.WP + Bytes(e.ZoneCount)*WPLen
+		switch {
+		case off >= e.Tables.Desc && off < descEnd:
+			i := uint64(off-e.Tables.Desc) / DescriptorSize
+			for j := 0; j < DescriptorsPerBlock && i < e.ZoneCount; i, j = i+1, j+1 {
+				e.EmptyZone(i).Encode(blk[j*DescriptorSize:])
+			}
+			return
+		case off >= e.Tables.WP && off < wpEnd:
+			i := uint64(off-e.Tables.WP) / WPLen
+			for j := 0; j < WPsPerBlock && i < e.ZoneCount; i, j = i+1, j+1 {
+				EncodeWP(blk, j, LBA(i)*e.ZoneSize)
+			}
+			return
+		}
+	}
+}
