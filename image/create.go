@@ -43,6 +43,12 @@ type CreateOptions struct {
 	UUID          [16]byte // zero for a random one
 	Preallocation Preallocation
 	Force         bool // overwrite
+
+	// Zones are the zones to begin with, an element for each namespace (nil: all
+	// Empty); nil for Empty zones everywhere.
+	Zones []layout.Zones
+	// Fill, if not nil, writes the data area; the data files have their lengths.
+	Fill func(data []disk.File, plan *layout.Plan) error
 }
 
 // NewUUID makes a random UUID (RFC 9562, version 4).
@@ -157,6 +163,11 @@ func Create(path string, o CreateOptions) (err error) {
 			return fmt.Errorf("%s: %w", names[i], err)
 		}
 	}
+	if o.Fill != nil {
+		if err := o.Fill(st.files, plan); err != nil {
+			return err
+		}
+	}
 	if o.Layout == layout.Sidecar {
 		if _, err := st.create(names[len(names)-1]); err != nil {
 			return err
@@ -247,25 +258,17 @@ func writeFresh(file disk.File, plan *layout.Plan, o CreateOptions) error {
 	stamp := now(Clock)
 	h := &layout.Header{
 		UUID: o.UUID, Flags: layout.Clean, Created: stamp, Committed: stamp, Tool: Tool, Label: o.Label,
-		Counts: make([]layout.Counts, len(plan.Entries)),
 	}
-	for i, e := range plan.Entries {
-		h.Counts[i][layout.Empty.Index()] = e.ZoneCount
+	zones := o.Zones
+	if zones == nil {
+		zones = make([]layout.Zones, len(plan.Entries))
 	}
-	sums := make([]uint32, plan.ChecksumCount)
-	buf := make([]byte, chunk)
-	for first := uint64(0); first < plan.ChecksumCount; {
-		b := buf[:min(chunk, (plan.ChecksumCount-first)*layout.BlockLen)]
-		plan.FillTables(b, first)
-		for i := 0; i < len(b); i += layout.BlockLen {
-			sums[first+uint64(i/layout.BlockLen)] = layout.Checksum(b[i : i+layout.BlockLen])
-		}
-		if err := writeBoth(file, plan, first, b); err != nil {
-			return err
-		}
-		first += uint64(len(b) / layout.BlockLen)
+	b, err := buildTables(file, plan, zones)
+	if err != nil {
+		return err
 	}
-	if err := writeHeaders(file, plan, h, sums, 1); err != nil {
+	h.Counts = b.counts
+	if err := writeHeaders(file, plan, h, b.sums, 1); err != nil {
 		return err
 	}
 	return writeLocator(file, plan, o.UUID)

@@ -15,7 +15,6 @@ import (
 	"iter"
 	"time"
 
-	"zimg/image/disk"
 	"zimg/layout"
 )
 
