@@ -1,0 +1,365 @@
+// Package imagetest helps to test what is made of files: a file system in
+// memory whose power can be cut (MemFS), and one whose n-th call fails (FaultFS).
+//
+// # What MemFS assumes of a disk and a file system
+//
+// Every argument that a commit survives a power cut leans on these and on
+// nothing else:
+//
+//  1. A Sync that has returned makes durable all that was written to the file
+//     before it: contents, holes and size. It does not make the file's name durable.
+//  2. A SyncDir that has returned makes durable all creations, renames and removals
+//     before it in that one directory. It says nothing of the files' contents.
+//  3. Writes between two Syncs reach the disk in any order, or not at all. The
+//     disk writes sectors of 512 bytes whole; a longer write may be torn between
+//     any two sectors, at any number of places.
+//  4. PunchHole is a write of zeroes in this respect: the fallback of the real
+//     one is just that.
+//  5. Changes of one file's size (by Truncate, or by a write beyond the end)
+//     happen in the order in which they were made: if one is durable, so are those
+//     before it. They are independent of the contents: a file may have its new size and
+//     zeroes in it. What was written beyond the size that survives is lost.
+//  6. A rename is atomic: before it both names are as they were, after it the old
+//     one is gone and the new one is the file. Operations that have a name in common happen
+//     in order; others are independent, also in one directory. A name may be
+//     durable before the contents of its file are.
+//  7. What is durable stays as it is: a write that is under way when the power
+//     goes damages no other sector. Old bytes are never read back as random ones.
+//  8. Locks do not survive.
+package imagetest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"zimg/image/disk"
+)
+
+// ErrCrashed is the error of every call after the power was cut.
+var ErrCrashed = errors.New("the power was cut")
+
+// OpKind is what an operation does.
+type OpKind string
+
+// The numbered operations: all that can change what is durable.
+const (
+	OpWrite    OpKind = "write"
+	OpTruncate OpKind = "truncate"
+	OpPunch    OpKind = "punch"
+	OpAllocate OpKind = "allocate"
+	OpSync     OpKind = "sync"
+	OpCreate   OpKind = "create"
+	OpRename   OpKind = "rename"
+	OpRemove   OpKind = "remove"
+	OpSyncDir  OpKind = "syncdir"
+)
+
+// Op is one numbered operation, for messages and for picking a place to crash.
+type Op struct {
+	N        int // from 1
+	Kind     OpKind
+	Name     string // of the file; of SyncDir the directory; of a rename the old one
+	Off, Len int64  // bytes; of Truncate Off is the new size
+}
+
+func (o Op) String() string {
+	return fmt.Sprintf("operation %d: %s %s %d+%d", o.N, o.Kind, o.Name, o.Off, o.Len)
+}
+
+// Counters tells what a piece of work cost.
+type Counters struct {
+	Ops       int   // numbered operations
+	Writes    int   // calls of WriteAt, also those that CopyFrom makes
+	Blocks    int64 // blocks of 4 KiB that writes touched
+	Syncs     int
+	DirSyncs  int
+	Reads     int
+	ReadBytes int64
+}
+
+// MemFS is a disk.FS in memory with a volatile cache in front of its disk.
+// Directories need not be made. It is safe for concurrent use.
+type MemFS struct {
+	mu      sync.Mutex
+	names   map[string]*inode
+	durable map[string]*inode // the names on the disk
+	pending []nameChange      // what names has and durable has not, in order
+	log     []Op
+	count   Counters
+	crashAt int
+	crashed bool
+}
+
+var _ disk.FS = (*MemFS)(nil)
+
+// inode is a file without its name.
+type inode struct {
+	perm    fs.FileMode
+	now     *sparse
+	durable *sparse
+	pending []change // what now has and durable has not, in order
+	locks   map[*memFile]disk.LockMode
+}
+
+// nameChange binds names to files; nil unbinds.
+type nameChange struct {
+	dir string
+	set map[string]*inode
+}
+
+// NewMemFS returns an empty file system.
+func NewMemFS() *MemFS {
+	return &MemFS{names: map[string]*inode{}, durable: map[string]*inode{}}
+}
+
+// CrashAt cuts the power while operation n (from 1, counted from the making of
+// m) is under way: it and every later call, reads too, fail with ErrCrashed. Operation n
+// itself then counts as not synced: AfterCrash may keep it, drop it or tear it.
+// With 0 it never happens.
+func (m *MemFS) CrashAt(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.crashAt = n
+}
+
+// Ops is the number of operations so far.
+func (m *MemFS) Ops() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.log)
+}
+
+// Log returns all operations so far; Log()[n-1] is operation n.
+func (m *MemFS) Log() []Op {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.log)
+}
+
+// Counters returns what was done since the last ResetCounters.
+func (m *MemFS) Counters() Counters {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.count
+}
+
+// ResetCounters starts the counters from zero. Operation numbers go on.
+func (m *MemFS) ResetCounters() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.count = Counters{}
+}
+
+// step numbers an operation and finds out whether the power goes with it. A
+// caller records its change all the same, then returns m.lost.
+func (m *MemFS) step(kind OpKind, name string, off, length int64) {
+	m.count.Ops++
+	m.log = append(m.log, Op{N: len(m.log) + 1, Kind: kind, Name: name, Off: off, Len: length})
+	if len(m.log) == m.crashAt {
+		m.crashed = true
+	}
+}
+
+// lost is the error of everything once the power is gone.
+func (m *MemFS) lost(op, name string) error {
+	if m.crashed {
+		return pathError(op, name, ErrCrashed)
+	}
+	return nil
+}
+
+func pathError(op, name string, err error) error {
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+func (m *MemFS) isDir(name string) bool {
+	if name == "." || name == string(filepath.Separator) {
+		return true
+	}
+	for n := range m.names {
+		if strings.HasPrefix(n, name+string(filepath.Separator)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *MemFS) bind(dir string, set map[string]*inode) {
+	m.pending = append(m.pending, nameChange{dir: dir, set: set})
+	apply(m.names, set)
+}
+
+func apply(names, set map[string]*inode) {
+	for name, ino := range set {
+		if ino == nil {
+			delete(names, name)
+		} else {
+			names[name] = ino
+		}
+	}
+}
+
+// Open opens or creates a file.
+func (m *MemFS) Open(name string, mode disk.Mode, perm fs.FileMode) (disk.File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.lost("open", name); err != nil {
+		return nil, err
+	}
+	path := filepath.Clean(name)
+	if m.isDir(path) {
+		return nil, pathError("open", name, syscall.EISDIR)
+	}
+	ino := m.names[path]
+	switch {
+	case mode == disk.CreateNew && ino != nil:
+		return nil, pathError("open", name, fs.ErrExist)
+	case mode != disk.CreateNew && ino == nil:
+		return nil, pathError("open", name, fs.ErrNotExist)
+	case mode == disk.CreateNew:
+		m.step(OpCreate, path, 0, 0)
+		ino = &inode{perm: perm, now: newSparse(), durable: newSparse(), locks: map[*memFile]disk.LockMode{}}
+		m.bind(filepath.Dir(path), map[string]*inode{path: ino})
+		if err := m.lost("open", name); err != nil {
+			return nil, err
+		}
+	}
+	return &memFile{fs: m, ino: ino, name: name, writable: mode != disk.ReadOnly}, nil
+}
+
+// Stat describes a file, or a directory that has a file in it.
+func (m *MemFS) Stat(name string) (fs.FileInfo, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.lost("stat", name); err != nil {
+		return nil, err
+	}
+	path := filepath.Clean(name)
+	if ino := m.names[path]; ino != nil {
+		return fileInfo{name: filepath.Base(path), size: ino.now.size, mode: ino.perm}, nil
+	}
+	if m.isDir(path) {
+		return fileInfo{name: filepath.Base(path), mode: fs.ModeDir | 0o755}, nil
+	}
+	return nil, pathError("stat", name, fs.ErrNotExist)
+}
+
+// Rename moves a file over whatever has the new name. Both must be in one
+// directory.
+func (m *MemFS) Rename(oldname, newname string) error { return m.rename(oldname, newname, true) }
+
+// RenameNew moves a file to a name that is free.
+func (m *MemFS) RenameNew(oldname, newname string) error { return m.rename(oldname, newname, false) }
+
+func (m *MemFS) rename(oldname, newname string, replace bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.lost("rename", oldname); err != nil {
+		return err
+	}
+	from, to := filepath.Clean(oldname), filepath.Clean(newname)
+	switch {
+	case m.names[from] == nil:
+		return pathError("rename", oldname, fs.ErrNotExist)
+	case filepath.Dir(from) != filepath.Dir(to):
+		return pathError("rename", newname, syscall.EXDEV) // would need two directories' durability
+	case m.isDir(to), m.names[to] != nil && !replace:
+		return pathError("rename", newname, fs.ErrExist)
+	case from == to:
+		return nil
+	}
+	m.step(OpRename, from, 0, 0)
+	m.bind(filepath.Dir(to), map[string]*inode{from: nil, to: m.names[from]})
+	return m.lost("rename", oldname)
+}
+
+// Remove takes a name away; who has the file open keeps it.
+func (m *MemFS) Remove(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.lost("remove", name); err != nil {
+		return err
+	}
+	path := filepath.Clean(name)
+	if m.names[path] == nil {
+		return pathError("remove", name, fs.ErrNotExist)
+	}
+	m.step(OpRemove, path, 0, 0)
+	m.bind(filepath.Dir(path), map[string]*inode{path: nil})
+	return m.lost("remove", name)
+}
+
+// SyncDir makes the names in the directory of name durable.
+func (m *MemFS) SyncDir(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.lost("syncdir", name); err != nil {
+		return err
+	}
+	dir := filepath.Dir(filepath.Clean(name))
+	m.step(OpSyncDir, dir, 0, 0)
+	if err := m.lost("syncdir", name); err != nil {
+		return err
+	}
+	m.count.DirSyncs++
+	m.pending = slices.DeleteFunc(m.pending, func(c nameChange) bool {
+		if c.dir == dir {
+			apply(m.durable, c.set)
+		}
+		return c.dir == dir
+	})
+	return nil
+}
+
+// Names lists all files, sorted.
+func (m *MemFS) Names() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.names))
+}
+
+// ReadFile returns the content of a file, without counting; not for large ones.
+func (m *MemFS) ReadFile(name string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ino := m.names[filepath.Clean(name)]
+	if ino == nil {
+		return nil, pathError("open", name, fs.ErrNotExist)
+	}
+	b := make([]byte, ino.now.size)
+	_, err := ino.now.readAt(b, 0)
+	return b, err
+}
+
+// WriteFile makes a file of content b, durable at once and without an operation
+// being counted: for setting a scene.
+func (m *MemFS) WriteFile(name string, b []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := newSparse()
+	s.write(b, 0)
+	path := filepath.Clean(name)
+	ino := &inode{perm: 0o644, now: s, durable: s.clone(), locks: map[*memFile]disk.LockMode{}}
+	m.names[path], m.durable[path] = ino, ino
+}
+
+type fileInfo struct {
+	name string
+	size int64
+	mode fs.FileMode
+}
+
+func (i fileInfo) Name() string       { return i.name }
+func (i fileInfo) Size() int64        { return i.size }
+func (i fileInfo) Mode() fs.FileMode  { return i.mode }
+func (i fileInfo) ModTime() time.Time { return time.Time{} }
+func (i fileInfo) IsDir() bool        { return i.mode.IsDir() }
+func (i fileInfo) Sys() any           { return nil }
