@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// newManCommand writes the man pages from the commands themselves, so that the
+// two cannot differ. It is hidden: users get the pages installed.
+func newManCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "man DIR",
+		Short:  "write the man pages to DIR",
+		Hidden: true,
+		Args:   exactArgs("DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o777); err != nil {
+				return err
+			}
+			return writeManTree(cmd.Root(), args[0])
+		},
+	}
+}
+
+// writeManTree writes a page for c and one for each command below it.
+func writeManTree(c *cobra.Command, dir string) error {
+	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
+	file, err := os.Create(filepath.Join(dir, name+".1"))
+	if err != nil {
+		return err
+	}
+	if err := writeManPage(file, c); err != nil {
+		_ = file.Close()
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	for _, sub := range c.Commands() {
+		if sub.Hidden || sub.Name() == "help" {
+			continue
+		}
+		if err := writeManTree(sub, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeManPage writes one page in man(7) macros.
+func writeManPage(out io.Writer, c *cobra.Command) error {
+	w := bufio.NewWriter(out)
+	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
+	fmt.Fprintf(w, ".TH %s 1 \"\" \"zimg %s\" \"zimg\"\n", strings.ToUpper(roff(name)), roff(version))
+	fmt.Fprintf(w, ".SH NAME\n%s \\- %s\n", roff(name), roff(c.Short))
+	fmt.Fprintf(w, ".SH SYNOPSIS\n.B %s\n", roff(c.UseLine()))
+	if c.Long != "" {
+		fmt.Fprintln(w, ".SH DESCRIPTION")
+		manText(w, c.Long)
+	}
+	if subs := visible(c); len(subs) > 0 {
+		fmt.Fprintln(w, ".SH COMMANDS")
+		for _, s := range subs {
+			fmt.Fprintf(w, ".TP\n.BR %s (1)\n%s\n", roff(strings.ReplaceAll(s.CommandPath(), " ", "-")), roff(s.Short))
+		}
+	}
+	manFlags(w, "OPTIONS", c.NonInheritedFlags())
+	manFlags(w, "OPTIONS OF EVERY COMMAND", c.InheritedFlags())
+	if c.Example != "" {
+		fmt.Fprintf(w, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(strings.Trim(c.Example, "\n")))
+	}
+	fmt.Fprintln(w, ".SH EXIT STATUS\n0 done, 1 failed, 64 wrong usage;\n.BR zimg-check (1)\nhas more.")
+	fmt.Fprintln(w, ".SH SEE ALSO\n.BR zimg (1),\n.BR zimg-format (5),\n.BR qemu-img (1),\n.BR nvme (1),\n.BR blkzone (8)")
+	return w.Flush()
+}
+
+func visible(c *cobra.Command) []*cobra.Command {
+	var subs []*cobra.Command
+	for _, s := range c.Commands() {
+		if !s.Hidden && s.Name() != "help" {
+			subs = append(subs, s)
+		}
+	}
+	return subs
+}
+
+func manFlags(w io.Writer, title string, flags *pflag.FlagSet) {
+	if !flags.HasAvailableFlags() {
+		return
+	}
+	fmt.Fprintf(w, ".SH %s\n", title)
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		value, usage := pflag.UnquoteUsage(f)
+		head := "\\fB\\-\\-" + roff(f.Name) + "\\fR"
+		if f.Shorthand != "" {
+			head = "\\fB\\-" + f.Shorthand + "\\fR, " + head
+		}
+		if value != "" {
+			head += " \\fI" + roff(value) + "\\fR"
+		}
+		fmt.Fprintf(w, ".TP\n%s\n%s\n", head, roff(usage))
+	})
+}
+
+// manText writes paragraphs; indented lines stand as they are.
+func manText(w io.Writer, text string) {
+	verbatim := false
+	for _, line := range strings.Split(strings.Trim(text, "\n"), "\n") {
+		indented := strings.HasPrefix(line, "  ")
+		if indented != verbatim {
+			fmt.Fprintln(w, map[bool]string{true: ".nf", false: ".fi"}[indented])
+			verbatim = indented
+		}
+		if line == "" {
+			fmt.Fprintln(w, ".PP")
+			continue
+		}
+		fmt.Fprintln(w, roff(line))
+	}
+	if verbatim {
+		fmt.Fprintln(w, ".fi")
+	}
+}
+
+// roff escapes what roff would take for its own.
+func roff(s string) string {
+	s = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(s)
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		if strings.HasPrefix(l, ".") || strings.HasPrefix(l, "'") {
+			lines[i] = `\&` + l
+		}
+	}
+	return strings.Join(lines, "\n")
+}
