@@ -23,19 +23,27 @@ const (
 
 var permNames = [permCount]string{"consistent read", "write", "write unchanged", "resize"}
 
+// checkOrder begins with the permission that a user understands best when told
+// of a conflict.
+var checkOrder = [permCount]int{permWrite, permResize, permWriteUnchanged, permConsistentRead}
+
 // perms is a set of permissions.
 type perms [permCount]bool
 
+// lockPerms says what a mode holds and what it does not share. A writer does not
+// share consistent-read either: qemu-img reads a raw file beside a writer, and
+// would copy a zone while it changes. (qemu-img info reads nothing of one and takes no lock.)
 func lockPerms(mode LockMode) (held, unshared perms) {
-	if mode == LockNone {
-		return
+	switch mode {
+	case LockRead:
+		held[permConsistentRead] = true
+		unshared[permWrite], unshared[permResize] = true, true
+	case LockWrite:
+		held[permConsistentRead], held[permWrite], held[permResize] = true, true, true
+		unshared[permConsistentRead], unshared[permWrite], unshared[permResize] = true, true, true
+	case LockNone:
 	}
-	held[permConsistentRead] = true
-	unshared[permWrite], unshared[permResize] = true, true
-	if mode == LockWrite {
-		held[permWrite], held[permResize] = true, true
-	}
-	return
+	return held, unshared
 }
 
 // Lock sets every byte anew, also when mode is the one held already: a QEMU that
@@ -95,7 +103,7 @@ func (f *osFile) lockByte(kind int16, at, perm int, shared bool) error {
 // the other.
 func (f *osFile) conflict(mode LockMode) error {
 	held, unshared := lockPerms(mode)
-	for p := range permCount {
+	for _, p := range checkOrder {
 		if held[p] {
 			if err := f.checkByte(unsharedByte+p, p, false); err != nil {
 				return err
