@@ -48,6 +48,24 @@ func (im *Image) BeginChange() error {
 	return im.commit(im.hdr.Flags&^layout.Clean, im.hdr.Session)
 }
 
+// MarkChanging is BeginChange for those who have changed zones already: it
+// commits the mark and nothing else.
+func (im *Image) MarkChanging() error {
+	dirty, counts, label := im.dirty, im.hdr.Counts, im.hdr.Label
+	im.Rollback()
+	err := im.BeginChange()
+	im.dirty, im.hdr.Counts, im.hdr.Label = dirty, counts, label
+	return err
+}
+
+// Rollback drops all changes that were not committed.
+func (im *Image) Rollback() {
+	live := im.slots[im.live].hdr
+	im.dirty = map[uint64][]byte{}
+	im.hdr.Counts = append([]layout.Counts(nil), live.Counts...)
+	im.hdr.Label = live.Label
+}
+
 // BeginSession marks the image as in use by a run.
 func (im *Image) BeginSession(s layout.Session) error {
 	return im.commit(layout.InUse, s)

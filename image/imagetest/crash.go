@@ -69,7 +69,7 @@ func (c change) apply(s *sparse, keep choice) {
 			at = data
 		}
 		next := min(end, (at/SectorSize+1)*SectorSize)
-		if at < end && keep.sector(at / SectorSize) {
+		if at < end && keep.sector(at/SectorSize) {
 			c.put(s, at, next)
 		}
 		at = next

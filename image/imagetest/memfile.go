@@ -3,7 +3,6 @@ package imagetest
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"syscall"
@@ -19,9 +18,6 @@ type memFile struct {
 	writable bool
 	closed   bool
 }
-
-// copyChunk is how much CopyFrom writes at once, in bytes.
-const copyChunk = 1 << 20
 
 // use begins a call: it fails when the power is gone or the file closed. The
 // caller holds the lock.
@@ -215,53 +211,7 @@ func (f *memFile) AllocatedBytes() (int64, error) {
 	return f.ino.now.allocated(), f.use("stat")
 }
 
-// CopyFrom copies the data of src and leaves out its holes; each chunk is a
-// write of its own.
+// CopyFrom makes a write of each MiB at most, and leaves out holes.
 func (f *memFile) CopyFrom(src disk.File, srcOff, off, length int64, progress func(n int64) error) error {
-	buf := make([]byte, min(length, copyChunk))
-	for done := int64(0); done < length; {
-		n, err := f.copyChunk(src, srcOff+done, off+done, length-done, buf)
-		if err != nil {
-			return err
-		}
-		if progress != nil {
-			if err := progress(n); err != nil {
-				return err
-			}
-		}
-		done += n
-	}
-	return nil
-}
-
-// copyChunk copies or skips up to length bytes and tells how many.
-func (f *memFile) copyChunk(src disk.File, srcOff, off, length int64, buf []byte) (int64, error) {
-	data, err := src.SeekData(srcOff)
-	if errors.Is(err, io.EOF) {
-		size, err := src.Size()
-		if err == nil && srcOff+length > size {
-			err = fmt.Errorf("copy of %d bytes at %d of %s: %w", length, srcOff, src.Name(), io.ErrUnexpectedEOF)
-		}
-		return length, err
-	}
-	if err != nil {
-		return 0, err
-	}
-	if data > srcOff {
-		return min(data-srcOff, length), nil
-	}
-	hole, err := src.SeekHole(srcOff)
-	if err != nil {
-		return 0, err
-	}
-	buf = buf[:min(hole-srcOff, length, int64(len(buf)))]
-	n, err := src.ReadAt(buf, srcOff)
-	if n < len(buf) {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return 0, err
-	}
-	_, err = f.WriteAt(buf, off)
-	return int64(len(buf)), err
+	return disk.CopyByHand(f, src, srcOff, off, length, progress)
 }

@@ -84,7 +84,7 @@ func (s *sparse) punch(off, end int64) {
 		s.zero(off, end)
 		return
 	}
-	s.zero(off, first*PageSize)
+	s.zero(off, min(first*PageSize, end))
 	s.zero(last*PageSize, end)
 	s.drop(first, last)
 }

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+type createOptions struct {
+	geo        geometry
+	namespaces []string
+	properties []string
+	label      string
+	layout     string
+	sidecar    string
+	uuid       string
+	prealloc   string
+	force      bool
+	quiet      bool
+}
+
+func newCreateCommand() *cobra.Command {
+	var o createOptions
+	c := &cobra.Command{
+		Use:   "create [flags] IMAGE [SIZE]",
+		Short: "make a new image",
+		Long: `Create makes an image with one namespace described by flags, or with several,
+one for each --ns. Without a size, --zones times --zone-size is it.
+
+The data area is sparse unless preallocated. Nothing is rounded: a size that is no
+multiple of the zone size is refused, and the nearest that are said. An
+existing file is not overwritten without --force.
+
+--ns takes the flags' names as keys (size, zones, zone-size, zone-capacity,
+max-open, max-active, block-size, metadata-size, pi, descr-ext-size, zrwas, zrwafg,
+numzrwa, like), and type=zoned|nvm, nsid, uuid, nguid, eui64, cross-read, and, for a data
+file a namespace, file. --ns and -o take the names of QEMU's nvme-ns properties as well.`,
+		Example: `  zimg create --zones 64 --zone-size 64M disk.zimg
+  zimg create --like zn540 --zones 32 disk.zimg
+  zimg create --ns zones=64,zone-size=64M,zone-capacity=48M --ns type=nvm,size=1G disk.zimg
+  zimg create --layout sidecar -o zoned.zone_size=64M,zoned.max_open=14 disk.raw 4G`,
+		Args: rangeArgs(1, 2, "IMAGE [SIZE]"),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+	}
+	o.addFlags(c)
+	return c
+}
+
+func (o *createOptions) addFlags(c *cobra.Command) {
+	f := c.Flags()
+	for _, s := range []struct {
+		name, usage string
+		to          *uint64
+	}{
+		{"size", "`SIZE` of the namespace", &o.geo.size},
+		{"zone-size", "`SIZE` of a zone (default 128M)", &o.geo.zoneSize},
+		{"zone-capacity", "capacity of a zone, a `SIZE` (default: the zone size)", &o.geo.zoneCap},
+		{"block-size", "`SIZE` of a logical block (default 4096)", &o.geo.block},
+		{"descr-ext-size", "`BYTES` of a zone descriptor extension, a multiple of 64", &o.geo.ext},
+		{"zrwas", "`SIZE` of a zone random write area", &o.geo.zrwas},
+		{"zrwafg", "`SIZE` of its flush granularity", &o.geo.zrwafg},
+	} {
+		f.Var(&sizeFlag{to: s.to}, s.name, s.usage)
+	}
+	f.Uint64Var(&o.geo.zones, "zones", 0, "number `N` of zones")
+	f.Uint64Var(&o.geo.maxOpen, "max-open", 0, "at most `N` open zones (default 0: no limit)")
+	f.Uint64Var(&o.geo.maxAct, "max-active", 0, "at most `N` active zones (default 0: no limit)")
+	f.Uint64Var(&o.geo.ms, "metadata-size", 0, "`BYTES` of metadata per logical block")
+	f.Uint64Var(&o.geo.pi, "pi", 0, "protection information `TYPE` 1 to 3")
+	f.Uint64Var(&o.geo.numZRWA, "numzrwa", 0, "`N` zone random write area resources")
+	f.StringVar(&o.geo.like, "like", "", "geometry of `NAME`: "+strings.Join(likeNames(), ", "))
+	f.StringArrayVar(&o.namespaces, "ns", nil, "a namespace, `KEY=VALUE,...`; repeated for several")
+	f.StringArrayVarP(&o.properties, "options", "o", nil, "`KEY=VALUE,...` by QEMU's property names")
+	f.StringVar(&o.label, "label", "", "`TEXT` to know the image by")
+	f.StringVar(&o.layout, "layout", "trailing", "where the metadata goes: trailing or sidecar")
+	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata (default IMAGE.zmeta)")
+	f.StringVar(&o.uuid, "uuid", "", "`UUID` of the image (default: a random one)")
+	f.StringVar(&o.prealloc, "preallocation", "off", "off, falloc or full")
+	f.BoolVar(&o.force, "force", false, "overwrite existing files")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
+}
+
+func (o *createOptions) run(cmd *cobra.Command, args []string) error {
+	if err := o.complete(args); err != nil {
+		return err
+	}
+	opts, err := o.options()
+	if err != nil {
+		return err
+	}
+	plan, err := opts.Complete()
+	if err != nil {
+		return err
+	}
+	for i := range opts.Namespaces {
+		for _, w := range warnings(&opts.Namespaces[i]) {
+			warn(cmd, "%s", w)
+		}
+	}
+	if err := image.Create(args[0], opts); err != nil {
+		return err
+	}
+	if !o.quiet {
+		describeCreated(cmd.OutOrStdout(), args[0], plan)
+	}
+	return nil
+}
+
+// complete merges the ways to say one thing.
+func (o *createOptions) complete(args []string) error {
+	if len(args) == 2 {
+		n, err := parseSize(args[1])
+		if err != nil {
+			return usageError("%v", err)
+		}
+		if o.geo.size != 0 && o.geo.size != uint64(n) {
+			return usageError("two sizes: %s and --size %s", args[1], formatSize(int64(o.geo.size)))
+		}
+		o.geo.size = uint64(n)
+	}
+	for _, p := range o.properties {
+		if err := o.geo.parseList(p); err != nil {
+			return usageError("-o %s: %v", p, err)
+		}
+	}
+	if err := oneOf("preallocation", o.prealloc, "off", "falloc", "full"); err != nil {
+		return err
+	}
+	return oneOf("layout", o.layout, "trailing", "sidecar")
+}
+
+// options turns the flags into what package image wants.
+func (o *createOptions) options() (image.CreateOptions, error) {
+	opts := image.CreateOptions{
+		Layout: layout.Trailing, Sidecar: o.sidecar, Label: o.label,
+		Preallocation: image.Preallocation(o.prealloc), Force: o.force,
+	}
+	if o.layout == "sidecar" {
+		opts.Layout = layout.Sidecar
+	}
+	if o.uuid != "" {
+		if err := parseHex(o.uuid, opts.UUID[:]); err != nil {
+			return opts, usageError("--uuid %q: %v", o.uuid, err)
+		}
+	}
+	geometries := []geometry{o.geo}
+	if len(o.namespaces) > 0 {
+		geometries = nil
+		for _, list := range o.namespaces {
+			g := o.geo // flags are the defaults of every namespace but for its size
+			g.size, g.zones = 0, 0
+			if strings.Contains(list, "type=nvm") || strings.Contains(list, "zoned=off") || strings.HasPrefix(list, "nvm") {
+				g = geometry{block: o.geo.block}
+			}
+			if err := g.parseList(list); err != nil {
+				return opts, usageError("--ns %s: %v", list, err)
+			}
+			geometries = append(geometries, g)
+		}
+	}
+	for i, g := range geometries {
+		if err := g.applyLike(); err != nil {
+			return opts, usageError("%v", err)
+		}
+		s, err := g.spec()
+		if err != nil {
+			if len(o.namespaces) > 0 {
+				err = fmt.Errorf("namespace %d: %w", i+1, err)
+			}
+			return opts, usageError("%v", err)
+		}
+		opts.Namespaces = append(opts.Namespaces, s)
+	}
+	return opts, nil
+}
+
+// describeCreated says what was made, and how to go on.
+func describeCreated(w io.Writer, path string, plan *layout.Plan) {
+	fmt.Fprintf(w, "Formatted '%s', layout %v\n", path, plan.Kind)
+	for _, e := range plan.Entries {
+		fmt.Fprintf(w, "  %s\n", describeNamespace(&e.Namespace))
+	}
+	fmt.Fprintf(w, "Boot it with: zimg run %s -- qemu-system-x86_64 ...\n", path)
+}
+
+// describeNamespace is a namespace in one line.
+func describeNamespace(n *layout.Namespace) string {
+	if !n.Zoned() {
+		return fmt.Sprintf("namespace %d: nvm, %s, %d-byte blocks", n.ID, formatSize(int64(n.Size())), n.BlockSize())
+	}
+	s := fmt.Sprintf("namespace %d: zoned, %s, %d-byte blocks, %d zones of %s", n.ID, formatSize(int64(n.Size())), n.BlockSize(), n.ZoneCount, formatSize(int64(n.ByteOff(n.ZoneSize))))
+	if n.ZoneCap != n.ZoneSize {
+		s += fmt.Sprintf(", capacity %s", formatSize(int64(n.ByteOff(n.ZoneCap))))
+	}
+	if n.MAR != layout.NoLimit || n.MOR != layout.NoLimit {
+		s += fmt.Sprintf(", max open %s, max active %s", limitText(n.MaxOpen()), limitText(n.MaxActive()))
+	}
+	if n.ZDES > 0 {
+		s += fmt.Sprintf(", %d-byte extensions", n.ExtSize())
+	}
+	return s
+}
+
+// limitText is a limit for people.
+func limitText(n uint64) string {
+	if n == 0 {
+		return "none"
+	}
+	return fmt.Sprint(n)
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"zimg/image"
+	"zimg/image/disk"
+	"zimg/layout"
+)
+
+// Exit codes of every command; check and compare have more.
+const (
+	exitFailed = 1
+	exitUsage  = 64
+)
+
+// codedError ends the program with a code; err may be nil if all has been said.
+type codedError struct {
+	code int
+	err  error
+	hint string
+}
+
+func (e *codedError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *codedError) Unwrap() error { return e.err }
+
+// withExit gives err an exit code.
+func withExit(code int, err error) error { return &codedError{code: code, err: err} }
+
+// usageError is a wrong command line.
+func usageError(format string, args ...any) *codedError {
+	return &codedError{code: exitUsage, err: fmt.Errorf(format, args...)}
+}
+
+// report prints err, with a hint where there is one, and says how to exit.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	code, hint := exitFailed, ""
+	var coded *codedError
+	if errors.As(err, &coded) {
+		code, hint = coded.code, coded.hint
+		if coded.err == nil {
+			return code
+		}
+		if code == exitUsage && hint == "" {
+			hint = "zimg help, or --help after a command, tells how it is used"
+		}
+	}
+	var hinted *image.HintError
+	if errors.As(err, &hinted) {
+		hint = hinted.Hint
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(w, "zimg: interrupted")
+		return code
+	}
+	text := printable(err.Error())
+	fmt.Fprintf(w, "zimg: %s\n", text)
+	if hint == "" {
+		hint = hintFor(err)
+	}
+	if hint != "" {
+		fmt.Fprintf(w, "%s\n", printable(hint))
+	}
+	return code
+}
+
+// hintFor says what to do about errors that come from below.
+func hintFor(err error) string {
+	switch {
+	case errors.Is(err, disk.ErrLocked):
+		return "" // the message asks the question itself
+	case errors.Is(err, layout.ErrNewer):
+		return "a newer zimg can read it: zimg version tells which this is"
+	case errors.Is(err, layout.ErrNotImage):
+		return "if its metadata was lost: zimg check FILE looks for what is left"
+	}
+	return ""
+}
+
+// warn prints a warning.
+func warn(cmd *cobra.Command, format string, args ...any) {
+	fmt.Fprintf(cmd.ErrOrStderr(), "zimg: warning: %s\n", printable(fmt.Sprintf(format, args...)))
+}
+
+// exactArgs wants the arguments that names lists, separated by spaces.
+func exactArgs(names string) cobra.PositionalArgs {
+	n := len(strings.Fields(names))
+	return rangeArgs(n, n, names)
+}
+
+// rangeArgs wants at least low and at most high arguments.
+func rangeArgs(low, high int, names string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) >= low && len(args) <= high:
+			return nil
+		case names == "":
+			return usageError("%s takes no argument, got %q", cmd.CommandPath(), args)
+		case len(args) < low:
+			return usageError("%s needs %s", cmd.CommandPath(), names)
+		}
+		return usageError("%s takes %s, got %q as well", cmd.CommandPath(), names, args[high:])
+	}
+}
+
+// oneOf refuses a flag's value that is not allowed.
+func oneOf(flag, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return usageError("--%s %q: one of %s", flag, value, strings.Join(allowed, ", "))
+}
+
+// closeQuietly closes an image that was only read.
+func closeQuietly(im *image.Image) { _ = im.Close() }

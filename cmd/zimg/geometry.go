@@ -1,0 +1,336 @@
+package main
+
+import (
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+// geometry is a namespace as flags and --ns describe it, before anything is
+// computed. Sizes are in bytes; 0 is "not given".
+type geometry struct {
+	nsid     uint64
+	kind     string // "zoned" or "nvm"
+	size     uint64
+	zones    uint64
+	zoneSize uint64
+	zoneCap  uint64
+	block    uint64
+	maxOpen  uint64
+	maxAct   uint64
+	ext      uint64 // bytes
+	zrwas    uint64 // bytes
+	zrwafg   uint64 // bytes
+	numZRWA  uint64
+	ms       uint64
+	mset     uint64
+	pi       uint64
+	pil      uint64
+	pif      uint64
+	cross    bool
+	uuid     string
+	nguid    string
+	eui64    string
+	file     string
+	like     string
+}
+
+// defaultZoneSize is what a namespace has whose zones nobody described; QEMU's
+// default.
+const defaultZoneSize = 128 << 20
+
+// set is one key of --ns and -o; QEMU's names of properties are taken as well as ours.
+func (g *geometry) set(key, value string) error {
+	number := func(p *uint64) error {
+		n, err := strconv.ParseUint(value, 0, 32)
+		if err != nil {
+			return fmt.Errorf("%s=%s: not a number", key, value)
+		}
+		*p = n
+		return nil
+	}
+	size := func(p *uint64) error {
+		n, err := parseSize(value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		*p = uint64(n)
+		return nil
+	}
+	onOff := func(p *bool) error {
+		switch value {
+		case "on", "true", "yes", "1":
+			*p = true
+		case "off", "false", "no", "0":
+			*p = false
+		default:
+			return fmt.Errorf("%s=%s: on or off", key, value)
+		}
+		return nil
+	}
+	switch key {
+	case "nsid":
+		return number(&g.nsid)
+	case "type":
+		if value != "zoned" && value != "nvm" {
+			return fmt.Errorf("type=%s: zoned or nvm", value)
+		}
+		g.kind = value
+	case "zoned":
+		var zoned bool
+		if err := onOff(&zoned); err != nil {
+			return err
+		}
+		g.kind = map[bool]string{true: "zoned", false: "nvm"}[zoned]
+	case "size":
+		return size(&g.size)
+	case "zones":
+		return number(&g.zones)
+	case "zone-size", "zoned.zone_size":
+		return size(&g.zoneSize)
+	case "zone-capacity", "zoned.zone_capacity":
+		return size(&g.zoneCap)
+	case "block-size", "logical_block_size":
+		return size(&g.block)
+	case "physical_block_size":
+		var ignored uint64
+		return size(&ignored)
+	case "max-open", "zoned.max_open":
+		return number(&g.maxOpen)
+	case "max-active", "zoned.max_active":
+		return number(&g.maxAct)
+	case "descr-ext-size", "zoned.descr_ext_size":
+		return size(&g.ext)
+	case "zrwas", "zoned.zrwas":
+		return size(&g.zrwas)
+	case "zrwafg", "zoned.zrwafg":
+		return size(&g.zrwafg)
+	case "numzrwa", "zoned.numzrwa":
+		return number(&g.numZRWA)
+	case "cross-read", "zoned.cross_read":
+		return onOff(&g.cross)
+	case "metadata-size", "ms":
+		return number(&g.ms)
+	case "mset":
+		return number(&g.mset)
+	case "pi":
+		return number(&g.pi)
+	case "pil":
+		return number(&g.pil)
+	case "pif":
+		return number(&g.pif)
+	case "uuid":
+		g.uuid = value
+	case "nguid":
+		g.nguid = value
+	case "eui64":
+		g.eui64 = value
+	case "file":
+		g.file = value
+	case "like":
+		g.like = value
+	default:
+		return fmt.Errorf("%q is no property of a namespace", key)
+	}
+	return nil
+}
+
+// parseList applies a list key=value,... to g.
+func (g *geometry) parseList(list string) error {
+	for _, item := range strings.Split(list, ",") {
+		key, value, ok := strings.Cut(item, "=")
+		if !ok {
+			if item != "zoned" && item != "nvm" {
+				return fmt.Errorf("%q is not key=value", item)
+			}
+			key, value = "type", item
+		}
+		if err := g.set(strings.TrimSpace(key), strings.TrimSpace(value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// spec turns g into a namespace, or says what is wrong and what would be right.
+func (g geometry) spec() (image.NamespaceSpec, error) {
+	var s image.NamespaceSpec
+	if g.block == 0 {
+		g.block = 4096
+	}
+	if g.block&(g.block-1) != 0 || g.block < 512 || g.block > 65536 {
+		return s, fmt.Errorf("block size %d: a power of two from 512 to 65536", g.block)
+	}
+	if g.ms > 0xFFFF {
+		return s, fmt.Errorf("%d bytes of metadata per block: at most 65535", g.ms)
+	}
+	s.ID = layout.NSID(g.nsid)
+	s.BlockBits = uint8(bits.TrailingZeros64(g.block))
+	s.MS, s.ExtLBA = uint16(g.ms), g.mset == 1
+	s.PI, s.PIFirst, s.PIFormat = uint8(g.pi), g.pil == 1, uint8(g.pif)
+	s.File = g.file
+	if err := g.identities(&s); err != nil {
+		return s, err
+	}
+	if g.kind == "nvm" {
+		return s, g.plain(&s)
+	}
+	s.CSI = layout.ZNS
+	if err := g.zoned(&s); err != nil {
+		return s, err
+	}
+	return s, nil
+}
+
+// plain fills a namespace without zones.
+func (g *geometry) plain(s *image.NamespaceSpec) error {
+	for name, v := range map[string]uint64{"zones": g.zones, "zone-size": g.zoneSize, "zone-capacity": g.zoneCap, "max-open": g.maxOpen, "max-active": g.maxAct, "descr-ext-size": g.ext, "zrwas": g.zrwas} {
+		if v != 0 {
+			return fmt.Errorf("%s for a namespace without zones", name)
+		}
+	}
+	if g.size == 0 {
+		return fmt.Errorf("a namespace without zones needs a size")
+	}
+	if g.size%g.block != 0 {
+		return nearest("size", g.size, g.block, "block size")
+	}
+	s.Blocks = layout.LBA(g.size / g.block)
+	return nil
+}
+
+// nearest says which values around n are multiples of unit.
+func nearest(name string, n, unit uint64, unitName string) error {
+	down, up := n/unit*unit, (n/unit+1)*unit
+	if down == 0 {
+		return fmt.Errorf("%s %s is no multiple of the %s %s; the nearest that is: %s", name, exactSize(n), unitName, exactSize(unit), exactSize(up))
+	}
+	return fmt.Errorf("%s %s is no multiple of the %s %s; the nearest that are: %s and %s", name, exactSize(n), unitName, exactSize(unit), exactSize(down), exactSize(up))
+}
+
+// exactSize is a size both as people and as programs write it.
+func exactSize(n uint64) string {
+	s := formatSize(int64(n))
+	if s == strconv.FormatUint(n, 10) {
+		return s
+	}
+	return fmt.Sprintf("%s (%d)", s, n)
+}
+
+// zoned fills a zoned namespace.
+func (g *geometry) zoned(s *image.NamespaceSpec) error {
+	if g.zoneSize == 0 {
+		g.zoneSize = defaultZoneSize
+		if g.size != 0 && g.zones != 0 {
+			if g.size%g.zones != 0 {
+				return fmt.Errorf("size %s is not %d zones of the same size", exactSize(g.size), g.zones)
+			}
+			g.zoneSize = g.size / g.zones
+		}
+	}
+	if g.zoneSize%g.block != 0 {
+		return nearest("zone size", g.zoneSize, g.block, "block size")
+	}
+	if g.zoneCap == 0 {
+		g.zoneCap = g.zoneSize
+	}
+	switch {
+	case g.zoneCap > g.zoneSize:
+		return fmt.Errorf("zone capacity %s is larger than the zone size %s", exactSize(g.zoneCap), exactSize(g.zoneSize))
+	case g.zoneCap%g.block != 0:
+		return nearest("zone capacity", g.zoneCap, g.block, "block size")
+	case g.size == 0 && g.zones == 0:
+		return fmt.Errorf("no size: give --size or --zones")
+	case g.size != 0 && g.size%g.zoneSize != 0:
+		return nearest("size", g.size, g.zoneSize, "zone size")
+	case g.size != 0 && g.zones != 0 && g.size/g.zoneSize != g.zones:
+		return fmt.Errorf("size %s is %d zones of %s, not %d", exactSize(g.size), g.size/g.zoneSize, exactSize(g.zoneSize), g.zones)
+	case g.size == 0:
+		if hi, lo := bits.Mul64(g.zones, g.zoneSize); hi != 0 || lo > 1<<61 {
+			return fmt.Errorf("%d zones of %s are more than a file can hold", g.zones, exactSize(g.zoneSize))
+		}
+		g.size = g.zones * g.zoneSize
+	}
+	s.ZoneCount = g.size / g.zoneSize
+	s.ZoneSize = layout.LBA(g.zoneSize / g.block)
+	s.ZoneCap = layout.LBA(g.zoneCap / g.block)
+	s.Blocks = layout.LBA(g.size / g.block)
+	s.CrossRead = g.cross
+	return g.resources(s)
+}
+
+// resources fills limits, extension and random write area.
+func (g *geometry) resources(s *image.NamespaceSpec) error {
+	if g.maxAct != 0 && g.maxOpen > g.maxAct {
+		return fmt.Errorf("max-open %d is more than max-active %d: an open zone is active", g.maxOpen, g.maxAct)
+	}
+	if g.maxOpen == 0 {
+		g.maxOpen = g.maxAct // as QEMU does
+	}
+	s.MAR, s.MOR = layout.ZeroBased(uint32(g.maxAct)), layout.ZeroBased(uint32(g.maxOpen))
+	if g.ext%64 != 0 {
+		return nearest("descriptor extension size", g.ext, 64, "unit")
+	}
+	if g.ext > 255*64 {
+		return fmt.Errorf("descriptor extension size %d: at most %d", g.ext, 255*64)
+	}
+	s.ZDES = uint8(g.ext / 64)
+	if g.zrwas == 0 {
+		return nil
+	}
+	if g.zrwafg == 0 {
+		g.zrwafg = g.block
+	}
+	if g.zrwafg%g.block != 0 {
+		return nearest("zrwafg", g.zrwafg, g.block, "block size")
+	}
+	if g.zrwas%g.zrwafg != 0 {
+		return nearest("zrwas", g.zrwas, g.zrwafg, "flush granularity")
+	}
+	if g.numZRWA == 0 {
+		g.numZRWA = g.maxAct
+	}
+	if g.maxAct != 0 && g.numZRWA > g.maxAct {
+		return fmt.Errorf("numzrwa %d is more than max-active %d", g.numZRWA, g.maxAct)
+	}
+	s.ZRWAS, s.ZRWAFG, s.NumZRWA = uint32(g.zrwas/g.block), uint32(g.zrwafg/g.block), uint32(g.numZRWA)
+	return nil
+}
+
+// identities fills UUID, NGUID and EUI-64.
+func (g *geometry) identities(s *image.NamespaceSpec) error {
+	for _, id := range []struct {
+		name, value string
+		to          []byte
+	}{{"uuid", g.uuid, s.UUID[:]}, {"nguid", g.nguid, s.NGUID[:]}, {"eui64", g.eui64, s.EUI64[:]}} {
+		if id.value == "" {
+			continue
+		}
+		if err := parseHex(id.value, id.to); err != nil {
+			return fmt.Errorf("%s %q: %w", id.name, id.value, err)
+		}
+	}
+	return nil
+}
+
+// warnings are what is legal, but not what Linux or QEMU will take.
+func warnings(s *image.NamespaceSpec) []string {
+	var w []string
+	if !s.Zoned() {
+		return nil
+	}
+	if s.ZoneSize&(s.ZoneSize-1) != 0 {
+		w = append(w, fmt.Sprintf("namespace %d: zone size %s is no power of two: Linux refuses such zones", s.ID, exactSize(uint64(s.ByteOff(s.ZoneSize)))))
+	}
+	if s.BlockBits > 12 {
+		w = append(w, fmt.Sprintf("namespace %d: Linux takes blocks of up to 4096 bytes from NVMe drives, before version 6.15", s.ID))
+	}
+	if s.MS > 0 {
+		w = append(w, fmt.Sprintf("namespace %d: with metadata per block Linux needs CONFIG_BLK_DEV_INTEGRITY, and file systems may refuse", s.ID))
+	}
+	return w
+}

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+// infoView is what info tells in JSON: the keys of qemu-img info first, with
+// the same meaning.
+type infoView struct {
+	VirtualSize    int64        `json:"virtual-size"`
+	Filename       string       `json:"filename"`
+	Format         string       `json:"format"`
+	ActualSize     int64        `json:"actual-size"`
+	DirtyFlag      bool         `json:"dirty-flag"`
+	FormatSpecific infoSpecific `json:"format-specific"`
+}
+
+type infoSpecific struct {
+	Type string   `json:"type"`
+	Data infoData `json:"data"`
+}
+
+type infoData struct {
+	Version    int             `json:"version"`
+	UUID       string          `json:"uuid"`
+	Label      string          `json:"label"`
+	Layout     string          `json:"layout"`
+	State      string          `json:"state"`
+	Generation uint64          `json:"generation"`
+	Created    string          `json:"created"`
+	Committed  string          `json:"committed"`
+	Tool       string          `json:"tool"`
+	DataFiles  []string        `json:"data-files"`
+	MetaFile   string          `json:"metadata-file"`
+	MetaOff    int64           `json:"metadata-offset"`
+	MetaLen    int64           `json:"metadata-length"`
+	Session    *infoSession    `json:"session"`
+	Namespaces []infoNamespace `json:"namespaces"`
+}
+
+type infoSession struct {
+	ID    string `json:"id"`
+	PID   uint32 `json:"pid"`
+	Start string `json:"start"`
+}
+
+type infoNamespace struct {
+	NSID       uint32            `json:"nsid"`
+	Type       string            `json:"type"`
+	UUID       string            `json:"uuid"`
+	Size       int64             `json:"size"`
+	BlockSize  int64             `json:"block-size"`
+	MetaSize   uint16            `json:"metadata-size"`
+	PI         uint8             `json:"pi"`
+	DataFile   int               `json:"data-file"`
+	DataOffset int64             `json:"data-offset"`
+	Zoned      *infoZoned        `json:"zoned"`
+	Counts     map[string]uint64 `json:"zone-states,omitempty"`
+}
+
+type infoZoned struct {
+	Zones    uint64 `json:"zone-nr"`
+	Size     int64  `json:"zone-sz"`
+	Capacity int64  `json:"zone-capacity"`
+	MaxOpen  uint64 `json:"zone-omax"`
+	MaxAct   uint64 `json:"zone-amax"`
+	ExtSize  int    `json:"descr-ext-size"`
+	ZRWAS    int64  `json:"zrwas"`
+	ZRWAFG   int64  `json:"zrwafg"`
+	NumZRWA  uint32 `json:"numzrwa"`
+	Cross    bool   `json:"cross-read"`
+}
+
+type infoOptions struct {
+	output  string
+	sidecar string
+	share   bool
+}
+
+func newInfoCommand() *cobra.Command {
+	var o infoOptions
+	c := &cobra.Command{
+		Use:   "info IMAGE",
+		Short: "tell what an image is: geometry, layout, state, zones by state",
+		Long: `Info reads the header of an image and nothing else, so that it costs the same
+for ten zones and for a million.`,
+		Example: "  zimg info disk.zimg\n  zimg info --output json disk.zimg | jq '.\"format-specific\".data.generation'",
+		Args:    exactArgs("IMAGE"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+	}
+	c.Flags().StringVar(&o.output, "output", "human", "`FORMAT` of the result: human or json")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
+	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
+	return c
+}
+
+func (o *infoOptions) run(cmd *cobra.Command, path string) error {
+	if err := oneOf("output", o.output, "human", "json"); err != nil {
+		return err
+	}
+	im, err := image.Open(path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(im)
+	v, err := newInfoView(im)
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		return writeJSON(cmd.OutOrStdout(), v)
+	}
+	return printInfo(cmd.OutOrStdout(), im, v)
+}
+
+func newInfoView(im *image.Image) (*infoView, error) {
+	h, f := im.Header(), im.Files()
+	d := infoData{
+		Version: layout.Version, UUID: formatUUID(h.UUID), Label: h.Label, Layout: h.Kind.String(),
+		State: stateText(h.Flags), Generation: h.Generation, Created: timeText(h.Created), Committed: timeText(h.Committed), Tool: h.Tool,
+		MetaFile: f.MetaName(), MetaOff: int64(h.MetaOff), MetaLen: int64(2*h.SlotLen) + layout.LocatorLen,
+	}
+	if h.Flags&layout.InUse != 0 {
+		d.Session = &infoSession{ID: hex.EncodeToString(h.Session.ID[:]), PID: h.Session.PID, Start: timeText(h.Session.Start)}
+	}
+	v := &infoView{Filename: im.Path(), Format: "zimg", DirtyFlag: h.Flags&layout.Clean == 0}
+	for _, file := range f.Data {
+		d.DataFiles = append(d.DataFiles, file.Name())
+		n, err := file.AllocatedBytes()
+		if err != nil {
+			return nil, err
+		}
+		v.ActualSize += n
+	}
+	if h.Kind == layout.Sidecar {
+		n, err := f.Meta.AllocatedBytes()
+		if err != nil {
+			return nil, err
+		}
+		v.ActualSize += n
+	}
+	for _, n := range im.Namespaces() {
+		v.VirtualSize += int64(n.Size())
+		d.Namespaces = append(d.Namespaces, newInfoNamespace(n))
+	}
+	v.FormatSpecific = infoSpecific{Type: "zimg", Data: d}
+	return v, nil
+}
+
+func newInfoNamespace(n *image.Namespace) infoNamespace {
+	v := infoNamespace{
+		NSID: uint32(n.ID), Type: n.CSI.String(), UUID: formatUUID(n.UUID), Size: int64(n.Size()), BlockSize: n.BlockSize(),
+		MetaSize: n.MS, PI: n.PI, DataFile: int(n.DataFile), DataOffset: int64(n.DataOff),
+	}
+	if !n.Zoned() {
+		return v
+	}
+	bytes := func(b uint32) int64 { return int64(n.ByteOff(layout.LBA(b))) }
+	v.Zoned = &infoZoned{
+		Zones: n.ZoneCount, Size: int64(n.ByteOff(n.ZoneSize)), Capacity: int64(n.ByteOff(n.ZoneCap)),
+		MaxOpen: n.MaxOpen(), MaxAct: n.MaxActive(), ExtSize: n.ExtSize(),
+		ZRWAS: bytes(n.ZRWAS), ZRWAFG: bytes(n.ZRWAFG), NumZRWA: n.NumZRWA, Cross: n.CrossRead,
+	}
+	v.Counts = map[string]uint64{}
+	for i, c := range n.Counts() {
+		v.Counts[stateKeys[i]] = c
+	}
+	return v
+}
+
+// stateKeys are the states' names in JSON and on the command line, in the order
+// of layout.ZoneStates.
+var stateKeys = [...]string{"empty", "implicitly-opened", "explicitly-opened", "closed", "full", "read-only", "offline", "not-wp"}
+
+func stateText(f layout.StateFlags) string {
+	switch {
+	case f&layout.InUse != 0:
+		return "in use"
+	case f&layout.Clean != 0:
+		return "clean"
+	}
+	return "interrupted"
+}
+
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// formatUUID is the text form of RFC 9562.
+func formatUUID(u [16]byte) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+func printInfo(w io.Writer, im *image.Image, v *infoView) error {
+	d := &v.FormatSpecific.Data
+	fmt.Fprintf(w, "image: %s\n", printable(v.Filename))
+	fmt.Fprintf(w, "file format: %s\n", v.Format)
+	fmt.Fprintf(w, "virtual size: %s (%d bytes)\n", humanSize(v.VirtualSize), v.VirtualSize)
+	fmt.Fprintf(w, "disk size: %s\n", humanSize(v.ActualSize))
+	fmt.Fprintf(w, "layout: %s\n", d.Layout)
+	if d.Layout == "sidecar" {
+		fmt.Fprintf(w, "sidecar: %s\n", printable(d.MetaFile))
+		for _, f := range d.DataFiles {
+			fmt.Fprintf(w, "data file: %s\n", printable(f))
+		}
+	}
+	if d.Label != "" {
+		fmt.Fprintf(w, "label: %s\n", printable(d.Label))
+	}
+	fmt.Fprintf(w, "uuid: %s\n", d.UUID)
+	fmt.Fprintf(w, "state: %s\n", d.State)
+	if d.Session != nil {
+		fmt.Fprintf(w, "in use by: pid %d since %s\n", d.Session.PID, d.Session.Start)
+	}
+	fmt.Fprintf(w, "generation: %d\n", d.Generation)
+	fmt.Fprintf(w, "created: %s\ncommitted: %s by %s\n", d.Created, d.Committed, printable(d.Tool))
+	fmt.Fprintln(w, "namespaces:")
+	if err := writeTable(w, namespaceColumns, namespaceRows(im)); err != nil {
+		return err
+	}
+	if rows := countRows(im); len(rows) > 0 {
+		fmt.Fprintln(w, "zones:")
+		return writeTable(w, []column{{"  NSID", true}, {"STATE", false}, {"ZONES", true}}, rows)
+	}
+	return nil
+}
+
+var namespaceColumns = []column{
+	{"  NSID", true}, {"TYPE", false}, {"SIZE", true}, {"BLOCK", true}, {"META", true},
+	{"ZONES", true}, {"ZONE-SIZE", true}, {"CAPACITY", true}, {"MAX-OPEN", true}, {"MAX-ACTIVE", true}, {"EXT", true},
+}
+
+// namespaceRows has a row a namespace, in the columns of namespaceColumns.
+func namespaceRows(im *image.Image) [][]string {
+	var rows [][]string
+	for _, n := range im.Namespaces() {
+		row := []string{fmt.Sprint(n.ID), n.CSI.String(), formatSize(int64(n.Size())), fmt.Sprint(n.BlockSize()), fmt.Sprint(n.MS)}
+		if n.Zoned() {
+			row = append(row, fmt.Sprint(n.ZoneCount), formatSize(int64(n.ByteOff(n.ZoneSize))), formatSize(int64(n.ByteOff(n.ZoneCap))),
+				limitText(n.MaxOpen()), limitText(n.MaxActive()), fmt.Sprint(n.ExtSize()))
+		} else {
+			row = append(row, "-", "-", "-", "-", "-", "-")
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// countRows has a row for each state that zones of a namespace are in.
+func countRows(im *image.Image) [][]string {
+	var rows [][]string
+	for _, n := range im.Namespaces() {
+		if !n.Zoned() {
+			continue
+		}
+		for i, c := range n.Counts() {
+			if c > 0 {
+				rows = append(rows, []string{fmt.Sprint(n.ID), layout.ZoneStates[i].String(), fmt.Sprint(c)})
+			}
+		}
+	}
+	return rows
+}
+
+// humanSize is a size as qemu-img info prints it: three digits.
+func humanSize(n int64) string {
+	const units = "KMGTPE"
+	f, u := float64(n), -1
+	for f >= 1000 && u < len(units)-1 {
+		f /= 1024
+		u++
+	}
+	if u < 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.3g %ciB", f, units[u])
+}

@@ -1,0 +1,51 @@
+// Command zimg creates, inspects, checks, repairs, converts and boots images of
+// zoned NVMe (ZNS) namespaces.
+//
+// One file a command, named after it; what they share:
+//
+//	main.go   the process                root.go    the command tree
+//	exit.go   errors to exit codes       view.go    JSON, and text that is safe to print
+//	size.go   "64M"                      table.go   tables for people
+//	progress.go  a line on a terminal    geometry.go  flags to namespaces
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"zimg/image"
+)
+
+func main() {
+	os.Exit(run(os.Args, streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// streams are the standard streams of a process.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// run is the whole program but for the exit.
+func run(args []string, s streams) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	image.Tool = "zimg " + version
+	if len(image.Tool) > 32 {
+		image.Tool = image.Tool[:32]
+	}
+	if epoch, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
+		image.Clock = time.Unix(epoch, 0).UTC()
+	}
+	root := newRootCommand()
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	root.SetArgs(args[1:])
+	return report(s.err, root.ExecuteContext(ctx))
+}

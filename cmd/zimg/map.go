@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+type mapOptions struct {
+	svg   string
+	ns    uint32
+	width int
+	share bool
+}
+
+func newMapCommand() *cobra.Command {
+	var o mapOptions
+	c := &cobra.Command{
+		Use:   "map IMAGE",
+		Short: "draw the zones as a picture",
+		Long: `Map draws every zone as a character whose height says how far the zone is
+written. With more zones than fit on the screen a character stands for several.
+
+--svg FILE draws squares with tooltips instead, for a browser or a README.`,
+		Example: "  zimg map disk.zimg\n  zimg map --svg zones.svg disk.zimg",
+		Args:    exactArgs("IMAGE"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+	}
+	c.Flags().StringVar(&o.svg, "svg", "", "write an SVG picture to `FILE`")
+	c.Flags().Uint32Var(&o.ns, "ns", 0, "only namespace `N`")
+	c.Flags().IntVar(&o.width, "width", 0, "use `COLUMNS` (default: the terminal's, else 80)")
+	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
+	return c
+}
+
+func (o *mapOptions) run(cmd *cobra.Command, path string) error {
+	im, err := image.Open(path, image.Options{ForceShare: o.share})
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(im)
+	var namespaces []mapped
+	for _, n := range im.Namespaces() {
+		if n.Zoned() && (o.ns == 0 || n.ID == layout.NSID(o.ns)) {
+			namespaces = append(namespaces, mapped{n.Namespace, n})
+		}
+	}
+	if len(namespaces) == 0 {
+		return fmt.Errorf("%s: no zoned namespace to draw: %w", path, layout.ErrRange)
+	}
+	if o.svg != "" {
+		return o.writeSVG(filepath.Base(path), namespaces)
+	}
+	out := cmd.OutOrStdout()
+	width, colour := o.terminal()
+	for i, m := range namespaces {
+		if len(im.Namespaces()) > 1 {
+			if i > 0 {
+				fmt.Fprintln(out)
+			}
+			fmt.Fprintf(out, "namespace %d\n", m.ns.ID)
+		}
+		if err := writeTerminalMap(out, m.ns, m.zones, width, colour); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// terminal is the width to draw in, and whether to colour.
+func (o *mapOptions) terminal() (width int, colour bool) {
+	width = 80
+	if fd := int(os.Stdout.Fd()); term.IsTerminal(fd) {
+		if w, _, err := term.GetSize(fd); err == nil && w > 0 {
+			width = w
+		}
+		colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	}
+	if o.width > 0 {
+		width = o.width
+	}
+	return width, colour
+}
+
+func (o *mapOptions) writeSVG(title string, namespaces []mapped) error {
+	file, err := os.Create(o.svg)
+	if err != nil {
+		return err
+	}
+	if err := writeSVGMap(file, title, namespaces); err != nil {
+		_ = file.Close()
+		return err
+	}
+	return file.Close()
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// progress shows how far something is, as qemu-img does: on a terminal if it
+// takes longer than a second, with --progress from the start and anywhere; and once
+// whenever SIGUSR1 arrives.
+type progress struct {
+	ctx    context.Context
+	w      io.Writer
+	always bool
+	live   bool
+	start  time.Time
+	last   time.Time
+	shown  bool
+	asked  <-chan os.Signal
+	stop   func()
+}
+
+func newProgress(cmd *cobra.Command, force bool) *progress {
+	p := &progress{ctx: cmd.Context(), w: cmd.ErrOrStderr(), always: force, live: force, start: time.Now()}
+	if f, ok := p.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		p.live = true
+	}
+	p.asked, p.stop = notifyProgress()
+	return p
+}
+
+// update says that done of total is done; an error means that it is to stop.
+func (p *progress) update(done, total int64) error {
+	if err := p.ctx.Err(); err != nil {
+		return err
+	}
+	now := time.Now()
+	select {
+	case <-p.asked:
+		fmt.Fprintf(p.w, "    (%5.2f/100%%)\n", percent(done, total))
+		return nil
+	default:
+	}
+	if !p.live || !p.always && now.Sub(p.start) < time.Second || now.Sub(p.last) < 100*time.Millisecond && done < total {
+		return nil
+	}
+	p.last, p.shown = now, true
+	fmt.Fprintf(p.w, "    (%5.2f/100%%)\r", percent(done, total))
+	return nil
+}
+
+func percent(done, total int64) float64 {
+	if total <= 0 {
+		return 100
+	}
+	return 100 * float64(done) / float64(total)
+}
+
+// done ends the line; it may be called twice.
+func (p *progress) done() {
+	if p.shown {
+		fmt.Fprintln(p.w)
+		p.shown = false
+	}
+	p.stop()
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package main
+
+import "os"
+
+// notifyProgress never asks: there is no SIGUSR1.
+func notifyProgress() (<-chan os.Signal, func()) { return nil, func() {} }

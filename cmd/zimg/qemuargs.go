@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"zimg/image"
+	"zimg/image/qemu"
+	"zimg/layout"
+)
+
+type qemuArgsOptions struct {
+	output string
+	id     string
+}
+
+func newQEMUArgsCommand() *cobra.Command {
+	var o qemuArgsOptions
+	c := &cobra.Command{
+		Use:   "qemu-args IMAGE",
+		Short: "print the QEMU arguments that attach an image",
+		Long: `Qemu-args prints the -blockdev and -device arguments for an image, one a line,
+for $(...) in a shell. A QEMU started so begins with all zones Empty, as stock QEMU
+does: to have the zones as the image has them, use zimg run.`,
+		Example: "  qemu-system-x86_64 -m 1G $(zimg qemu-args disk.zimg) ...",
+		Args:    exactArgs("IMAGE"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+	}
+	c.Flags().StringVar(&o.output, "output", "human", "`FORMAT` of the result: human (one argument a line) or json")
+	c.Flags().StringVar(&o.id, "id", "zimg0", "prefix `ID` of the names of nodes and devices")
+	return c
+}
+
+func (o *qemuArgsOptions) run(cmd *cobra.Command, path string) error {
+	if err := oneOf("output", o.output, "human", "json"); err != nil {
+		return err
+	}
+	im, err := image.Open(path, image.Options{})
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(im)
+	var files []string
+	for _, f := range im.Files().Data {
+		files = append(files, f.Name())
+	}
+	var namespaces []*layout.Namespace
+	for _, n := range im.Namespaces() {
+		namespaces = append(namespaces, n.Namespace)
+	}
+	list := qemu.Args(files, namespaces, im.Header().UUID, o.id)
+	if o.output == "json" {
+		return writeJSON(cmd.OutOrStdout(), list)
+	}
+	for _, f := range files {
+		if strings.ContainsAny(f, " \t\n*?[") {
+			return fmt.Errorf("%q: a shell would split or expand that name: use --output json, or another name", f)
+		}
+	}
+	for _, a := range list {
+		fmt.Fprintln(cmd.OutOrStdout(), a)
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+type readOptions struct {
+	pos   position
+	share bool
+}
+
+func newReadCommand() *cobra.Command {
+	var o readOptions
+	c := &cobra.Command{
+		Use:   "read IMAGE [FILE]",
+		Short: "read data to a file or standard output",
+		Long: `Read copies blocks to FILE, or to standard output. With --zone it reads what has
+been written to the zone, from its start; with --lba and --count those blocks, as a drive
+would answer (beyond a write pointer: zeroes).`,
+		Example: "  zimg read --zone 3 disk.zimg > zone3.bin\n  zimg read --lba 0 --count 8 disk.zimg | hexdump -C",
+		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+	}
+	o.pos.addFlags(c, "read `N` blocks (default: what is written, or all)")
+	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
+	return c
+}
+
+func (o *readOptions) run(cmd *cobra.Command, args []string) (err error) {
+	if err := o.pos.resolve(cmd); err != nil {
+		return err
+	}
+	im, err := image.Open(args[0], image.Options{ForceShare: o.share})
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(im)
+	n, err := o.pos.namespace(im)
+	if err != nil {
+		return err
+	}
+	first, count, err := o.blocks(n)
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if len(args) == 2 && args[1] != "-" {
+		file, err := os.Create(args[1])
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		out = file
+	}
+	w := bufio.NewWriterSize(out, ioChunk)
+	src := io.NewSectionReader(n, int64(n.ByteOff(first)), int64(n.ByteOff(count)))
+	buf := make([]byte, ioChunk)
+	for {
+		if err := cmd.Context().Err(); err != nil {
+			return err
+		}
+		k, err := src.Read(buf)
+		if _, werr := w.Write(buf[:k]); werr != nil {
+			return werr
+		}
+		if errors.Is(err, io.EOF) {
+			return w.Flush()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// blocks is the range to read, checked against the zone rules.
+func (o *readOptions) blocks(n *image.Namespace) (first, count layout.LBA, err error) {
+	count = layout.LBA(o.pos.count)
+	switch {
+	case o.pos.zoneF:
+		z, err := n.Zone(o.pos.zone)
+		if err != nil {
+			return 0, 0, err
+		}
+		if first = z.Start; count == 0 {
+			count = z.Written - z.Start
+		}
+	case o.pos.lbaF || !n.Zoned():
+		if first = layout.LBA(o.pos.lba); count == 0 {
+			count = n.Blocks - min(first, n.Blocks)
+			if n.Zoned() {
+				count = min(count, n.ZoneSize-first%n.ZoneSize)
+			}
+		}
+	default:
+		return 0, 0, usageError("say what: --zone N, or --lba N with --count N")
+	}
+	if n.Zoned() && count > 0 {
+		return first, count, machine(n).Read(first, count)
+	}
+	return first, count, nil
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+// reportFormats by name. Each prints zones one by one as they are read, so that
+// a million of them take no memory.
+var reportFormats = map[string]func(w *bufio.Writer, path string) reportWriter{
+	"table":   func(w *bufio.Writer, _ string) reportWriter { return &tableReport{w: w} },
+	"json":    func(w *bufio.Writer, path string) reportWriter { return &jsonReport{w: w, path: path} },
+	"csv":     func(w *bufio.Writer, _ string) reportWriter { return &csvReport{w: w} },
+	"blkzone": func(w *bufio.Writer, _ string) reportWriter { return &blkzoneReport{w: w} },
+	"nvme":    func(w *bufio.Writer, _ string) reportWriter { return &nvmeReport{w: w} },
+	"zbd":     func(w *bufio.Writer, _ string) reportWriter { return &zbdReport{w: w} },
+	"zbd-csv": func(w *bufio.Writer, _ string) reportWriter { return &zbdCSVReport{w: w} },
+}
+
+// reportWriter prints a report. Write errors stay in the bufio.Writer until its Flush.
+type reportWriter interface {
+	begin()
+	// namespace begins the zones of n; total is how many will come.
+	namespace(n *image.Namespace, total uint64)
+	zone(n *image.Namespace, i uint64, z layout.Zone, ext []byte)
+	endNamespace()
+	end()
+}
+
+type reportOptions struct {
+	output  string
+	sidecar string
+	ns      uint32
+	zone    string
+	states  []string
+	ext     bool
+	share   bool
+}
+
+func newReportCommand() *cobra.Command {
+	var o reportOptions
+	c := &cobra.Command{
+		Use:   "report IMAGE",
+		Short: "list zones: state, write pointer, capacity",
+		Long: `Report lists the zones of an image, in zimg's own form or in those of the tools for
+devices:
+
+  table    for people; LBAs             json     docs/JSON.md; LBAs
+  csv      for spreadsheets; LBAs       blkzone  blkzone report of util-linux 2.42; 512-byte sectors
+  nvme     nvme zns report-zones -o json; LBAs
+  zbd      zbd report; bytes            zbd-csv  zbd report -csv; bytes
+
+blkzone before 2.42 prints a write pointer for Full zones where this prints N/A. The
+forms of other tools hold one namespace: with several, --ns says which.`,
+		Example: "  zimg report disk.zimg\n  zimg report --state full,closed --zone 0-99 disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
+		Args:    exactArgs("IMAGE"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.output, "output", "table", "`FORMAT`: table, json, csv, blkzone, nvme, zbd or zbd-csv")
+	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
+	f.Uint32Var(&o.ns, "ns", 0, "only namespace `N`")
+	f.StringVar(&o.zone, "zone", "all", "only `ZONES`: a number, or a range like 4-9")
+	f.StringSliceVar(&o.states, "state", nil, "only zones in `STATES`: "+strings.Join(stateKeys[:], ", "))
+	f.BoolVarP(&o.ext, "extensions", "e", false, "print zone descriptor extensions as well (table, json)")
+	f.BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
+	return c
+}
+
+func (o *reportOptions) run(cmd *cobra.Command, path string) error {
+	if o.output == "human" {
+		o.output = "table"
+	}
+	if err := oneOf("output", o.output, "table", "json", "csv", "blkzone", "nvme", "zbd", "zbd-csv"); err != nil {
+		return err
+	}
+	wanted, err := o.wanted()
+	if err != nil {
+		return err
+	}
+	im, err := image.Open(path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(im)
+	namespaces, err := o.namespaces(im)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
+	r := reportFormats[o.output](w, path)
+	r.begin()
+	for _, n := range namespaces {
+		if err := o.report(cmd, r, n, wanted); err != nil {
+			return err
+		}
+	}
+	r.end()
+	return w.Flush()
+}
+
+// wanted is the set of states to print, nil for all.
+func (o *reportOptions) wanted() (map[layout.ZoneState]bool, error) {
+	if len(o.states) == 0 {
+		return nil, nil
+	}
+	set := map[layout.ZoneState]bool{}
+	for _, s := range o.states {
+		if err := oneOf("state", s, stateKeys[:]...); err != nil {
+			return nil, err
+		}
+		for i, key := range stateKeys {
+			if s == key {
+				set[layout.ZoneStates[i]] = true
+			}
+		}
+	}
+	return set, nil
+}
+
+// namespaces are the zoned ones to report on.
+func (o *reportOptions) namespaces(im *image.Image) ([]*image.Namespace, error) {
+	if o.ns != 0 {
+		n, err := im.Namespace(layout.NSID(o.ns))
+		if err != nil {
+			return nil, err
+		}
+		if !n.Zoned() {
+			return nil, fmt.Errorf("%s: namespace %d has no zones: %w", im.Path(), n.ID, layout.ErrRange)
+		}
+		return []*image.Namespace{n}, nil
+	}
+	var zoned []*image.Namespace
+	for _, n := range im.Namespaces() {
+		if n.Zoned() {
+			zoned = append(zoned, n)
+		}
+	}
+	switch {
+	case len(zoned) == 0:
+		return nil, fmt.Errorf("%s has no zoned namespace: %w", im.Path(), layout.ErrRange)
+	case len(zoned) > 1 && o.output != "table" && o.output != "json" && o.output != "csv":
+		return nil, usageError("%s has %d zoned namespaces, %s holds one: say which with --ns", im.Path(), len(zoned), o.output)
+	}
+	return zoned, nil
+}
+
+func (o *reportOptions) report(cmd *cobra.Command, r reportWriter, n *image.Namespace, wanted map[layout.ZoneState]bool) error {
+	first, last, err := parseZones(o.zone, n.ZoneCount)
+	if err != nil {
+		return err
+	}
+	total := last - first + 1
+	if wanted != nil && o.output == "nvme" { // the only form that says beforehand how many
+		total = 0
+		for z, err := range n.All(first, last-first+1) {
+			if err != nil {
+				return err
+			}
+			if wanted[z.State] {
+				total++
+			}
+		}
+	}
+	r.namespace(n, total)
+	i := first
+	for z, err := range n.All(first, last-first+1) {
+		if err != nil {
+			return err
+		}
+		if err := cmd.Context().Err(); err != nil {
+			return err
+		}
+		if wanted == nil || wanted[z.State] {
+			var ext []byte
+			if o.ext && z.Attrs&layout.ZDEV != 0 {
+				if ext, err = n.Extension(i); err != nil {
+					return err
+				}
+			}
+			r.zone(n, i, z, ext)
+		}
+		i++
+	}
+	r.endNamespace()
+	return nil
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+// attrNames are the attribute bits by the names the specification gives them.
+var attrNames = []struct {
+	bit  layout.ZoneAttrs
+	name string
+}{{layout.ZFC, "ZFC"}, {layout.FZR, "FZR"}, {layout.RZR, "RZR"}, {layout.ZRWAV, "ZRWAV"}, {layout.ZDEV, "ZDEV"}}
+
+func attrList(a layout.ZoneAttrs) []string {
+	list := []string{}
+	for _, n := range attrNames {
+		if a&n.bit != 0 {
+			list = append(list, n.name)
+		}
+	}
+	return list
+}
+
+// wpText is a write pointer, or none.
+func wpText(wp layout.LBA, none string) string {
+	if wp == layout.NoWP {
+		return none
+	}
+	return fmt.Sprint(uint64(wp))
+}
+
+// tableReport is the form for people: columns of fixed width, since a report
+// may have a million lines and must not wait for the last to know the widths.
+type tableReport struct {
+	w      *bufio.Writer
+	seen   int
+	number int // width of a zone number
+	lba    int // width of an LBA
+}
+
+func (r *tableReport) begin() {}
+
+func (r *tableReport) namespace(n *image.Namespace, _ uint64) {
+	if len(n.Image().Namespaces()) > 1 {
+		if r.seen > 0 {
+			fmt.Fprintln(r.w)
+		}
+		fmt.Fprintf(r.w, "namespace %d\n", n.ID)
+	}
+	r.seen++
+	r.number = max(4, len(fmt.Sprint(n.ZoneCount-1)))
+	r.lba = max(7, len(fmt.Sprint(uint64(n.Blocks))))
+	fmt.Fprintf(r.w, "%*s  %*s  %*s  %*s  %*s  %-17s  %s\n", r.number, "ZONE", r.lba, "ZSLBA", r.lba, "ZCAP", r.lba, "WP", r.lba, "WRITTEN", "STATE", "ATTRIBUTES")
+}
+
+func (r *tableReport) zone(_ *image.Namespace, i uint64, z layout.Zone, ext []byte) {
+	attrs := strings.Join(attrList(z.Attrs), ",")
+	state := z.State.String()
+	if z.Type == layout.Conventional {
+		state = "Conventional"
+	}
+	line := fmt.Sprintf("%*d  %*d  %*d  %*s  %*d  %-17s  %s", r.number, i, r.lba, z.Start, r.lba, z.Cap, r.lba, wpText(z.WP, "-"), r.lba, z.Written-min(z.Start, z.Written), state, attrs)
+	fmt.Fprintln(r.w, strings.TrimRight(line, " "))
+	if ext != nil {
+		for _, l := range strings.Split(strings.TrimRight(hex.Dump(ext), "\n"), "\n") {
+			fmt.Fprintf(r.w, "%*s  %s\n", r.number, "", l)
+		}
+	}
+}
+
+func (r *tableReport) endNamespace() {}
+func (r *tableReport) end()          {}
+
+// csvReport has a line a zone, LBAs.
+type csvReport struct{ w *bufio.Writer }
+
+func (r *csvReport) begin() {
+	fmt.Fprintln(r.w, "nsid,zone,type,state,zslba,zone_size,zcap,wp,written,attributes")
+}
+func (r *csvReport) namespace(*image.Namespace, uint64) {}
+
+func (r *csvReport) zone(n *image.Namespace, i uint64, z layout.Zone, _ []byte) {
+	fmt.Fprintf(r.w, "%d,%d,%s,%s,%d,%d,%d,%s,%d,%s\n", n.ID, i, typeKey(z.Type), stateKey(z.State), z.Start, n.ZoneSize, z.Cap, wpText(z.WP, ""), z.Written-min(z.Start, z.Written), strings.Join(attrList(z.Attrs), " "))
+}
+
+func (r *csvReport) endNamespace() {}
+func (r *csvReport) end()          {}
+
+// stateKey is the name of a state in JSON and on the command line.
+func stateKey(s layout.ZoneState) string {
+	if i := s.Index(); i >= 0 {
+		return stateKeys[i]
+	}
+	return fmt.Sprintf("reserved-%#x", uint8(s))
+}
+
+func typeKey(t layout.ZoneType) string {
+	switch t {
+	case layout.Conventional:
+		return "conventional"
+	case layout.SeqWriteRequired:
+		return "seq-write-required"
+	}
+	return fmt.Sprintf("reserved-%#x", uint8(t))
+}
+
+// zoneView is a zone in JSON.
+type zoneView struct {
+	Zone      uint64   `json:"zone"`
+	Type      string   `json:"type"`
+	State     string   `json:"state"`
+	Start     uint64   `json:"zslba"`
+	Cap       uint64   `json:"zcap"`
+	WP        *uint64  `json:"wp"`
+	Written   uint64   `json:"written"`
+	Attrs     []string `json:"attributes"`
+	AttrsInfo uint8    `json:"attributes-info"`
+	Ext       *string  `json:"extension,omitempty"`
+}
+
+// jsonReport writes one document, a zone a line.
+type jsonReport struct {
+	w      *bufio.Writer
+	path   string
+	spaces int
+	zones  int
+}
+
+func (r *jsonReport) begin() {
+	fmt.Fprintf(r.w, "{\n  \"filename\": %s,\n  \"namespaces\": [", quoteJSON(r.path))
+}
+
+func (r *jsonReport) namespace(n *image.Namespace, _ uint64) {
+	if r.spaces > 0 {
+		fmt.Fprint(r.w, ",")
+	}
+	r.spaces++
+	r.zones = 0
+	fmt.Fprintf(r.w, "\n    {\n      \"nsid\": %d,\n      \"block-size\": %d,\n      \"zone-nr\": %d,\n      \"zone-size\": %d,\n      \"zones\": [", n.ID, n.BlockSize(), n.ZoneCount, n.ZoneSize)
+}
+
+func (r *jsonReport) zone(_ *image.Namespace, i uint64, z layout.Zone, ext []byte) {
+	v := zoneView{
+		Zone: i, Type: typeKey(z.Type), State: stateKey(z.State), Start: uint64(z.Start), Cap: uint64(z.Cap),
+		Written: uint64(z.Written - min(z.Start, z.Written)), Attrs: attrList(z.Attrs), AttrsInfo: z.AttrsInfo,
+	}
+	if z.WP != layout.NoWP {
+		v.WP = (*uint64)(&z.WP)
+	}
+	if ext != nil {
+		text := hex.EncodeToString(ext)
+		v.Ext = &text
+	}
+	b, err := json.Marshal(&v)
+	if err != nil {
+		panic(err) // plain numbers and strings always marshal
+	}
+	if r.zones > 0 {
+		fmt.Fprint(r.w, ",")
+	}
+	r.zones++
+	fmt.Fprintf(r.w, "\n        %s", b)
+}
+
+func (r *jsonReport) endNamespace() { fmt.Fprint(r.w, "\n      ]\n    }") }
+func (r *jsonReport) end()          { fmt.Fprint(r.w, "\n  ]\n}\n") }
+
+func quoteJSON(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	return string(b)
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// sizeUnits are the suffixes of sizes, by power of 1024.
+const sizeUnits = "KMGTPE"
+
+// parseSize reads a size: digits, and K, M, G, T, P or E for powers of 1024, as
+// qemu-img takes it; KiB and KB and so on as util-linux does, the latter powers of 1000.
+func parseSize(s string) (int64, error) {
+	digits := strings.TrimRight(s, "kKmMgGtTpPeEiIbB")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || digits == "" || digits[0] == '+' {
+		return 0, fmt.Errorf("%q is not a size: digits, then K, M, G, T, P or E if it is not bytes", s)
+	}
+	factor, err := sizeFactor(s[len(digits):])
+	if err != nil {
+		return 0, fmt.Errorf("%q: %w", s, err)
+	}
+	if n > math.MaxInt64/factor {
+		return 0, fmt.Errorf("%q is more than a file can hold", s)
+	}
+	return int64(n * factor), nil
+}
+
+func sizeFactor(suffix string) (uint64, error) {
+	if suffix == "" || strings.EqualFold(suffix, "b") {
+		return 1, nil
+	}
+	power := strings.IndexByte(sizeUnits, suffix[0]&^0x20) + 1
+	base := uint64(1024)
+	switch rest := suffix[1:]; {
+	case power == 0:
+	case rest == "" || rest == "iB" || rest == "ib" || rest == "i":
+		return pow(base, power), nil
+	case rest == "B" || rest == "b":
+		return pow(1000, power), nil
+	}
+	return 0, fmt.Errorf("%q is no unit: K, M, G, T, P, E, KiB ... (1024), KB ... (1000)", suffix)
+}
+
+func pow(base uint64, n int) uint64 {
+	r := uint64(1)
+	for range n {
+		r *= base
+	}
+	return r
+}
+
+// formatSize writes n exactly, with the largest unit that leaves a whole number;
+// parseSize reads it.
+func formatSize(n int64) string {
+	unit := -1
+	for n != 0 && n%1024 == 0 && unit < len(sizeUnits)-1 {
+		n /= 1024
+		unit++
+	}
+	if unit < 0 {
+		return strconv.FormatInt(n, 10)
+	}
+	return strconv.FormatInt(n, 10) + sizeUnits[unit:unit+1]
+}
+
+// sizeFlag is a flag whose value is a size; it implements pflag.Value.
+type sizeFlag struct{ to *uint64 }
+
+// String is the value as the help shows it.
+func (f *sizeFlag) String() string {
+	if f.to == nil || *f.to == 0 {
+		return ""
+	}
+	return formatSize(int64(*f.to))
+}
+
+// Set parses s.
+func (f *sizeFlag) Set(s string) error {
+	n, err := parseSize(s)
+	if err == nil {
+		*f.to = uint64(n)
+	}
+	return err
+}
+
+// Type is what the help calls the value.
+func (f *sizeFlag) Type() string { return "size" }

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"zimg/layout"
+)
+
+func newVersionCommand() *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use:   "version",
+		Short: "print version, commit and the format's version",
+		Args:  exactArgs(""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("output", output, "human", "json"); err != nil {
+				return err
+			}
+			if output == "json" {
+				return writeJSON(cmd.OutOrStdout(), map[string]any{
+					"version": version, "commit": buildCommit(), "go": runtime.Version(), "format-version": layout.Version,
+				})
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "zimg %s\ncommit %s\n%s, image format %d\n", version, buildCommit(), runtime.Version(), layout.Version)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&output, "output", "human", "`FORMAT` of the result: human or json")
+	return c
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// writeJSON writes v indented, with a newline at the end. The shapes are promised in docs/JSON.md.
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// printable makes text that may come from a file safe for a terminal.
+func printable(s string) string {
+	clean := true
+	for _, r := range s {
+		if r != '\n' && !strconv.IsPrint(r) {
+			clean = false
+		}
+	}
+	if clean {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if r == '\n' || strconv.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		q := strconv.QuoteRuneToASCII(r)
+		b.WriteString(q[1 : len(q)-1])
+	}
+	return b.String()
+}
+
+// parseHex fills dst from hexadecimal digits; dashes, as in a UUID, do not count.
+func parseHex(text string, dst []byte) error {
+	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
+	if err != nil {
+		return errors.New("not hexadecimal")
+	}
+	if len(b) != len(dst) {
+		return fmt.Errorf("%d bytes, it takes %d", len(b), len(dst))
+	}
+	copy(dst, b)
+	return nil
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"zimg/image"
+	"zimg/image/zns"
+	"zimg/layout"
+)
+
+// position says which blocks a data command means.
+type position struct {
+	ns    uint32
+	zone  uint64
+	lba   uint64
+	count uint64
+	zoneF bool // --zone was given
+	lbaF  bool // --lba was given
+}
+
+func (p *position) addFlags(c *cobra.Command, count string) {
+	f := c.Flags()
+	f.Uint32Var(&p.ns, "ns", 0, "namespace `N` (default: the only one, or the only zoned one)")
+	f.Uint64Var(&p.zone, "zone", 0, "zone number `N`, from 0")
+	f.Uint64Var(&p.lba, "lba", 0, "logical block address `N` in the namespace")
+	f.Uint64Var(&p.count, "count", 0, count)
+}
+
+// resolve looks at which flags were given.
+func (p *position) resolve(cmd *cobra.Command) error {
+	p.zoneF, p.lbaF = cmd.Flags().Changed("zone"), cmd.Flags().Changed("lba")
+	if p.zoneF && p.lbaF {
+		return usageError("--zone and --lba say the same thing twice")
+	}
+	return nil
+}
+
+// namespace is the one that p means.
+func (p *position) namespace(im *image.Image) (*image.Namespace, error) {
+	return pickNamespace(im, p.ns)
+}
+
+// pickNamespace is namespace id, or for 0 the only one, or the only zoned one.
+func pickNamespace(im *image.Image, id uint32) (*image.Namespace, error) {
+	if id != 0 {
+		return im.Namespace(layout.NSID(id))
+	}
+	all := im.Namespaces()
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	var found *image.Namespace
+	for _, n := range all {
+		if !n.Zoned() {
+			continue
+		}
+		if found != nil {
+			return nil, usageError("%s has %d namespaces: say which with --ns", im.Path(), len(all))
+		}
+		found = n
+	}
+	if found == nil {
+		return nil, usageError("%s has %d namespaces: say which with --ns", im.Path(), len(all))
+	}
+	return found, nil
+}
+
+// machine is the zone state machine over a namespace of an image.
+func machine(n *image.Namespace) *zns.Machine {
+	return zns.New(n.Namespace, n, n.Counts())
+}
+
+// ioChunk is how many bytes a data command moves at a time; a multiple of every
+// block size.
+const ioChunk = 1 << 20
+
+type writeOptions struct {
+	pos    position
+	quiet  bool
+	append bool
+	image  string
+}
+
+func newWriteCommand() *cobra.Command {
+	o := writeOptions{}
+	c := &cobra.Command{
+		Use:   "write IMAGE [FILE]",
+		Short: "write data under the zone rules",
+		Long: `Write takes data from FILE, or from standard input, and writes it where --zone or
+--lba say: in a zone at its write pointer and nowhere else, as a drive would have it.
+With --zone the data begins at the zone's write pointer. Data longer than the zone goes on
+in the next one if that is Empty. The last block is padded with zeroes.
+
+When it is done, zones it opened are Closed (or Full), as after a power-down.`,
+		Example: "  zimg write --zone 3 disk.zimg data.bin\n  tar c . | zimg write --lba 0 disk.zimg",
+		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+	}
+	o.pos.addFlags(c, "write only `N` blocks")
+	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
+	return c
+}
+
+func newAppendCommand() *cobra.Command {
+	o := writeOptions{append: true}
+	c := &cobra.Command{
+		Use:     "append IMAGE [FILE]",
+		Short:   "append data to a zone, and tell where it went",
+		Long:    "Append writes at the write pointer of --zone and prints the LBA that was assigned.",
+		Example: "  lba=$(zimg append --zone 3 disk.zimg data.bin)",
+		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+	}
+	o.pos.addFlags(c, "append only `N` blocks")
+	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "do not print the LBA")
+	return c
+}
+
+func (o *writeOptions) run(cmd *cobra.Command, args []string) (err error) {
+	if err := o.pos.resolve(cmd); err != nil {
+		return err
+	}
+	if !o.pos.zoneF && (o.append || !o.pos.lbaF) {
+		return usageError("say where: %s", map[bool]string{true: "--zone N", false: "--zone N or --lba N"}[o.append])
+	}
+	in := cmd.InOrStdin()
+	if len(args) == 2 && args[1] != "-" {
+		file, err := os.Open(args[1])
+		if err != nil {
+			return err
+		}
+		defer func() { _ = file.Close() }()
+		in = file
+	}
+	im, err := image.Open(args[0], image.Options{Write: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, im.Close()) }()
+	n, err := o.pos.namespace(im)
+	if err != nil {
+		return err
+	}
+	if o.pos.count != 0 {
+		in = io.LimitReader(in, int64(min(o.pos.count, uint64(n.Blocks)))<<n.BlockBits)
+	}
+	w, err := o.start(im, n)
+	if err != nil {
+		return err
+	}
+	first := w.lba
+	if err := w.stream(cmd.Context(), in); err != nil {
+		return err
+	}
+	if o.append && !o.quiet {
+		fmt.Fprintln(cmd.OutOrStdout(), uint64(first))
+	}
+	return nil
+}
+
+// start finds where the data goes.
+func (o *writeOptions) start(im *image.Image, n *image.Namespace) (*writer, error) {
+	w := &writer{im: im, ns: n, lba: layout.LBA(o.pos.lba), touched: map[uint64]layout.LBA{}}
+	if !n.Zoned() {
+		if o.pos.zoneF {
+			return nil, fmt.Errorf("namespace %d has no zones: use --lba: %w", n.ID, layout.ErrRange)
+		}
+		return w, nil
+	}
+	w.zones = machine(n)
+	if o.pos.zoneF {
+		z, err := n.Zone(o.pos.zone)
+		if err != nil {
+			return nil, err
+		}
+		w.lba = z.Start
+		if z.State.HasWP() {
+			w.lba = z.WP
+		}
+	}
+	return w, nil
+}
