@@ -34,11 +34,11 @@ const (
 //   - zenfs: at least 32 zones, ZENFS_MIN_ZONES in zenfs' fs/zbd_zenfs.cc.
 //   - zonefs: a zone for the superblock, every other one a file.
 var likenesses = map[string]likeness{
-	"zn540":   {zones: 905, zoneSize: 2 * gib, zoneCap: 1077 * mib, block: 4096, maxOpen: 14, maxAct: 14},
-	"btrfs":   {zones: 32, zoneSize: 16 * mib, zoneCap: 16 * mib, block: 4096},
-	"f2fs":    {zones: 64, zoneSize: 4 * mib, zoneCap: 4 * mib, block: 4096},
-	"zenfs":   {zones: 32, zoneSize: 64 * mib, zoneCap: 64 * mib, block: 4096},
-	"zonefs":  {zones: 16, zoneSize: 1 * mib, zoneCap: 1 * mib, block: 4096},
+	"zn540":  {zones: 905, zoneSize: 2 * gib, zoneCap: 1077 * mib, block: 4096, maxOpen: 14, maxAct: 14},
+	"btrfs":  {zones: 32, zoneSize: 16 * mib, zoneCap: 16 * mib, block: 4096},
+	"f2fs":   {zones: 64, zoneSize: 4 * mib, zoneCap: 4 * mib, block: 4096},
+	"zenfs":  {zones: 32, zoneSize: 64 * mib, zoneCap: 64 * mib, block: 4096},
+	"zonefs": {zones: 16, zoneSize: 1 * mib, zoneCap: 1 * mib, block: 4096},
 }
 
 func likeNames() []string {
