@@ -60,7 +60,7 @@ func (im *Image) MarkChanging() error {
 
 // Rollback drops all changes that were not committed.
 func (im *Image) Rollback() {
-	live := im.slots[im.live].hdr
+	live := im.slots[im.live].Header
 	im.dirty = map[uint64][]byte{}
 	im.hdr.Counts = append([]layout.Counts(nil), live.Counts...)
 	im.hdr.Label = live.Label
@@ -80,12 +80,17 @@ func (im *Image) EndSession() error {
 const chunk = 1 << 20
 
 func (im *Image) commit(flags layout.StateFlags, session layout.Session) error {
-	if !im.write {
-		return fmt.Errorf("%s: opened read-only", im.path)
-	}
-	old := im.slots[im.live].hdr
+	old := im.slots[im.live].Header
 	if len(im.dirty) == 0 && flags == old.Flags && session == old.Session && im.hdr.Label == old.Label {
 		return nil
+	}
+	return im.forceCommit(flags, session)
+}
+
+// forceCommit commits even where nothing has changed.
+func (im *Image) forceCommit(flags layout.StateFlags, session layout.Session) error {
+	if !im.write {
+		return fmt.Errorf("%s: opened read-only", im.path)
 	}
 	target := 1 - im.live
 	if err := im.commitTo(target, flags, session); err != nil {
@@ -99,7 +104,7 @@ func (im *Image) commit(flags layout.StateFlags, session layout.Session) error {
 }
 
 func (im *Image) commitTo(target int, flags layout.StateFlags, session layout.Session) error {
-	sums := append([]uint32(nil), im.slots[im.live].sums...)
+	sums := append([]uint32(nil), im.slots[im.live].Sums...)
 	for num, b := range im.dirty {
 		sums[num] = layout.Checksum(b)
 	}
@@ -118,7 +123,7 @@ func (im *Image) commitTo(target int, flags layout.StateFlags, session layout.Se
 		return err
 	}
 	h := im.hdr
-	h.Generation = im.slots[im.live].hdr.Generation + 1
+	h.Generation = im.slots[im.live].Header.Generation + 1
 	h.Flags, h.Session = flags, session
 	h.Slot = uint32(target)
 	h.Committed = now(Clock)
@@ -132,7 +137,7 @@ func (im *Image) commitTo(target int, flags layout.StateFlags, session layout.Se
 	}
 	written := h
 	written.Counts = append([]layout.Counts(nil), h.Counts...)
-	im.slots[target] = &slot{hdr: &written, sums: sums, plan: im.plan}
+	im.slots[target] = &Slot{Header: &written, Sums: sums, Plan: im.plan}
 	im.hdr = h
 	return nil
 }
@@ -149,13 +154,13 @@ var (
 // that is not known.
 func (im *Image) targetSums(target int) ([]uint32, error) {
 	s := im.slots[target]
-	if s == nil || len(s.sums) != len(im.slots[im.live].sums) {
+	if s == nil || len(s.Sums) != len(im.slots[im.live].Sums) {
 		return nil, nil
 	}
 	if im.verified {
-		return s.sums, nil
+		return s.Sums, nil
 	}
-	got := make([]uint32, len(s.sums))
+	got := make([]uint32, len(s.Sums))
 	buf := make([]byte, chunk)
 	off := im.slotOff(target) + int64(im.hdr.TableOff)
 	for i := 0; i < len(got); {
@@ -218,7 +223,7 @@ func (im *Image) writeDiffering(target int, sums, had []uint32) error {
 func (im *Image) writeArray(target int, array []byte, had []uint32) error {
 	var old []byte
 	if had != nil && im.slots[target] != nil {
-		old = layout.EncodeChecksums(im.slots[target].sums)
+		old = layout.EncodeChecksums(im.slots[target].Sums)
 	}
 	off := im.slotOff(target) + int64(im.hdr.ChecksumOff)
 	for i := 0; i < len(array); i += layout.BlockLen {

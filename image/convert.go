@@ -140,15 +140,11 @@ func (im *Image) appendMetadata(data disk.File, plan *layout.Plan) error {
 
 // uuidOf reads the UUID of the sidecar called name, from the newest sound slot.
 func uuidOf(fsys disk.FS, name string) ([16]byte, error) {
-	file, err := fsys.Open(name, disk.ReadOnly, 0)
+	s, err := ReadSidecarSlot(fsys, name)
 	if err != nil {
 		return [16]byte{}, err
 	}
-	s, err := chooseSlot(file, nil)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return [16]byte{}, err
-	}
-	return s.hdr.UUID, nil
+	return s.Header.UUID, nil
 }
 
 // replan is the plan of im in another layout, in one data file called name.
@@ -174,7 +170,7 @@ func (im *Image) copyMetadata(file disk.File, plan *layout.Plan) error {
 // than im's. The tables lie at the same place of a slot in every layout; only the namespace table
 // differs.
 func (im *Image) copySlots(file disk.File, plan *layout.Plan) error {
-	sums := append([]uint32(nil), im.slots[im.live].sums...)
+	sums := append([]uint32(nil), im.slots[im.live].Sums...)
 	table := layout.EncodeTable(plan.Entries)
 	buf := make([]byte, chunk)
 	for first := uint64(0); first < plan.ChecksumCount; {

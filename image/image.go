@@ -25,7 +25,7 @@ type Image struct {
 	path  string
 	write bool
 
-	slots [2]*slot // nil where a slot is not sound
+	slots [2]*Slot // nil where a slot is not sound
 	live  int      // index of the slot that was opened, or last committed
 	hdr   layout.Header
 	plan  *layout.Plan
@@ -120,7 +120,7 @@ func (im *Image) readBlocks(b []byte, num uint64) error {
 	}
 	for i := 0; i < len(b); i += layout.BlockLen {
 		n := num + uint64(i/layout.BlockLen)
-		if got, want := layout.Checksum(b[i:i+layout.BlockLen]), im.slots[im.live].sums[n]; got != want {
+		if got, want := layout.Checksum(b[i:i+layout.BlockLen]), im.slots[im.live].Sums[n]; got != want {
 			return damagedHint(im.path, fmt.Errorf("%s: %w", im.files.MetaName(), checksumError(im.regionOf(n), off+int64(i), got, want)))
 		}
 	}

@@ -43,12 +43,11 @@ func open(path string, o Options, unclean bool) (_ *Image, err error) {
 	if f.Locator.Kind != f.Kind {
 		return nil, damagedHint(path, fmt.Errorf("%s: a locator of layout %v where %v was expected: %w", f.MetaName(), f.Locator.Kind, f.Kind, layout.ErrDamaged))
 	}
-	im := &Image{files: f, path: path, write: o.Write}
-	var errs [2]error
-	if im.slots, errs, err = readSlots(f.Meta, f.Locator); err != nil {
+	slots, errs, err := readSlots(f.Meta, f.Locator)
+	if err != nil {
 		return nil, err
 	}
-	live := newest(im.slots)
+	live := newest(slots)
 	if live < 0 {
 		err := fmt.Errorf("%s: %w", f.MetaName(), noSlot(errs))
 		if errors.Is(err, layout.ErrNewer) {
@@ -56,16 +55,10 @@ func open(path string, o Options, unclean bool) (_ *Image, err error) {
 		}
 		return nil, damagedHint(path, err)
 	}
-	im.live = live
-	im.hdr = *im.slots[live].hdr
-	im.hdr.Counts = append([]layout.Counts(nil), im.hdr.Counts...)
-	im.plan = im.slots[live].plan
+	im := Assemble(f, path, slots, live)
+	im.write = o.Write
 	if err := im.judge(o, unclean); err != nil {
 		return nil, err
-	}
-	im.dirty = map[uint64][]byte{}
-	for i, e := range im.plan.Entries {
-		im.ns = append(im.ns, &Namespace{Namespace: &e.Namespace, entry: e, im: im, index: i})
 	}
 	return im, nil
 }

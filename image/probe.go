@@ -103,7 +103,7 @@ func coversWhole(fsys disk.FS, sidecar string, file disk.File) bool {
 	}
 	defer func() { _ = meta.Close() }()
 	s, err := chooseSlot(meta, nil)
-	return err == nil && s.plan.Kind == layout.Sidecar && len(s.plan.DataLen) == 1 && int64(s.plan.DataLen[0]) == size
+	return err == nil && s.Plan.Kind == layout.Sidecar && len(s.Plan.DataLen) == 1 && int64(s.Plan.DataLen[0]) == size
 }
 
 // SearchLimit bounds how much of a file's end SearchHeader reads, in bytes:

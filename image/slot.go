@@ -9,12 +9,12 @@ import (
 	"zimg/layout"
 )
 
-// slot is one of the two copies of the metadata, judged as far as its header,
+// Slot is one of the two copies of the metadata, judged as far as its header,
 // its checksum array and its namespace table.
-type slot struct {
-	hdr  *layout.Header
-	sums []uint32
-	plan *layout.Plan
+type Slot struct {
+	Header *layout.Header
+	Sums   []uint32 // of the table blocks, from TableOff on
+	Plan   *layout.Plan
 }
 
 // readHeader reads and decodes the slot header at off.
@@ -49,9 +49,9 @@ func readFull(file disk.File, b []byte, off int64) error {
 	return nil
 }
 
-// readSlot reads the slot at offset off. Lengths that the header claims are checked
+// ReadSlot reads the slot at offset off. Lengths that the header claims are checked
 // against the file before anything is allocated.
-func readSlot(file disk.File, off int64) (*slot, error) {
+func ReadSlot(file disk.File, off int64) (*Slot, error) {
 	h, err := readHeader(file, off)
 	if err != nil {
 		return nil, err
@@ -71,8 +71,8 @@ func readSlot(file disk.File, off int64) (*slot, error) {
 	if err := readFull(file, b, base); err != nil {
 		return nil, err
 	}
-	s := &slot{hdr: h}
-	if s.sums, err = layout.DecodeChecksums(h, b, layout.Bytes(base)); err != nil {
+	s := &Slot{Header: h}
+	if s.Sums, err = layout.DecodeChecksums(h, b, layout.Bytes(base)); err != nil {
 		return nil, err
 	}
 	b = make([]byte, layout.TableLen(len(h.Counts)))
@@ -84,11 +84,11 @@ func readSlot(file disk.File, off int64) (*slot, error) {
 		return nil, err
 	}
 	for i := 0; i < len(b); i += layout.BlockLen {
-		if got := layout.Checksum(b[i : i+layout.BlockLen]); got != s.sums[i/layout.BlockLen] {
-			return nil, checksumError("namespace table", base+int64(i), got, s.sums[i/layout.BlockLen])
+		if got := layout.Checksum(b[i : i+layout.BlockLen]); got != s.Sums[i/layout.BlockLen] {
+			return nil, checksumError("namespace table", base+int64(i), got, s.Sums[i/layout.BlockLen])
 		}
 	}
-	s.plan, err = layout.DecodeTable(h, b, layout.Bytes(base))
+	s.Plan, err = layout.DecodeTable(h, b, layout.Bytes(base))
 	return s, err
 }
 
@@ -99,7 +99,7 @@ func checksumError(region string, off int64, got, want uint32) error {
 // chooseSlot reads both slots and returns the one with the higher generation
 // among those that are sound. loc tells where they are; nil: at the beginning of the
 // file, where a sidecar has them.
-func chooseSlot(file disk.File, loc *layout.Locator) (*slot, error) {
+func chooseSlot(file disk.File, loc *layout.Locator) (*Slot, error) {
 	slots, errs, err := readSlots(file, loc)
 	if err != nil {
 		return nil, err
@@ -112,11 +112,11 @@ func chooseSlot(file disk.File, loc *layout.Locator) (*slot, error) {
 }
 
 // newest is the index of the sound slot with the highest generation, or -1.
-func newest(slots [2]*slot) int {
+func newest(slots [2]*Slot) int {
 	switch {
 	case slots[0] == nil && slots[1] == nil:
 		return -1
-	case slots[0] == nil || slots[1] != nil && slots[1].hdr.Generation > slots[0].hdr.Generation:
+	case slots[0] == nil || slots[1] != nil && slots[1].Header.Generation > slots[0].Header.Generation:
 		return 1
 	}
 	return 0
@@ -138,18 +138,18 @@ func noSlot(errs [2]error) error {
 
 // readSlots reads both slots; a slot that is not sound is nil and has its
 // reason in errs. err is for I/O errors.
-func readSlots(file disk.File, loc *layout.Locator) (slots [2]*slot, errs [2]error, err error) {
+func readSlots(file disk.File, loc *layout.Locator) (slots [2]*Slot, errs [2]error, err error) {
 	var base, slotLen int64
 	if loc != nil {
 		base, slotLen = int64(loc.MetaOff), int64(loc.SlotLen)
 	}
-	slots[0], errs[0] = readSlot(file, base)
+	slots[0], errs[0] = ReadSlot(file, base)
 	if errs[0] != nil && !isJudgement(errs[0]) {
 		return slots, errs, errs[0]
 	}
 	if loc == nil {
 		if slots[0] != nil {
-			slotLen = int64(slots[0].hdr.SlotLen)
+			slotLen = int64(slots[0].Header.SlotLen)
 		} else {
 			// Without a locator the only other hint is the file's own length.
 			size, err := file.Size()
@@ -163,14 +163,14 @@ func readSlots(file disk.File, loc *layout.Locator) (slots [2]*slot, errs [2]err
 		errs[1] = fmt.Errorf("its place is not known: %w", layout.ErrDamaged)
 		return slots, errs, nil
 	}
-	slots[1], errs[1] = readSlot(file, base+slotLen)
+	slots[1], errs[1] = ReadSlot(file, base+slotLen)
 	if errs[1] != nil && !isJudgement(errs[1]) {
 		return slots, errs, errs[1]
 	}
-	if slots[0] != nil && slots[1] != nil && slots[0].hdr.UUID != slots[1].hdr.UUID {
+	if slots[0] != nil && slots[1] != nil && slots[0].Header.UUID != slots[1].Header.UUID {
 		// Not two copies of one image: believe the one the locator means.
 		i := 1
-		if loc != nil && slots[1].hdr.UUID == loc.UUID {
+		if loc != nil && slots[1].Header.UUID == loc.UUID {
 			i = 0
 		}
 		slots[i], errs[i] = nil, fmt.Errorf("slot %d has another image's UUID: %w", i, layout.ErrDamaged)
@@ -188,8 +188,8 @@ func dataNames(meta disk.File) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(s.plan.DataLen))
-	for _, e := range s.plan.Entries {
+	names := make([]string, len(s.Plan.DataLen))
+	for _, e := range s.Plan.Entries {
 		names[e.DataFile] = e.Name
 	}
 	return names, nil
