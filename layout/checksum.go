@@ -15,3 +15,6 @@ func checksumZeroed(b []byte, off int) uint32 {
 	c = crc32.Update(c, castagnoli, []byte{0, 0, 0, 0})
 	return crc32.Update(c, castagnoli, b[off+4:])
 }
+
+// UpdateChecksum is the CRC-32C of what sum is the CRC-32C of, followed by b.
+func UpdateChecksum(sum uint32, b []byte) uint32 { return crc32.Update(sum, castagnoli, b) }

@@ -39,6 +39,13 @@ func (e *codedError) Unwrap() error { return e.err }
 // withExit gives err an exit code.
 func withExit(code int, err error) error { return &codedError{code: code, err: err} }
 
+// isVerdict tells the exit code of a command that has done its work, like check
+// that found errors, from that of one that failed.
+func isVerdict(err error) bool {
+	var coded *codedError
+	return err == nil || errors.As(err, &coded) && coded.err == nil
+}
+
 // usageError is a wrong command line.
 func usageError(format string, args ...any) *codedError {
 	return &codedError{code: exitUsage, err: fmt.Errorf(format, args...)}

@@ -14,6 +14,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -46,6 +48,37 @@ func run(args []string, s streams) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.SetArgs(args[1:])
-	return report(s.err, root.ExecuteContext(ctx))
+	args, asFsck := fsckArgs(args)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	code := report(s.err, err)
+	if asFsck && !isVerdict(err) {
+		return fsckExit(code, ctx.Err() != nil)
+	}
+	return code
+}
+
+// fsckArgs drops the program's name; called as fsck.zimg it is the command check.
+func fsckArgs(args []string) (rest []string, asFsck bool) {
+	if filepath.Base(args[0]) == "fsck.zimg" {
+		return append([]string{"check", "--fsck"}, args[1:]...), true
+	}
+	if len(args) > 1 && args[1] == "check" {
+		return args[1:], slices.Contains(args, "--fsck")
+	}
+	return args[1:], false
+}
+
+// fsckExit turns the exit code of a failure into fsck(8)'s; what check itself
+// found has it already.
+func fsckExit(code int, interrupted bool) int {
+	switch {
+	case interrupted:
+		return fsckInterrupted
+	case code == exitUsage:
+		return fsckUsage
+	case code == exitFailed:
+		return fsckFailed
+	}
+	return code
 }

@@ -62,11 +62,16 @@ func percent(done, total int64) float64 {
 	return 100 * float64(done) / float64(total)
 }
 
-// done ends the line; it may be called twice.
-func (p *progress) done() {
+// clear makes room for a line of output.
+func (p *progress) clear() {
 	if p.shown {
 		fmt.Fprintln(p.w)
 		p.shown = false
 	}
+}
+
+// done ends the line; it may be called twice.
+func (p *progress) done() {
+	p.clear()
 	p.stop()
 }

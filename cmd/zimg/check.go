@@ -1,0 +1,334 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"zimg/fsck"
+)
+
+// checkView is the result of check in JSON: the keys of qemu-img check first,
+// then the findings.
+type checkView struct {
+	Filename    string        `json:"filename"`
+	Format      string        `json:"format"`
+	CheckErrors int           `json:"check-errors"`
+	Errors      int           `json:"errors"`
+	Warnings    int           `json:"warnings"`
+	Notes       int           `json:"notes"`
+	Fixed       int           `json:"fixed"`
+	Lossy       int           `json:"lossy-left"`
+	Repaired    bool          `json:"repaired"`
+	UndoFile    string        `json:"undo-file,omitempty"`
+	Summary     checkSummary  `json:"image"`
+	Findings    []findingView `json:"findings"`
+	Truncated   bool          `json:"findings-truncated"`
+}
+
+type checkSummary struct {
+	Namespaces  int    `json:"namespaces"`
+	Zones       uint64 `json:"zones"`
+	Active      uint64 `json:"active"`
+	Full        uint64 `json:"full"`
+	Written     int64  `json:"written"`
+	Size        int64  `json:"size"`
+	DataScanned bool   `json:"data-scanned"`
+}
+
+type findingView struct {
+	Code     string  `json:"code"`
+	Severity string  `json:"severity"`
+	Repair   string  `json:"repair"`
+	NSID     uint32  `json:"nsid,omitempty"`
+	Zone     *uint64 `json:"zone,omitempty"`
+	File     string  `json:"file,omitempty"`
+	Offset   *int64  `json:"offset,omitempty"`
+	Text     string  `json:"text"`
+	Detail   string  `json:"detail,omitempty"`
+	Found    string  `json:"found,omitempty"`
+	Expected string  `json:"expected,omitempty"`
+	Source   string  `json:"source,omitempty"`
+	Mended   bool    `json:"mended"`
+}
+
+// maxFindings bounds the findings in a JSON result, which is in memory at once.
+const maxFindings = 10000
+
+type checkOptions struct {
+	output  string
+	repair  string
+	classic string // -r leaks|all
+	preen   bool
+	yes     bool
+	no      bool
+	dryRun  bool
+	data    bool
+	noData  bool
+	quiet   bool
+	share   bool
+	showBar bool
+	fsck    bool
+	sidecar string
+
+	findings  []findingView
+	truncated bool
+}
+
+func newCheckCommand() *cobra.Command {
+	var o checkOptions
+	c := &cobra.Command{
+		Use:   "check [flags] IMAGE",
+		Short: "validate write pointers against zone states and data, and repair",
+		Long: `Check looks at everything in an image: where its metadata is, both copies of it and
+their checksums, every zone's state and write pointer, the limits on open and active
+zones; and how far each zone was really written, if a crash left the image or its data
+files were changed since the last commit (--data: always).
+
+It changes nothing without --repair. A repair is safe: it loses nothing that a guest
+wrote. --repair=all also mends what can only be mended by choosing, or by giving up what is
+gone. The old bytes go to IMAGE.zundo first, and zimg undo brings them back.
+
+Findings go to standard error, the summary to standard output.
+
+Exit status, of the image as it is afterwards: 0 sound, 1 could not be checked, 2 errors
+are left, 3 only warnings are left. With --fsck, or called as fsck.zimg, that of fsck(8):
+0 sound, 1 repaired, 4 errors left, 8 could not be checked, 16 usage, 32 interrupted.`,
+		Example: "  zimg check disk.zimg\n  zimg check --repair disk.zimg && zimg run disk.zimg -- qemu-system-x86_64 ...\n  zimg check --repair=all --dry-run disk.zimg",
+		Args:    exactArgs("IMAGE"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.repair, "repair", "", "mend what can be mended: `safe` (the default) or all")
+	f.Lookup("repair").NoOptDefVal = "safe"
+	f.StringVarP(&o.classic, "repair-as-qemu", "r", "", "leaks (as --repair=safe) or all, as qemu-img check `WHAT`")
+	f.BoolVarP(&o.preen, "preen", "p", false, "as --repair=safe")
+	f.BoolVarP(&o.yes, "yes", "y", false, "as --repair=all")
+	f.BoolVarP(&o.no, "no", "n", false, "change nothing (the default)")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show what --repair would do, change nothing")
+	f.BoolVar(&o.data, "data", false, "compare the data area with the write pointers in any case")
+	f.BoolVar(&o.noData, "no-data", false, "look at the data area only after a crash")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no summary")
+	f.BoolVarP(&o.share, "force-share", "U", false, "check an image that is in use; what is found may be half a change")
+	f.BoolVar(&o.showBar, "progress", false, "show progress even if standard error is no terminal")
+	f.BoolVar(&o.fsck, "fsck", false, "exit status of fsck(8)")
+	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
+	f.StringVar(&o.output, "output", "human", "`FORMAT` of the summary: human or json")
+	return c
+}
+
+// mode is what the flags ask for.
+func (o *checkOptions) mode() (fsck.Mode, error) {
+	modes := map[fsck.Mode]bool{}
+	switch o.repair {
+	case "":
+	case "safe", "leaks":
+		modes[fsck.Safe] = true
+	case "all":
+		modes[fsck.All] = true
+	default:
+		return 0, oneOf("repair", o.repair, "safe", "all")
+	}
+	switch o.classic {
+	case "":
+	case "leaks":
+		modes[fsck.Safe] = true
+	case "all":
+		modes[fsck.All] = true
+	default:
+		return 0, usageError("-r %q: leaks or all", o.classic)
+	}
+	if o.preen {
+		modes[fsck.Safe] = true
+	}
+	if o.yes {
+		modes[fsck.All] = true
+	}
+	if o.no {
+		modes[fsck.CheckOnly] = true
+	}
+	if len(modes) > 1 {
+		return 0, usageError("--repair, -r, -p, -y and -n contradict one another")
+	}
+	for m := range modes {
+		return m, nil
+	}
+	if o.dryRun {
+		return fsck.Safe, nil
+	}
+	return fsck.CheckOnly, nil
+}
+
+func (o *checkOptions) run(cmd *cobra.Command, path string) error {
+	if err := oneOf("output", o.output, "human", "json"); err != nil {
+		return err
+	}
+	mode, err := o.mode()
+	if err != nil {
+		return err
+	}
+	opts := fsck.Options{Sidecar: o.sidecar, Mode: mode, DryRun: o.dryRun, ForceShare: o.share, Context: cmd.Context()}
+	switch {
+	case o.data && o.noData:
+		return usageError("--data and --no-data contradict one another")
+	case o.data:
+		opts.Data = fsck.DataAlways
+	case o.noData:
+		opts.Data = fsck.DataNever
+	}
+	bar := newProgress(cmd, o.showBar)
+	defer bar.done()
+	opts.Progress = bar.update
+	opts.Found = func(f fsck.Finding) {
+		bar.clear()
+		o.found(cmd.ErrOrStderr(), f)
+	}
+	work := fsck.Repair
+	if mode == fsck.CheckOnly {
+		work = fsck.Check
+	}
+	r, err := work(path, opts)
+	if err != nil {
+		return err
+	}
+	bar.done()
+	out := cmd.OutOrStdout()
+	if o.output == "json" {
+		if err := writeJSON(out, o.view(r)); err != nil {
+			return err
+		}
+	} else if !o.quiet {
+		o.print(out, r)
+	}
+	if code := o.exitCode(r); code != 0 {
+		return withExit(code, nil)
+	}
+	return nil
+}
+
+// exitCode is that of qemu-img check, or of fsck(8).
+func (o *checkOptions) exitCode(r *fsck.Report) int {
+	code := r.ExitCode()
+	if !o.fsck {
+		return code
+	}
+	bits := 0
+	if r.Changed {
+		bits |= fsckCorrected
+	}
+	if code != 0 {
+		bits |= fsckLeft
+	}
+	return bits
+}
+
+// found prints a finding, and keeps it for JSON.
+func (o *checkOptions) found(w io.Writer, f fsck.Finding) {
+	prefix := ""
+	switch {
+	case f.Mended && o.dryRun:
+		prefix = "Would repair: "
+	case f.Mended:
+		prefix = "Repairing: "
+	}
+	fmt.Fprintf(w, "%s%s\n", prefix, printable(f.String()))
+	if o.output != "json" {
+		return
+	}
+	if len(o.findings) == maxFindings {
+		o.truncated = true
+		return
+	}
+	e := f.Entry()
+	v := findingView{
+		Code: string(f.Code), Severity: string(e.Severity), Repair: string(e.Class), NSID: uint32(f.Namespace), File: f.File,
+		Text: e.Text, Detail: f.Detail, Found: f.Got, Expected: f.Want, Source: f.Source, Mended: f.Mended,
+	}
+	if f.InZone {
+		v.Zone = &f.Zone
+	}
+	if f.File != "" {
+		v.Offset = &f.Off
+	}
+	o.findings = append(o.findings, v)
+}
+
+func (o *checkOptions) view(r *fsck.Report) *checkView {
+	f := r.Final()
+	v := &checkView{
+		Filename: r.Path, Format: "zimg", Errors: f.Errors, Warnings: f.Warnings, Notes: f.Notes, Fixed: r.Fixed, Lossy: f.Lossy,
+		Repaired: r.Changed, UndoFile: r.UndoFile, Findings: o.findings, Truncated: o.truncated,
+		Summary: checkSummary{
+			Namespaces: f.Summary.Namespaces, Zones: f.Summary.Zones, Active: f.Summary.Active, Full: f.Summary.Full,
+			Written: f.Summary.Written, Size: f.Summary.Size, DataScanned: r.Summary.Scanned,
+		},
+	}
+	if v.Findings == nil {
+		v.Findings = []findingView{}
+	}
+	return v
+}
+
+func (o *checkOptions) print(w io.Writer, r *fsck.Report) {
+	if r.Changed {
+		fmt.Fprintf(w, "%s repaired.\n", count(r.Fixed, "problem was", "problems were"))
+		fmt.Fprintf(w, "The old bytes are in '%s'; zimg undo %s brings them back.\n", printable(r.UndoFile), printable(r.Path))
+		fmt.Fprintln(w, "Double checking the repaired image now...")
+	}
+	f := r.Final()
+	if f.Errors == 0 && f.Warnings == 0 {
+		if r.DryRun && r.Fixed > 0 {
+			fmt.Fprintf(w, "%s be repaired, and none would be left.\n", count(r.Fixed, "problem would", "problems would"))
+			return
+		}
+		fmt.Fprintln(w, "No errors were found on the image.")
+	} else {
+		if f.Errors > 0 {
+			fmt.Fprintf(w, "%s found on the image.\n", count(f.Errors, "error was", "errors were"))
+		}
+		if f.Warnings > 0 {
+			fmt.Fprintf(w, "%s found on the image; they do no harm.\n", count(f.Warnings, "warning was", "warnings were"))
+		}
+	}
+	s := &f.Summary
+	if s.Namespaces > 0 {
+		fmt.Fprintf(w, "%s, %s, %d active, %d full; %s of %s written\n", count(s.Namespaces, "namespace", "namespaces"),
+			count(int(s.Zones), "zone", "zones"), s.Active, s.Full, humanSize(s.Written), humanSize(s.Size))
+	}
+	if next := nextStep(r); next != "" {
+		fmt.Fprintln(w, next)
+	}
+}
+
+// nextStep is what to run next.
+func nextStep(r *fsck.Report) string {
+	f := r.Final()
+	left := f.Errors + f.Warnings
+	switch {
+	case left == 0:
+		return ""
+	case f.Lossy == left && r.Mode != fsck.All || r.Mode == fsck.Safe && f.Lossy > 0:
+		return fmt.Sprintf("What is left cannot be mended without a loss. Run: zimg check --repair=all --dry-run %s", printable(r.Path))
+	case r.Mode == fsck.CheckOnly:
+		return fmt.Sprintf("Run: zimg check --repair %s", printable(r.Path))
+	}
+	return "What is left cannot be repaired; zimg dump shows what can still be read."
+}
+
+// count is n with the right word.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// Exit bits of fsck(8).
+const (
+	fsckCorrected   = 1
+	fsckLeft        = 4
+	fsckFailed      = 8
+	fsckUsage       = 16
+	fsckInterrupted = 32
+)

@@ -1,0 +1,165 @@
+// Package fsck tells the truth about an image, and finds the way back to it.
+//
+// Check runs passes over an image, each leaning only on what those before it
+// found sound or mended. What a pass finds becomes a Finding: a code of the
+// catalogue, a place, what is there and what should be. A mend is made in memory
+// at once, so that later passes see what a repair would leave; nothing reaches the disk
+// but through Repair, which saves the old bytes to an undo file, commits in the one way
+// that every commit goes, and then checks again.
+//
+//	fsck.go       Check, Repair                 state.go     what a pass tells the next
+//	catalogue.go  every code                    finding.go   code, place, got, want
+//	pass1_locator.go  pass2_slots.go  pass3_blocks.go  pass4_leftovers.go   our container
+//	pass5_zones.go  pass6_resources.go          any Metadata, foreign ones too
+//	pass7_data.go scan.go   how far each zone is written
+//	salvage.go    a slot out of what is left    edits.go     a repair's writes
+//	undo.go       the old bytes, and back       report.go    counts, verdict
+package fsck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"zimg/image"
+	"zimg/image/disk"
+	"zimg/layout"
+)
+
+// Mode says what a repair may do.
+type Mode int
+
+// What is mended. Safe loses nothing that the guest wrote; All chooses where the image
+// does not say, and gives up what is gone.
+const (
+	CheckOnly Mode = iota
+	Safe
+	All
+)
+
+// DataScan says when the data area is compared with the write pointers.
+type DataScan int
+
+// By default the data is looked at when the image was left by a crash, or when
+// a data file was changed after the last commit.
+const (
+	DataAuto DataScan = iota
+	DataAlways
+	DataNever
+)
+
+// Options for Check and Repair.
+type Options struct {
+	FS      disk.FS
+	Sidecar string // path of the metadata file; empty to find it
+	Mode    Mode
+	DryRun  bool // find what a repair of Mode would mend, and write nothing
+	Data    DataScan
+	// ForceShare checks an image that is in use; what is found may be half a change.
+	ForceShare bool
+	// Found is called for each finding as it is made.
+	Found func(Finding)
+	// Progress is told how much of how much is done; an error stops the check.
+	Progress func(done, total int64) error
+	Context  context.Context
+}
+
+// ErrStopped is wrapped by the error of a check that was told to stop.
+var ErrStopped = errors.New("stopped")
+
+func (o *Options) context() context.Context {
+	if o.Context == nil {
+		return context.Background()
+	}
+	return o.Context
+}
+
+func (o *Options) fs() disk.FS {
+	if o.FS == nil {
+		return disk.OS
+	}
+	return o.FS
+}
+
+// Check looks at the image that path names and changes nothing.
+func Check(path string, o Options) (*Report, error) {
+	o.Mode = CheckOnly
+	return run(path, o)
+}
+
+// Repair mends what o.Mode allows, and tells in Report.After what is left.
+func Repair(path string, o Options) (*Report, error) {
+	r, err := run(path, o)
+	if err != nil || o.DryRun || !r.Changed {
+		return r, err
+	}
+	again := o
+	again.Found = nil
+	again.Progress = nil
+	after, err := Check(path, again)
+	if err != nil {
+		return r, fmt.Errorf("checking again after the repair: %w", err)
+	}
+	r.After = after
+	return r, nil
+}
+
+// passes in the order they run in.
+var passes = []struct {
+	name string
+	run  func(*state) error
+}{
+	{"locator", (*state).checkLocator},
+	{"slots", (*state).checkSlots},
+	{"blocks", (*state).checkBlocks},
+	{"leftovers", (*state).checkLeftovers},
+	{"zones", (*state).checkZones},
+	{"data", (*state).checkData},
+	{"resources", (*state).checkResources},
+}
+
+func run(path string, o Options) (_ *Report, err error) {
+	repairing := o.Mode != CheckOnly && !o.DryRun
+	files, err := image.OpenFiles(path, image.Options{FS: o.FS, Write: repairing, ForceShare: o.ForceShare, Sidecar: o.Sidecar})
+	if err != nil {
+		return nil, err
+	}
+	s := &state{path: path, o: o, files: files, report: &Report{Path: path, Mode: o.Mode, DryRun: o.DryRun}}
+	defer func() { err = errors.Join(err, files.Close()) }()
+	for _, p := range passes {
+		if err := o.context().Err(); err != nil {
+			return nil, err
+		}
+		if err := p.run(s); err != nil {
+			if errors.Is(err, errBeyond) {
+				return s.report, nil // what could not be mended has been told
+			}
+			return nil, fmt.Errorf("pass %q: %w", p.name, err)
+		}
+	}
+	s.describe()
+	if repairing && s.pending() {
+		if err := s.apply(); err != nil {
+			return nil, err
+		}
+		s.report.Changed = true
+	}
+	return s.report, nil
+}
+
+// CheckMetadata judges zones of any origin: the passes that need no container.
+func CheckMetadata(m *layout.Metadata, o Options) (*Report, error) {
+	s := &state{o: o, report: &Report{Mode: CheckOnly}}
+	for i, n := range m.Namespaces {
+		if n.Zoned() {
+			s.spaces = append(s.spaces, space{ns: n, zones: m.Zones[i]})
+		}
+	}
+	if err := s.checkZones(); err != nil {
+		return nil, err
+	}
+	if err := s.checkResources(); err != nil {
+		return nil, err
+	}
+	return s.report, nil
+}

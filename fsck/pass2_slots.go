@@ -1,0 +1,118 @@
+package fsck
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+// checkSlots reads both slots and chooses the live one.
+func (s *state) checkSlots() error {
+	var errs [2]error
+	for i := range s.slots {
+		off := int64(s.loc.MetaOff) + int64(i)*int64(s.loc.SlotLen)
+		slot, err := image.ReadSlot(s.files.Meta, off)
+		switch {
+		case err == nil && slot.Header.UUID != s.loc.UUID:
+			err = fmt.Errorf("UUID %x: %w", slot.Header.UUID, errForeign)
+		case err == nil && (slot.Header.MetaOff != s.loc.MetaOff || slot.Header.SlotLen != s.loc.SlotLen || slot.Header.Kind != s.loc.Kind || int(slot.Header.Slot) != i):
+			err = fmt.Errorf("its header and the locator disagree: %w", layout.ErrDamaged)
+		case err == nil:
+			s.slots[i] = slot
+		case !judgement(err) || errors.Is(err, layout.ErrNewer):
+			return err
+		}
+		errs[i] = err
+	}
+	s.unforeign(&errs)
+	live := 0
+	switch a, b := s.slots[0], s.slots[1]; {
+	case a == nil && b == nil:
+		return s.salvage(errs)
+	case a == nil:
+		live = 1
+	case b == nil:
+	case a.Header.Generation == b.Header.Generation:
+		if !slices.Equal(a.Sums, b.Sums) {
+			if err := s.found(s.inMeta(SameGeneration, int64(s.loc.MetaOff), fmt.Sprintf("generation %d", a.Header.Generation)), func() error { return nil }); err != nil {
+				return err
+			}
+		}
+		s.slots[1] = nil
+	case b.Header.Generation > a.Header.Generation:
+		live = 1
+	}
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		off := int64(s.loc.MetaOff) + int64(i)*int64(s.loc.SlotLen)
+		if err := s.found(s.inMeta(slotCode(err), off, fmt.Sprintf("slot %d: %v", i, err)), func() error { return nil }); err != nil {
+			return err
+		}
+	}
+	s.assemble(live)
+	return nil
+}
+
+var errForeign = errors.New("another image's")
+
+// unforeign takes the slots' word against the locator's if both have another UUID.
+func (s *state) unforeign(errs *[2]error) {
+	if !errors.Is(errs[0], errForeign) || !errors.Is(errs[1], errForeign) {
+		return
+	}
+	for i := range s.slots {
+		off := int64(s.loc.MetaOff) + int64(i)*int64(s.loc.SlotLen)
+		slot, err := image.ReadSlot(s.files.Meta, off)
+		if err != nil || i == 1 && s.slots[0] != nil && slot.Header.UUID != s.slots[0].Header.UUID {
+			continue
+		}
+		s.slots[i], errs[i] = slot, nil
+		if !s.locator {
+			s.loc.UUID = slot.Header.UUID
+			end := int64(s.loc.MetaOff + 2*s.loc.SlotLen)
+			_ = s.found(s.inMeta(LocatorDamaged, end, "its UUID is not the slots'"), func() error {
+				s.locator = true
+				return nil
+			})
+		}
+	}
+}
+
+// judgement tells what was read and found wanting from what could not be read.
+func judgement(err error) bool {
+	return errors.Is(err, layout.ErrNotImage) || errors.Is(err, layout.ErrDamaged) || errors.Is(err, layout.ErrNewer)
+}
+
+// slotCode is the finding for a slot that cannot be read for the reason err.
+func slotCode(err error) Code {
+	if errors.Is(err, errForeign) {
+		return SlotForeign
+	}
+	var field *layout.FieldError
+	if errors.As(err, &field) {
+		switch {
+		case field.Region == "checksum array":
+			return ChecksumsDamaged
+		case strings.HasPrefix(field.Region, "namespace"):
+			return TableDamaged
+		}
+	}
+	return HeaderDamaged
+}
+
+// assemble makes the image that the later passes look at.
+func (s *state) assemble(live int) {
+	s.im = image.Assemble(s.files, s.path, s.slots, live)
+	s.flags = s.im.Header().Flags
+	for _, n := range s.im.Namespaces() {
+		if n.Zoned() {
+			s.spaces = append(s.spaces, space{ns: n.Namespace, zones: n, img: n})
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package fsck
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+// blockChunk is how many table blocks are read at a time.
+const blockChunk = 1024
+
+// checkBlocks compares every table block of both slots with the checksums. A
+// damaged block of the live slot is restored from the other slot if that has the
+// very bytes; what both have lost is rebuilt from the other tables.
+func (s *state) checkBlocks() error {
+	live := s.live()
+	var lost, older []uint64
+	total := s.im.TableBlocks()
+	bufs := [2][]byte{make([]byte, blockChunk*layout.BlockLen), make([]byte, blockChunk*layout.BlockLen)}
+	for first := uint64(0); first < total; first += blockChunk {
+		n := min(blockChunk, total-first)
+		for i := range bufs {
+			if err := s.readBlocks(bufs[i][:n*layout.BlockLen], i, first); err != nil {
+				return err
+			}
+		}
+		for k := range n {
+			num := first + k
+			mine := bufs[live][k*layout.BlockLen:][:layout.BlockLen]
+			other := bufs[1-live][k*layout.BlockLen:][:layout.BlockLen]
+			want := s.slots[live].Sums[num]
+			if layout.Checksum(mine) == want {
+				if err := s.checkReserved(num, mine); err != nil {
+					return err
+				}
+			} else if layout.Checksum(other) == want {
+				f := s.inMeta(BlockDamaged, s.im.TableOff(live, num), fmt.Sprintf("slot %d, %s", live, s.im.RegionOf(num)))
+				if err := s.found(f, func() error { return nil }); err != nil {
+					return err
+				}
+				// In memory whatever the mode, so that the later passes see it.
+				s.im.SetBlock(num, other)
+			} else {
+				lost = append(lost, num)
+			}
+			if s.slots[1-live] != nil && layout.Checksum(other) != s.slots[1-live].Sums[num] {
+				older = append(older, num)
+			}
+		}
+		if s.o.Progress != nil {
+			if err := s.o.Progress(int64(first), int64(total)); err != nil {
+				return err
+			}
+		}
+	}
+	if len(older) > 0 {
+		f := s.inMeta(OlderDamaged, s.im.TableOff(1-live, older[0]), fmt.Sprintf("slot %d, %d blocks, the first in %s", 1-live, len(older), s.im.RegionOf(older[0])))
+		if err := s.found(f, func() error { return nil }); err != nil {
+			return err
+		}
+	}
+	return s.rebuild(lost)
+}
+
+func (s *state) live() int {
+	if s.im.Header().Slot == 1 {
+		return 1
+	}
+	return 0
+}
+
+// readBlocks reads table blocks of slot i; what lies behind the end of the file is zero.
+func (s *state) readBlocks(b []byte, i int, first uint64) error {
+	clear(b)
+	_, err := s.files.Meta.ReadAt(b, s.im.TableOff(i, first))
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// checkReserved looks for reserved bits in descriptors, which decoding passes over.
+func (s *state) checkReserved(num uint64, b []byte) error {
+	for _, sp := range s.spaces {
+		first, last := blocksOf(s.im, sp.img.Tables().Desc, sp.ns.ZoneCount*layout.DescriptorSize)
+		if num < first || num >= last {
+			continue
+		}
+		zone := (num - first) * layout.DescriptorsPerBlock
+		for k := 0; k < layout.DescriptorsPerBlock && zone < sp.ns.ZoneCount; k, zone = k+1, zone+1 {
+			d := b[k*layout.DescriptorSize:]
+			bad := layout.DescriptorReserved(d)
+			if bad < 0 {
+				continue
+			}
+			f := Finding{Code: ZoneAttributes, Namespace: sp.ns.ID, Zone: zone, InZone: true, File: s.files.MetaName(),
+				Off: s.im.TableOff(s.live(), num) + int64(k*layout.DescriptorSize+bad), Got: fmt.Sprintf("%#02x", d[bad]), Want: "reserved bits 0"}
+			if err := s.found(f, func() error {
+				fixed := append([]byte(nil), b...)
+				layout.DecodeZoneDescriptor(d).Encode(fixed[k*layout.DescriptorSize:])
+				s.im.SetBlock(num, fixed)
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// blocksOf are the numbers of the table blocks of a table, from TableOff on.
+func blocksOf(im *image.Image, table layout.Bytes, length uint64) (first, end uint64) {
+	first = uint64(table-im.Plan().TableOff) / layout.BlockLen
+	return first, first + (length+layout.BlockLen-1)/layout.BlockLen
+}
+
+// rebuild makes blocks that both slots have lost: a block of descriptors from
+// the write-pointer array, one of that from the descriptors, extensions as zeroes.
+func (s *state) rebuild(lost []uint64) error {
+	if len(lost) == 0 {
+		return nil
+	}
+	if s.o.Mode == Safe {
+		s.blocked = true // a commit would give the damage a checksum
+	}
+	zero := make([]byte, layout.BlockLen)
+	for _, num := range lost {
+		f := s.inMeta(BlockLost, s.im.TableOff(s.live(), num), s.im.RegionOf(num))
+		if err := s.found(f, func() error { return nil }); err != nil {
+			return err
+		}
+		s.im.SetBlock(num, zero)
+	}
+	for _, num := range lost {
+		if err := s.rebuildBlock(num); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *state) rebuildBlock(num uint64) error {
+	b := make([]byte, layout.BlockLen)
+	for _, sp := range s.spaces {
+		t := sp.img.Tables()
+		if first, end := blocksOf(s.im, t.Desc, sp.ns.ZoneCount*layout.DescriptorSize); num >= first && num < end {
+			zone := (num - first) * layout.DescriptorsPerBlock
+			for k := 0; k < layout.DescriptorsPerBlock && zone < sp.ns.ZoneCount; k, zone = k+1, zone+1 {
+				old, err := sp.zones.Zone(zone)
+				if err != nil {
+					return err
+				}
+				z := sp.ns.EmptyZone(zone)
+				z.Written = min(max(old.Written, z.Start), z.End())
+				atRest(&z, z.Written).Encode(b[k*layout.DescriptorSize:])
+			}
+			s.im.SetBlock(num, b)
+		}
+		if first, end := blocksOf(s.im, t.WP, sp.ns.ZoneCount*layout.WPLen); num >= first && num < end {
+			zone := (num - first) * layout.WPsPerBlock
+			for k := 0; k < layout.WPsPerBlock && zone < sp.ns.ZoneCount; k, zone = k+1, zone+1 {
+				written, err := s.writtenOf(sp, zone)
+				if err != nil {
+					return err
+				}
+				layout.EncodeWP(b, k, written)
+			}
+			s.im.SetBlock(num, b)
+		}
+	}
+	return nil
+}
+
+// writtenOf is how far a zone is written by its descriptor, and where that does
+// not tell, by its data.
+func (s *state) writtenOf(sp space, zone uint64) (layout.LBA, error) {
+	z, err := sp.zones.Zone(zone)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case z.Type == layout.Conventional:
+		return z.End(), nil
+	case z.State.HasWP():
+		return z.WP, nil
+	case z.State == layout.Offline:
+		return z.Start, nil
+	}
+	return newScanner(s.files).zoneEnd(sp.ns, zone)
+}

@@ -1,0 +1,95 @@
+package fsck
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+// checkLeftovers looks for what interrupted conversions leave, and whether the
+// data files are whole.
+func (s *state) checkLeftovers() error {
+	plan := s.im.Plan()
+	for i, file := range s.files.Data {
+		if i >= len(plan.DataLen) {
+			break
+		}
+		size, err := file.Size()
+		if err != nil {
+			return err
+		}
+		if want := int64(plan.DataLen[i]); size < want {
+			f := Finding{Code: DataShort, File: file.Name(), Off: size, Got: fmt.Sprintf("%d bytes", size), Want: fmt.Sprint(want)}
+			if err := s.found(f, func() error {
+				s.trim = append(s.trim, trim{i, want})
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	if s.files.Kind == layout.Trailing {
+		return s.checkSidecarLeftover()
+	}
+	return s.checkTail()
+}
+
+// checkSidecarLeftover looks for a sidecar beside a trailing image.
+func (s *state) checkSidecarLeftover() error {
+	name := s.files.Data[0].Name() + image.SidecarSuffix
+	fsys := s.o.fs()
+	if _, err := fsys.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	slot, err := image.ReadSidecarSlot(fsys, name)
+	if err != nil && !judgement(err) {
+		return err
+	}
+	if err != nil || slot.Header.UUID != s.im.Header().UUID {
+		return s.found(Finding{Code: SidecarForeign, Detail: name}, nil)
+	}
+	return s.found(Finding{Code: SidecarLeftover, Detail: name}, func() error {
+		s.remove = append(s.remove, name)
+		return nil
+	})
+}
+
+// checkTail looks for the metadata of a trailing image behind the data of one
+// with a sidecar.
+func (s *state) checkTail() error {
+	if len(s.files.Data) != 1 {
+		return nil
+	}
+	file := s.files.Data[0]
+	if e := s.im.Plan().Entries[0]; e.Name != "" && e.Name != filepath.Base(file.Name()) {
+		if err := s.found(Finding{Code: DataFileName, Got: filepath.Base(file.Name()), Want: e.Name}, nil); err != nil {
+			return err
+		}
+	}
+	end := int64(s.im.Plan().DataLen[0])
+	size, err := file.Size()
+	if err != nil || size <= end {
+		return err
+	}
+	off, ok, err := image.SearchHeader(file)
+	if err != nil || !ok || off < end {
+		return err
+	}
+	h, err := image.ReadHeader(file, off)
+	if err != nil {
+		return nil //nolint:nilerr // not a header after all: what lies behind the data area is the user's
+	}
+	if h.UUID != s.im.Header().UUID {
+		return nil
+	}
+	return s.found(Finding{Code: TailLeftover, File: file.Name(), Off: off}, func() error {
+		s.trim = append(s.trim, trim{0, end})
+		return nil
+	})
+}

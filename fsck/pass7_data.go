@@ -1,0 +1,279 @@
+package fsck
+
+import (
+	"fmt"
+	"time"
+
+	"zimg/image/journal"
+	"zimg/image/zns"
+	"zimg/layout"
+)
+
+// checkData compares the data area with the write pointers.
+//
+//   - After a crash of a run the data, and the journal where there is one, say how
+//     far each zone is: see crashed.
+//   - After an interrupted command what lies beyond a write pointer is its remains.
+//   - At any other time data beyond a write pointer is covered by moving it.
+func (s *state) checkData() error {
+	switch {
+	case s.flags&layout.InUse != 0:
+		if err := s.loadJournal(); err != nil {
+			return err
+		}
+		h := s.im.Header()
+		detail := ""
+		if h.Session.PID != 0 {
+			detail = fmt.Sprintf("pid %d, since %s", h.Session.PID, h.Session.Start.UTC().Format(time.RFC3339))
+		}
+		if err := s.found(Finding{Code: RunCrashed, Detail: detail}, func() error { return nil }); err != nil {
+			return err
+		}
+		if s.journal == nil || s.journal.Torn {
+			if err := s.found(Finding{Code: JournalMissing}, nil); err != nil {
+				return err
+			}
+		}
+		return s.scan(s.crashed)
+	case s.flags&layout.Clean == 0:
+		if err := s.found(Finding{Code: ChangeInterrupted}, func() error { return nil }); err != nil {
+			return err
+		}
+		return s.scan(s.interrupted)
+	case s.o.Data == DataNever:
+		return nil
+	case s.o.Data == DataAlways || s.touched():
+		return s.scan(s.atRest)
+	}
+	return nil
+}
+
+// touched reports whether a data file was changed well after the last commit:
+// by a QEMU without zimg run, say.
+func (s *state) touched() bool {
+	committed := s.im.Header().Committed
+	for _, f := range s.files.Data {
+		info, err := s.o.fs().Stat(f.Name())
+		if err == nil && info.ModTime().Sub(committed) > 2*time.Second {
+			return true
+		}
+	}
+	return false
+}
+
+// loadJournal reads the journal of the run that died.
+func (s *state) loadJournal() error {
+	var namespaces []*layout.Namespace
+	for _, sp := range s.spaces {
+		namespaces = append(namespaces, sp.ns)
+	}
+	j, err := journal.Load(s.o.fs(), s.path, s.im.Header().Session.ID, namespaces)
+	if err != nil {
+		return err
+	}
+	s.journal = j
+	if j != nil {
+		s.remove = append(s.remove, j.Files()...)
+	}
+	return nil
+}
+
+// scan calls judge for each zone that may have something to be judged.
+func (s *state) scan(judge func(sp *space, i uint64, z layout.Zone, end layout.LBA) (layout.Zone, error)) error {
+	s.report.Summary.Scanned = true
+	sc := newScanner(s.files)
+	var done, total int64
+	for k := range s.spaces {
+		total += int64(s.spaces[k].ns.ZoneCount)
+	}
+	for k := range s.spaces {
+		sp := &s.spaces[k]
+		interesting, err := s.interesting(sp)
+		if err != nil {
+			return err
+		}
+		err = sc.eachZone(sp.ns, func(i uint64) bool { return interesting[i] }, func(i uint64, end layout.LBA) error {
+			if s.o.Progress != nil {
+				if err := s.o.Progress(done+int64(i), total); err != nil {
+					return err
+				}
+			}
+			z, err := sp.zones.Zone(i)
+			if err != nil || z.Type == layout.Conventional || z.State == layout.Offline {
+				return err
+			}
+			if end, err = s.sharpen(sc, sp.ns, z, end); err != nil {
+				return err
+			}
+			m, err := judge(sp, i, z, end)
+			if err != nil || m == z {
+				return err
+			}
+			return s.move(sp, i, z, m)
+		})
+		if err != nil {
+			return err
+		}
+		done += int64(sp.ns.ZoneCount)
+	}
+	return nil
+}
+
+// granule is how finely file systems tell data from holes: less than that is
+// looked at byte for byte.
+const granule = 4096
+
+// sharpen corrects end, the end of the data in z, where the file system's answer is
+// too coarse. After a crash zeroes beyond the write pointer count as written, unless they
+// only fill up the file system's block; at other times only what is not zero counts.
+func (s *state) sharpen(sc *scanner, n *layout.Namespace, z layout.Zone, end layout.LBA) (layout.LBA, error) {
+	if end <= z.Written || z.Written < z.Start || s.flags&layout.InUse != 0 && n.ByteOff(end-z.Written) >= granule {
+		return end, nil
+	}
+	return sc.nonZeroEnd(n, z.Written, end)
+}
+
+// interesting are the zones to be judged even without data: those that are not
+// Empty, or that the journal speaks of.
+func (s *state) interesting(sp *space) (map[uint64]bool, error) {
+	set := map[uint64]bool{}
+	if s.flags&layout.InUse == 0 {
+		return set, nil
+	}
+	i := uint64(0)
+	for z, err := range sp.zones.All(0, sp.ns.ZoneCount) {
+		if err != nil {
+			return nil, err
+		}
+		if z.State != layout.Empty {
+			set[i] = true
+		}
+		i++
+	}
+	if s.journal != nil {
+		for i := range s.journal.Zones(sp.ns.ID) {
+			set[i] = true
+		}
+	}
+	return set, nil
+}
+
+// crashed tells what zone i is after a run that died.
+//
+// What was written up to is the farthest of three: where the run began (unless
+// the zone was reset since), the end of the data, the end of what the journal says was
+// written as zeroes. That the zone was reset says the journal, or that data is gone which
+// was there when the run began: nothing but a reset takes data away.
+func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (layout.Zone, error) {
+	if z.State == layout.ReadOnly {
+		return z, nil
+	}
+	var ev journal.Zone
+	dataEnd, known := z.Written, false
+	if s.journal != nil {
+		ev = s.journal.Zone(sp.ns.ID, i)
+		if e, ok := s.journal.DataEnd(sp.ns.ID, i); ok {
+			dataEnd = e
+		}
+		known = !s.journal.Torn
+	}
+	m := z
+	f := Finding{Namespace: sp.ns.ID, Zone: i, InZone: true, Source: "data"}
+	if ev.Reset || ev.Finished {
+		f.Source = "journal"
+	}
+	if z.State == layout.Empty {
+		dataEnd = z.Start
+	}
+	end = min(end, z.End())
+	reset := ev.Reset || !(known && ev.Written) && end < dataEnd && z.Written > z.Start
+	if reset {
+		m.Attrs &^= layout.ZDEV | layout.ZRWAV | layout.ZFC | layout.FZR | layout.RZR
+		m.AttrsInfo = 0
+		m.State, m.WP, m.Written = layout.Empty, m.Start, m.Start
+	}
+	m.Written = max(m.Written, end, min(ev.Zeroes, m.End()))
+	if m.State == layout.Full || ev.Finished {
+		m.State, m.WP = layout.Full, layout.NoWP
+		m.Attrs &^= layout.ZRWAV
+	} else {
+		m.ZoneDescriptor = atRest(&m, m.Written)
+	}
+	if ev.ExtensionSet {
+		if err := s.found(Finding{Code: ZoneExtensionLost, Namespace: sp.ns.ID, Zone: i, InZone: true, Source: "journal"}, nil); err != nil {
+			return z, err
+		}
+	}
+	if m == zns.AtRest(z) { // only closed: that is part of the crash itself
+		return s.silently(z, m), nil
+	}
+	f.Got, f.Want = zoneText(z), zoneText(m)
+	switch {
+	case reset:
+		f.Code = DataGone
+	case m.State == layout.Full && z.State != layout.Full && ev.Finished:
+		f.Code = ZoneFinished
+	default:
+		f.Code = DataBeyondWP
+	}
+	result := z
+	err := s.found(f, func() error { result = m; return nil })
+	return result, err
+}
+
+// silently mends without a finding of its own, as part of one that was made.
+func (s *state) silently(z, m layout.Zone) layout.Zone {
+	if s.o.Mode == CheckOnly || s.o.Mode >= Safe {
+		return m
+	}
+	return z
+}
+
+func zoneText(z layout.Zone) string {
+	return fmt.Sprintf("%v, written to %d", z.State, z.Written)
+}
+
+// interrupted discards what a command left beyond write pointers.
+func (s *state) interrupted(sp *space, i uint64, z layout.Zone, end layout.LBA) (layout.Zone, error) {
+	if end <= z.Written {
+		return z, nil
+	}
+	f := Finding{Code: RemainsBeyondWP, Namespace: sp.ns.ID, Zone: i, InZone: true, Got: fmt.Sprintf("data to %d", end), Want: fmt.Sprintf("none beyond %d", z.Written)}
+	return z, s.found(f, func() error {
+		s.discardFrom(sp.ns, i, z.Written)
+		return nil
+	})
+}
+
+// atRest covers data beyond a write pointer.
+func (s *state) atRest(sp *space, i uint64, z layout.Zone, end layout.LBA) (layout.Zone, error) {
+	f := Finding{Namespace: sp.ns.ID, Zone: i, InZone: true}
+	if end > z.End() {
+		f.Code, f.Got, f.Want = DataBeyondCap, fmt.Sprintf("data to %d", end), fmt.Sprintf("none beyond %d", z.End())
+		if err := s.found(f, func() error { s.discardFrom(sp.ns, i, z.End()); return nil }); err != nil {
+			return z, err
+		}
+		end = z.End()
+	}
+	if end <= z.Written {
+		return z, nil
+	}
+	m := z
+	m.Written = end
+	switch {
+	case z.State.Open() && end < z.End():
+		m.WP = end
+	case z.State.HasWP():
+		m.ZoneDescriptor = atRest(&m, end)
+	}
+	f.Code, f.Got, f.Want = DataBeyondWP, zoneText(z), zoneText(m)
+	result := z
+	err := s.found(f, func() error { result = m; return nil })
+	return result, err
+}
+
+// discardFrom plans to discard zone i from block from on.
+func (s *state) discardFrom(n *layout.Namespace, i uint64, from layout.LBA) {
+	end := layout.LBA(i+1) * n.ZoneSize
+	s.discard = append(s.discard, discard{int(n.DataFile), int64(n.DataOff + n.ByteOff(from)), int64(n.ByteOff(end - from))})
+}

@@ -1,0 +1,69 @@
+package fsck
+
+// Report is what a check found. Counts are of findings; those mended are not
+// among Errors and Warnings.
+type Report struct {
+	Path     string
+	Mode     Mode
+	DryRun   bool
+	Errors   int
+	Warnings int
+	Notes    int
+	Fixed    int
+	Lossy    int // of the errors and warnings left, how many a lossy repair mends
+	Changed  bool
+	UndoFile string
+	After    *Report // the check after a repair
+	Summary  Summary
+}
+
+// Summary is what is said about an image that could be read.
+type Summary struct {
+	Namespaces int
+	Zones      uint64
+	Active     uint64
+	Full       uint64
+	Written    int64 // bytes below write pointers
+	Size       int64 // bytes of all namespaces
+	Scanned    bool  // the data was looked at
+}
+
+// Final is the state of the image now: after the repair if there was one.
+func (r *Report) Final() *Report {
+	if r.After != nil {
+		return r.After
+	}
+	return r
+}
+
+// ExitCode is the exit code of qemu-img check for r.
+func (r *Report) ExitCode() int {
+	f := r.Final()
+	switch {
+	case f.Errors > 0:
+		return 2
+	case f.Warnings > 0:
+		return 3
+	}
+	return 0
+}
+
+// count adds f.
+func (r *Report) count(f *Finding) {
+	e := f.Entry()
+	switch {
+	case f.Mended:
+		r.Fixed++
+		return
+	case e.Severity == Error:
+		r.Errors++
+	case e.Severity == Warning:
+		r.Warnings++
+	default:
+		r.Notes++
+		return
+	}
+	if e.Class == ClassLossy {
+		r.Lossy++
+	}
+}

@@ -1,0 +1,112 @@
+package fsck
+
+import (
+	"errors"
+	"fmt"
+
+	"zimg/image"
+	"zimg/image/journal"
+	"zimg/layout"
+)
+
+// errBeyond ends a check at something that no later pass can see past; the
+// finding that says so has been made.
+var errBeyond = errors.New("nothing more can be told")
+
+// store is where mended zones go.
+type store interface {
+	SetZone(i uint64, z layout.Zone) error
+}
+
+// space is a zoned namespace to be judged.
+type space struct {
+	ns     *layout.Namespace
+	zones  layout.Zones
+	img    *image.Namespace // nil for foreign metadata
+	counts layout.Counts    // of the zones as mended, after the zone pass
+}
+
+// state is what the passes share.
+type state struct {
+	path   string
+	o      Options
+	files  *image.Files
+	report *Report
+
+	loc     *layout.Locator // sound, or what it must be
+	slots   [2]*image.Slot
+	im      *image.Image
+	spaces  []space
+	flags   layout.StateFlags // as found
+	journal *journal.Journal  // nil: none that is of use
+
+	mended  bool // something is to be committed
+	blocked bool // something that is not allowed to be mended stands in the way of a commit
+	locator bool // the locator is to be written
+	discard []discard
+	remove  []string // files to remove
+	trim    []trim
+}
+
+// discard is a range of a data file that is to read as zeroes.
+type discard struct {
+	file     int
+	off, len int64
+}
+
+// trim sets the length of a data file.
+type trim struct {
+	file int
+	size int64
+}
+
+// found makes a finding; mend, if not nil, mends it in memory. It is called if the
+// mode allows it, and in a check too, so that later passes see what a repair would leave.
+func (s *state) found(f Finding, mend func() error) error {
+	e := f.Entry()
+	if e == nil {
+		panic(fmt.Sprintf("fsck: %s is not in the catalogue", f.Code))
+	}
+	allowed := mend != nil && (e.Class == ClassSafe && s.o.Mode >= Safe || e.Class == ClassLossy && s.o.Mode == All)
+	f.Mended = allowed
+	s.report.count(&f)
+	if s.o.Found != nil {
+		s.o.Found(f)
+	}
+	if mend == nil {
+		return nil
+	}
+	if allowed {
+		s.mended = true
+		return mend()
+	}
+	if s.o.Mode == CheckOnly {
+		return mend()
+	}
+	return nil
+}
+
+// inBlock is a Finding at table block num of slot.
+func (s *state) inMeta(c Code, off int64, detail string) Finding {
+	return Finding{Code: c, File: s.files.MetaName(), Off: off, Detail: detail}
+}
+
+// pending tells whether there is anything to write.
+func (s *state) pending() bool {
+	return s.mended && !s.blocked
+}
+
+// describe fills the summary.
+func (s *state) describe() {
+	sum := &s.report.Summary
+	for _, n := range s.im.Namespaces() {
+		sum.Namespaces++
+		sum.Size += int64(n.Size())
+	}
+	for i := range s.spaces {
+		c := s.spaces[i].counts
+		sum.Zones += c.Total()
+		sum.Active += c.Active()
+		sum.Full += c[layout.Full.Index()]
+	}
+}
