@@ -61,7 +61,9 @@ func (s *state) checkActive(sp *space) error {
 		if err != nil {
 			return err
 		}
-		sort.SliceStable(list, func(i, j int) bool { return list[i].zone.End()-list[i].zone.Written < list[j].zone.End()-list[j].zone.Written })
+		sort.SliceStable(list, func(i, j int) bool {
+			return list[i].zone.End()-list[i].zone.Written < list[j].zone.End()-list[j].zone.Written
+		})
 		for _, c := range list {
 			if sp.counts.Active() <= limit {
 				break
