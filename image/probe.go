@@ -136,7 +136,7 @@ func SearchHeader(file disk.File) (off int64, ok bool, err error) {
 			if !layout.IsHeader(b[i:]) {
 				continue
 			}
-			if h, err := readHeader(file, from+int64(i)); err == nil && h.Kind == layout.Trailing && int64(h.MetaOff) <= from+int64(i) {
+			if h, err := ReadHeader(file, from+int64(i)); err == nil && h.Kind == layout.Trailing && int64(h.MetaOff) <= from+int64(i) {
 				if want := int64(h.MetaOff) + int64(h.Slot)*int64(h.SlotLen); want == from+int64(i) {
 					return int64(h.MetaOff), true, nil
 				}

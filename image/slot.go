@@ -17,8 +17,8 @@ type Slot struct {
 	Plan   *layout.Plan
 }
 
-// readHeader reads and decodes the slot header at off.
-func readHeader(file disk.File, off int64) (*layout.Header, error) {
+// ReadHeader reads and decodes the slot header at off.
+func ReadHeader(file disk.File, off int64) (*layout.Header, error) {
 	b := make([]byte, layout.BlockLen)
 	if err := readFull(file, b, off); err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func readFull(file disk.File, b []byte, off int64) error {
 // ReadSlot reads the slot at offset off. Lengths that the header claims are checked
 // against the file before anything is allocated.
 func ReadSlot(file disk.File, off int64) (*Slot, error) {
-	h, err := readHeader(file, off)
+	h, err := ReadHeader(file, off)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"zimg/fsck"
+	"zimg/image"
+	"zimg/image/qemu"
+	"zimg/layout"
+)
+
+type runOptions struct {
+	noRepair   bool
+	lostFaults bool
+	dryRun     bool
+	quiet      bool
+}
+
+func newRunCommand() *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use:   "run [flags] IMAGE... -- qemu-system-x86_64 ARGS...",
+		Short: "boot a stock QEMU with the zones as they were left, and save them when it ends",
+		Long: `Run starts QEMU with the images attached as NVMe drives, gives their zones the states
+and write pointers that they have in the images, and lets the guest go. When the guest has
+shut down, the zones are committed to the images.
+
+Everything behind -- is QEMU's: the program and its arguments, to which run adds the
+drives. Standard input and output, serial lines and monitors stay QEMU's. The guest may reboot
+as often as it likes. It works on an unmodified QEMU from 7.1 on, with any accelerator.
+
+SIGTERM or SIGINT to zimg presses the guest's power button; a second one saves the zones as
+they are and ends QEMU. If QEMU is killed or told to quit, the zones are brought back from the
+data and from a journal that is kept beside the image while a run lasts; if zimg itself or
+the host dies, the next run, or zimg check --repair, does that.
+
+QEMU cannot be told of Read Only and Offline zones: an image with such zones is refused unless
+--allow-lost-faults. The guest sees them as Full then, and the image keeps their state.
+
+Exit status: QEMU's own; 1 if it could not be started, 64 wrong usage.`,
+		Example: `  zimg run disk.zimg -- qemu-system-x86_64 -m 2G -nographic -kernel bzImage -append console=ttyS0
+  zimg run a.zimg b.zimg -- qemu-system-x86_64 -accel kvm -machine q35 -m 4G root.qcow2`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if dash := cmd.ArgsLenAtDash(); dash < 1 || dash == len(args) {
+				return usageError("zimg run needs IMAGE... -- and then QEMU with its arguments")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dash := cmd.ArgsLenAtDash()
+			return o.run(cmd, args[:dash], args[dash:])
+		},
+	}
+	c.Flags().BoolVar(&o.noRepair, "no-repair", false, "refuse an image that a crash left in use, do not repair it")
+	c.Flags().BoolVar(&o.lostFaults, "allow-lost-faults", false, "run an image with Read Only or Offline zones; the guest sees them as Full")
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "print QEMU's command line, one argument a line, and change nothing")
+	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "say nothing about what is done")
+	return c
+}
+
+func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error) {
+	var images []*image.Image
+	closed := false
+	closeAll := func() error {
+		if closed {
+			return nil
+		}
+		closed = true
+		var errs []error
+		for _, im := range images {
+			errs = append(errs, im.Close())
+		}
+		return errors.Join(errs...)
+	}
+	defer func() { err = errors.Join(err, closeAll()) }()
+	for _, path := range paths {
+		im, err := o.open(cmd, path)
+		if err != nil {
+			return err
+		}
+		images = append(images, im)
+		if err := o.restorable(im); err != nil {
+			return err
+		}
+	}
+	config := qemu.Config{Images: images, Command: command, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}
+	config.Log = func(format string, args ...any) { o.say(cmd, format, args...) }
+	if o.dryRun {
+		argv, err := qemu.CommandLine(&config, os.TempDir())
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), strings.Join(argv, "\n"))
+		return nil
+	}
+	ctx, stop, restore := powerButton()
+	defer restore()
+	status, err := qemu.Run(ctx, config, stop)
+	if err != nil {
+		if !errors.Is(err, qemu.ErrDied) {
+			return err
+		}
+		return o.recover(cmd, paths, closeAll, status, err)
+	}
+	if status != 0 {
+		return withExit(status, nil)
+	}
+	return nil
+}
+
+// powerButton turns the first SIGINT or SIGTERM into the end of ctx and the
+// second into that of stop.
+func powerButton() (ctx context.Context, stop <-chan struct{}, restore func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 4)
+	done := make(chan struct{})
+	end := make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-done:
+			return
+		}
+		select {
+		case <-signals:
+			close(end)
+		case <-done:
+		}
+	}()
+	return ctx, end, func() { signal.Stop(signals); close(done); cancel() }
+}
+
+// say tells what is done, on standard error.
+func (o *runOptions) say(cmd *cobra.Command, format string, args ...any) {
+	if !o.quiet {
+		fmt.Fprintf(cmd.ErrOrStderr(), "zimg: "+format+"\n", args...)
+	}
+}
+
+// open opens an image for a run, after a repair if a crash has left it.
+func (o *runOptions) open(cmd *cobra.Command, path string) (*image.Image, error) {
+	im, err := image.Open(path, image.Options{Write: true})
+	if err == nil || !errors.Is(err, image.ErrUnclean) || o.noRepair || o.dryRun {
+		return im, err
+	}
+	o.say(cmd, "%v", err)
+	if err := o.repair(cmd, path); err != nil {
+		return nil, err
+	}
+	return image.Open(path, image.Options{Write: true})
+}
+
+// repair brings an image back from a crash and says what it did.
+func (o *runOptions) repair(cmd *cobra.Command, path string) error {
+	r, err := fsck.Repair(path, fsck.Options{Mode: fsck.Safe, Found: func(f fsck.Finding) {
+		if f.InZone && f.Mended {
+			o.say(cmd, "repairing: %s", printable(f.String()))
+		}
+	}})
+	if err != nil {
+		return err
+	}
+	if code := r.ExitCode(); code == 2 {
+		return &image.HintError{Err: fmt.Errorf("%s: errors are left that a safe repair cannot mend", path), Hint: "run: zimg check " + path}
+	}
+	o.say(cmd, "%s: zones brought back; the old metadata is in %s", path, r.UndoFile)
+	return nil
+}
+
+// recover brings the zones back after QEMU has ended without saving them.
+func (o *runOptions) recover(cmd *cobra.Command, paths []string, closeAll func() error, status int, cause error) error {
+	o.say(cmd, "%v", cause)
+	if err := closeAll(); err != nil {
+		return err
+	}
+	if o.noRepair {
+		o.say(cmd, "run: zimg check --repair %s", strings.Join(paths, " "))
+	} else {
+		for _, path := range paths {
+			if err := o.repair(cmd, path); err != nil {
+				return err
+			}
+		}
+	}
+	if status == 0 {
+		return nil
+	}
+	return withExit(status, nil)
+}
+
+// restorable refuses what stock QEMU cannot be told of.
+func (o *runOptions) restorable(im *image.Image) error {
+	for _, n := range im.Namespaces() {
+		if !n.Zoned() {
+			continue
+		}
+		c := n.Counts()
+		if c[layout.NotWP.Index()] > 0 {
+			return fmt.Errorf("%s: namespace %d has conventional zones, which no NVMe drive has", im.Path(), n.ID)
+		}
+		if lost := c[layout.ReadOnly.Index()] + c[layout.Offline.Index()]; lost > 0 && !o.lostFaults {
+			return &image.HintError{
+				Err:  fmt.Errorf("%s: namespace %d has %s that are Read Only or Offline, which QEMU cannot be told of", im.Path(), n.ID, count(int(lost), "zone", "zones")),
+				Hint: "--allow-lost-faults runs it all the same: the guest sees them as Full, and the image keeps their state",
+			}
+		}
+		i := uint64(0)
+		for z, err := range n.All(0, n.ZoneCount) {
+			if err != nil {
+				return err
+			}
+			if z.Cap != n.ZoneCap {
+				return fmt.Errorf("%s: namespace %d zone %d has a capacity of %d blocks and others %d: QEMU gives all zones the same", im.Path(), n.ID, i, z.Cap, n.ZoneCap)
+			}
+			i++
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package qemu
+
+import (
+	"fmt"
+
+	"zimg/image"
+	"zimg/image/zns"
+	"zimg/layout"
+)
+
+// Capture reads the zones of all namespaces and puts them, as after a power-up,
+// into im, which is not committed.
+//
+// Zones that are Read Only or Offline in the image stay so: QEMU does not know of it.
+func (c *Controller) Capture(im *image.Image) error {
+	for _, n := range im.Namespaces() {
+		if !n.Zoned() {
+			continue
+		}
+		if err := c.capture(n); err != nil {
+			return fmt.Errorf("capture: namespace %d: %w", n.ID, err)
+		}
+	}
+	return nil
+}
+
+// reportHeader is the length of the header of a Report Zones data structure
+// (ZNS 1.1, section 3.4.2.2).
+const reportHeader = 64
+
+func (c *Controller) capture(n *image.Namespace) error {
+	each := layout.DescriptorSize + n.ExtSize()
+	action := uint32(0) // Report Zones
+	if n.ZDES > 0 {
+		action = 1 // Extended Report Zones
+	}
+	buf := make([]byte, dataLen)
+	for i := uint64(0); i < n.ZoneCount; {
+		slba := layout.LBA(i) * n.ZoneSize
+		count := min(uint64((dataLen-reportHeader)/each), n.ZoneCount-i)
+		length := (reportHeader + int(count)*each + 3) &^ 3
+		cmd := command{
+			opcode: znsMgmtReceive, nsid: uint32(n.ID), data: true, length: length,
+			cdw:  [6]uint32{uint32(slba), uint32(slba >> 32), uint32(length/4 - 1), action | 1<<16}, // a partial report
+			what: fmt.Sprintf("report zones at LBA %d", slba),
+		}
+		if err := c.run(&c.io, []command{cmd}, 0); err != nil {
+			return err
+		}
+		b := buf[:length]
+		if err := c.t.Read(memData, b); err != nil {
+			return err
+		}
+		got := le.Uint64(b)
+		if got == 0 || got > count {
+			return fmt.Errorf("a report of %d zones, %d were asked for", got, count)
+		}
+		for k := uint64(0); k < got; k++ {
+			d := b[reportHeader+int(k)*each:]
+			if err := captureZone(n, i+k, layout.DecodeZoneDescriptor(d), d[layout.DescriptorSize:each]); err != nil {
+				return err
+			}
+		}
+		i += got
+	}
+	return nil
+}
+
+// captureZone puts zone i, as the drive reports it, into the image.
+func captureZone(n *image.Namespace, i uint64, d layout.ZoneDescriptor, ext []byte) error {
+	old, err := n.Zone(i)
+	if err != nil || old.State == layout.ReadOnly || old.State == layout.Offline {
+		return err
+	}
+	if d.Start != old.Start || !d.State.Valid() {
+		return fmt.Errorf("zone %d is reported as %v at LBA %d, want LBA %d", i, d.State, d.Start, old.Start)
+	}
+	z := layout.Zone{ZoneDescriptor: d, Written: d.WP}
+	z.Cap, z.Type = old.Cap, old.Type
+	if z.State.HasWP() {
+		if z.WP < z.Start || z.WP > z.End() {
+			return fmt.Errorf("zone %d is reported with a write pointer of %d, it has LBAs %d to %d", i, z.WP, z.Start, z.End())
+		}
+	} else {
+		// A Full zone has no write pointer; what was written of it the data says.
+		end, err := image.ZoneDataEnd(n.File(), n.Namespace, i)
+		if err != nil {
+			return err
+		}
+		z.WP, z.Written = layout.NoWP, min(end, z.End())
+		if old.State == layout.Full {
+			z.Written = max(z.Written, old.Written)
+		}
+	}
+	z = zns.AtRest(z)
+	if z.Attrs&layout.ZDEV != 0 && n.ZDES > 0 {
+		if err := n.SetExtension(i, ext); err != nil {
+			return err
+		}
+	}
+	return n.SetZone(i, z)
+}

@@ -1,0 +1,287 @@
+package qemu
+
+import (
+	"fmt"
+	"time"
+
+	"zimg/image/zns"
+	"zimg/layout"
+)
+
+// Registers (NVM Express Base Specification 2.0, section 3.1.3) and the fields used of them.
+const (
+	regCAP  = 0x00
+	regCC   = 0x14
+	regCSTS = 0x1c
+	regAQA  = 0x24
+	regASQ  = 0x28
+	regACQ  = 0x30
+	regDBs  = 0x1000
+
+	ccEnable     = 1 << 0
+	ccCSSAll     = 6 << 4  // all I/O command sets: without it a zoned namespace is not usable
+	ccSQES       = 6 << 16 // 64-byte entries
+	ccCQES       = 4 << 20 // 16-byte entries
+	cstsReady    = 1 << 0
+	cstsFatal    = 1 << 1
+	capCSSOthers = 1 << 43 // CAP.CSS bit 6: one or more I/O command sets
+)
+
+// Opcodes: Base 2.0, figure 138; NVM 1.0, figure 18; ZNS 1.1, section 3.
+const (
+	adminCreateSQ = 0x01
+	adminCreateCQ = 0x05
+
+	nvmFlush        = 0x00
+	nvmWriteZeroes  = 0x08
+	znsMgmtSend     = 0x79
+	znsMgmtReceive  = 0x7a
+	znsSetExtension = 0x10 // Zone Send Action
+)
+
+// Where queues and buffers are in guest memory, which is all ours while no
+// guest runs: above what any firmware is put at by a reset, below 16 MiB.
+const (
+	memAdminSQ = 0x200000
+	memAdminCQ = 0x201000
+	memSQ      = 0x210000
+	memCQ      = 0x220000
+	memPRPs    = 0x230000
+	memData    = 0x300000
+
+	adminDepth = 16
+	// queueDepth is how many commands are in flight.
+	queueDepth = 256
+	// dataLen is how much one command may transfer: QEMU's default MDTS is 512 KiB.
+	dataLen  = 256 << 10
+	pageSize = 4096
+	sqeLen   = 64
+	cqeLen   = 16
+)
+
+// command is a submission queue entry (Base 2.0, figure 87).
+type command struct {
+	opcode uint8
+	nsid   uint32
+	data   bool // transfers memData; prp2 may point to the list at memPRPs
+	length int
+	cdw    [6]uint32 // 10 to 15
+	what   string    // for errors
+}
+
+func (c *command) encode(b []byte, cid int) {
+	clear(b[:sqeLen])
+	le.PutUint32(b, uint32(c.opcode)|uint32(cid)<<16)
+	le.PutUint32(b[4:], c.nsid)
+	if c.data {
+		le.PutUint64(b[24:], memData)
+		if c.length > 2*pageSize {
+			le.PutUint64(b[32:], memPRPs)
+		} else if c.length > pageSize {
+			le.PutUint64(b[32:], memData+pageSize)
+		}
+	}
+	for i, v := range c.cdw {
+		le.PutUint32(b[40+4*i:], v)
+	}
+}
+
+// queue is a pair of submission and completion queue.
+type queue struct {
+	id       int
+	sq, cq   uint64
+	depth    int
+	tail     int
+	head     int
+	phase    uint16
+	doorbell uint64 // of the submission queue; the other one's is behind it
+	stride   uint64
+}
+
+// Controller drives one NVMe controller through qtest, by polling.
+type Controller struct {
+	t     *QTest
+	pci   pciDevice
+	base  uint64
+	admin queue
+	io    queue
+}
+
+// OpenController enables the controller at pci and makes one pair of I/O queues.
+func OpenController(t *QTest, pci pciDevice) (*Controller, error) {
+	c := &Controller{t: t, pci: pci, base: pciHole}
+	if err := pci.enable(t, c.base); err != nil {
+		return nil, err
+	}
+	caps, err := t.ReadQ(c.base + regCAP)
+	if err != nil {
+		return nil, err
+	}
+	if caps&capCSSOthers == 0 {
+		return nil, fmt.Errorf("the controller knows no zoned namespaces (CAP %#x): QEMU 6.0 or later is needed", caps)
+	}
+	stride := uint64(4) << (caps >> 32 & 0xf)
+	c.admin = queue{sq: memAdminSQ, cq: memAdminCQ, depth: adminDepth, phase: 1, doorbell: c.base + regDBs, stride: stride}
+	c.io = queue{id: 1, sq: memSQ, cq: memCQ, depth: queueDepth, phase: 1, doorbell: c.base + regDBs + 2*stride, stride: stride}
+	if err := c.start(); err != nil {
+		return nil, err
+	}
+	create := []command{
+		{opcode: adminCreateCQ, cdw: [6]uint32{(queueDepth-1)<<16 | 1, 1}, what: "create completion queue"},
+		{opcode: adminCreateSQ, cdw: [6]uint32{(queueDepth-1)<<16 | 1, 1<<16 | 1}, what: "create submission queue"},
+	}
+	for i, prp := range []uint64{memCQ, memSQ} {
+		if err := c.run(&c.admin, create[i:i+1], prp); err != nil {
+			return nil, err
+		}
+	}
+	return c, c.writePRPs()
+}
+
+// start brings the controller from disabled to ready.
+func (c *Controller) start() error {
+	if err := c.t.WriteL(c.base+regCC, 0); err != nil {
+		return err
+	}
+	if err := c.await("disable the controller", func(csts uint32) bool { return csts&cstsReady == 0 }); err != nil {
+		return err
+	}
+	for _, m := range []struct {
+		addr uint64
+		n    int
+	}{{memAdminSQ, adminDepth * sqeLen}, {memAdminCQ, adminDepth * cqeLen}, {memSQ, queueDepth * sqeLen}, {memCQ, queueDepth * cqeLen}} {
+		if err := c.t.Clear(m.addr, m.n); err != nil {
+			return err
+		}
+	}
+	if err := c.t.WriteL(c.base+regAQA, (adminDepth-1)<<16|(adminDepth-1)); err != nil {
+		return err
+	}
+	if err := c.t.WriteQ(c.base+regASQ, memAdminSQ); err != nil {
+		return err
+	}
+	if err := c.t.WriteQ(c.base+regACQ, memAdminCQ); err != nil {
+		return err
+	}
+	if err := c.t.WriteL(c.base+regCC, ccCQES|ccSQES|ccCSSAll|ccEnable); err != nil {
+		return err
+	}
+	return c.await("enable the controller", func(csts uint32) bool { return csts&cstsReady != 0 })
+}
+
+func (c *Controller) await(what string, done func(csts uint32) bool) error {
+	deadline := time.Now().Add(c.t.timeout)
+	for {
+		csts, err := c.t.ReadL(c.base + regCSTS)
+		switch {
+		case err != nil:
+			return err
+		case csts&cstsFatal != 0:
+			return fmt.Errorf("%s: the controller has failed", what)
+		case done(csts):
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("%s: %w", what, ErrTimeout)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// writePRPs makes a PRP list of the pages of memData behind the first.
+func (c *Controller) writePRPs() error {
+	list := make([]byte, (dataLen/pageSize-1)*8)
+	for i := 0; i < len(list); i += 8 {
+		le.PutUint64(list[i:], memData+uint64(i/8+1)*pageSize)
+	}
+	return c.t.Write(memPRPs, list)
+}
+
+// run submits commands, as many at a time as the queue takes, and waits for all.
+// prp, if not 0, is the first one's PRP1.
+func (c *Controller) run(q *queue, commands []command, prp uint64) error {
+	for len(commands) > 0 {
+		// A full queue has one entry free; not wrapping keeps a batch in one piece.
+		n := min(len(commands), q.depth-1, q.depth-q.tail)
+		b := make([]byte, n*sqeLen)
+		for i := range commands[:n] {
+			commands[i].encode(b[i*sqeLen:], i)
+			if prp != 0 {
+				le.PutUint64(b[i*sqeLen+24:], prp)
+			}
+		}
+		at := q.sq + uint64(q.tail*sqeLen)
+		q.tail = (q.tail + n) % q.depth
+		if _, err := c.t.send(writeMem(at, b), writeL(q.doorbell, uint32(q.tail))); err != nil {
+			return err
+		}
+		if err := c.complete(q, commands[:n]); err != nil {
+			return err
+		}
+		commands = commands[n:]
+	}
+	return nil
+}
+
+// complete waits until every one of commands has ended, and fails with the first error.
+func (c *Controller) complete(q *queue, commands []command) error {
+	deadline := time.Now().Add(c.t.timeout)
+	var failed error
+	ring := make([]byte, q.depth*cqeLen)
+	for left := len(commands); left > 0; {
+		if err := c.t.Read(q.cq, ring); err != nil {
+			return err
+		}
+		seen := 0
+		for left > 0 {
+			e := ring[q.head*cqeLen:][:cqeLen]
+			status := le.Uint16(e[14:])
+			if status&1 != q.phase {
+				break
+			}
+			if cid := int(le.Uint16(e[12:])); status>>1 != 0 && failed == nil && cid < len(commands) {
+				// The status code; type 1 is command specific, as the zone statuses are.
+				failed = fmt.Errorf("%s: %w", commands[cid].what, zns.Status(status>>1&0xff))
+			}
+			if q.head++; q.head == q.depth {
+				q.head, q.phase = 0, q.phase^1
+			}
+			left--
+			seen++
+		}
+		if seen > 0 {
+			if err := c.t.WriteL(q.doorbell+q.stride, uint32(q.head)); err != nil {
+				return err
+			}
+			continue
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: %w", commands[0].what, ErrTimeout)
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
+	return failed
+}
+
+// close leaves the controller to the reset that is to come.
+func (c *Controller) close() error { return c.pci.disable(c.t) }
+
+// zoneSend is a Zone Management Send (ZNS 1.1, section 3.4.3).
+func zoneSend(nsid layout.NSID, action zns.Action, slba layout.LBA, all bool) command {
+	c := command{opcode: znsMgmtSend, nsid: uint32(nsid), cdw: [6]uint32{uint32(slba), uint32(slba >> 32), 0, uint32(action)}, what: fmt.Sprintf("namespace %d: zone management send %#x at LBA %d", nsid, action, slba)}
+	if all {
+		c.cdw[3] |= 1 << 8
+	}
+	return c
+}
+
+// writeZeroes are the commands that move a write pointer by count blocks
+// (NVM 1.0, section 3.2.8): up to 65,536 at a time, and no data is transferred.
+func writeZeroes(nsid layout.NSID, slba, count layout.LBA) []command {
+	var list []command
+	for count > 0 {
+		n := min(count, 1<<16)
+		list = append(list, command{opcode: nvmWriteZeroes, nsid: uint32(nsid), cdw: [6]uint32{uint32(slba), uint32(slba >> 32), uint32(n - 1)}, what: fmt.Sprintf("namespace %d: write zeroes at LBA %d", nsid, slba)})
+		slba, count = slba+n, count-n
+	}
+	return list
+}
