@@ -56,9 +56,9 @@ type Start struct {
 	Ends map[string]map[string]uint64 `json:"data-ends"`
 }
 
-// Write makes IMAGE.zjournal, durable, and removes an old trace.
+// Write makes IMAGE.zjournal, durable. The trace is QEMU's, which has it open by now.
 func Write(fsys disk.FS, image string, session [16]byte, ends map[layout.NSID]map[uint64]layout.LBA) (err error) {
-	if err := Remove(fsys, image); err != nil {
+	if err := fsys.Remove(image + StartSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	st := Start{Version: 1, Session: hex.EncodeToString(session[:]), Ends: map[string]map[string]uint64{}}
