@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,7 @@ type runOptions struct {
 	lostFaults bool
 	dryRun     bool
 	quiet      bool
+	timeout    time.Duration
 }
 
 func newRunCommand() *cobra.Command {
@@ -63,6 +65,7 @@ Exit status: QEMU's own; 1 if it could not be started, 64 wrong usage.`,
 	c.Flags().BoolVar(&o.lostFaults, "allow-lost-faults", false, "run an image with Read Only or Offline zones; the guest sees them as Full")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "print QEMU's command line, one argument a line, and change nothing")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "say nothing about what is done")
+	c.Flags().DurationVar(&o.timeout, "timeout", qemu.DefaultTimeout, "how long QEMU may take to answer, a `TIME`")
 	return c
 }
 
@@ -91,7 +94,7 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 			return err
 		}
 	}
-	config := qemu.Config{Images: images, Command: command, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}
+	config := qemu.Config{Images: images, Command: command, Timeout: o.timeout, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}
 	config.Log = func(format string, args ...any) { o.say(cmd, format, args...) }
 	if o.dryRun {
 		argv, err := qemu.CommandLine(&config, os.TempDir())
