@@ -3,6 +3,7 @@
 GO       ?= go
 FUZZTIME ?= 20s
 CHECKS   ?= 5000
+KILLS    ?= 50
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 
@@ -50,17 +51,18 @@ cover: deps ## cover.out and the total; go tool cover -html=cover.out shows it
 	$(GO) test -timeout 40m -coverpkg=./... -coverprofile=cover.out ./...
 	$(GO) tool cover -func=cover.out | tail -1
 
-bench: deps ## benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: deps build ## side by side with what one would take instead; bench.json has the numbers
+	$(GO) run ./scripts/bench -json bench.json
 
 # The packages that have properties: only they know rapid's flags.
 RAPID = $$($(GO) list -f '{{range .TestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "pgregory.net/rapid"}} {{$$.ImportPath}}{{end}}{{end}}' ./...)
 
-torture: deps ## the property tests CHECKS times over, with new seeds each time
+torture: deps ## 50 kills under load, and the property tests CHECKS times over, new each time
+	ZIMG_KILLS=$(KILLS) $(GO) test -timeout 120m -count=1 -v -run 'Killed' ./cmd/zimg
 	$(GO) test -timeout 120m -count=1 $(RAPID) -rapid.checks=$(CHECKS)
 
-install: build ## to PREFIX (/usr/local)
-	install -D -m 755 bin/zimg $(DESTDIR)$(PREFIX)/bin/zimg
+install: build ## program, man pages and completions, to PREFIX (/usr/local)
+	scripts/install.sh $(DESTDIR)$(PREFIX)
 
 dist: ## dist/: a static binary for each system, with checksums
 	GO='$(GO)' VERSION='$(VERSION)' LDFLAGS='$(LDFLAGS)' scripts/dist.sh

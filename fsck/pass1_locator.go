@@ -64,14 +64,13 @@ func (s *state) searchLocator() (*layout.Locator, error) {
 			return nil, nil
 		}
 		places = []int64{off}
-		h, err := image.ReadHeader(meta, off)
-		if err != nil { // the header that was found is slot 1's
+		if _, err := image.ReadHeader(meta, off); err != nil { // the header that was found is slot 1's
 			size, serr := meta.Size()
 			if serr != nil {
 				return nil, serr
 			}
 			for at := off + layout.BlockLen; at < size; at += layout.BlockLen {
-				if h, err = image.ReadHeader(meta, at); err == nil && int64(h.MetaOff) == off {
+				if h, err := image.ReadHeader(meta, at); err == nil && int64(h.MetaOff) == off {
 					places = []int64{at}
 					break
 				}

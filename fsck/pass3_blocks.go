@@ -96,8 +96,10 @@ func (s *state) checkReserved(num uint64, b []byte) error {
 			if bad < 0 {
 				continue
 			}
-			f := Finding{Code: ZoneAttributes, Namespace: sp.ns.ID, Zone: zone, InZone: true, File: s.files.MetaName(),
-				Off: s.im.TableOff(s.live(), num) + int64(k*layout.DescriptorSize+bad), Got: fmt.Sprintf("%#02x", d[bad]), Want: "reserved bits 0"}
+			f := Finding{
+				Code: ZoneAttributes, Namespace: sp.ns.ID, Zone: zone, InZone: true, File: s.files.MetaName(),
+				Off: s.im.TableOff(s.live(), num) + int64(k*layout.DescriptorSize+bad), Got: fmt.Sprintf("%#02x", d[bad]), Want: "reserved bits 0",
+			}
 			if err := s.found(f, func() error {
 				fixed := append([]byte(nil), b...)
 				layout.DecodeZoneDescriptor(d).Encode(fixed[k*layout.DescriptorSize:])

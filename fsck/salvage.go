@@ -60,8 +60,9 @@ func (s *state) salvageSlot(index int, off layout.Bytes) (*image.Slot, error) {
 // that leads to where the locator says that things are.
 func (s *state) salvageTable(off, head layout.Bytes) (*layout.Plan, error) {
 	// head + RoundUp(4 * count) + 4096 * count is the slot's length.
-	count := uint64((s.loc.SlotLen - head) / (layout.BlockLen + 4))
-	for ; head+layout.ChecksumArrayLen(count)+layout.Bytes(count)*layout.BlockLen < s.loc.SlotLen; count++ {
+	count := uint64(max(0, s.loc.SlotLen-head) / (layout.BlockLen + 4))
+	for head+layout.ChecksumArrayLen(count)+layout.Bytes(count)*layout.BlockLen < s.loc.SlotLen {
+		count++
 	}
 	if head+layout.ChecksumArrayLen(count)+layout.Bytes(count)*layout.BlockLen != s.loc.SlotLen {
 		return nil, nil

@@ -13,11 +13,6 @@ import (
 // finding that says so has been made.
 var errBeyond = errors.New("nothing more can be told")
 
-// store is where mended zones go.
-type store interface {
-	SetZone(i uint64, z layout.Zone) error
-}
-
 // space is a zoned namespace to be judged.
 type space struct {
 	ns     *layout.Namespace

@@ -165,8 +165,10 @@ func (r *undoReader) fits(path string) error {
 			continue
 		}
 		if h.UUID != r.uuid || h.Generation > r.gen {
-			return &image.HintError{Err: fmt.Errorf("%s: has been changed since the repair: %w", path, ErrUndo),
-				Hint: "--force takes the repair back, and with it all changes since"}
+			return &image.HintError{
+				Err:  fmt.Errorf("%s: has been changed since the repair: %w", path, ErrUndo),
+				Hint: "--force takes the repair back, and with it all changes since",
+			}
 		}
 		off += int64(h.SlotLen)
 	}

@@ -91,8 +91,10 @@ func (im *Image) toSidecar(o ConvertOptions) error {
 
 func (im *Image) toTrailing(o ConvertOptions) error {
 	if len(im.files.Data) != 1 {
-		return &HintError{Err: fmt.Errorf("%s: its namespaces are in %d data files, a trailing image is one file", im.path, len(im.files.Data)),
-			Hint: "convert to a new image instead: zimg convert --layout trailing SRC DST"}
+		return &HintError{
+			Err:  fmt.Errorf("%s: its namespaces are in %d data files, a trailing image is one file", im.path, len(im.files.Data)),
+			Hint: "convert to a new image instead: zimg convert --layout trailing SRC DST",
+		}
 	}
 	data := im.files.Data[0]
 	plan, err := im.replan(layout.Trailing, "")
@@ -102,8 +104,10 @@ func (im *Image) toTrailing(o ConvertOptions) error {
 	length := int64(plan.DataLen[0])
 	if off, err := data.SeekData(length); err == nil && !o.Force {
 		if size, serr := data.Size(); serr == nil && off < size {
-			return &HintError{Err: fmt.Errorf("%s: holds data behind its data area, at byte %d, which the metadata would overwrite", data.Name(), off),
-				Hint: fmt.Sprintf("if an interrupted conversion left it: zimg check --repair %s; --force overwrites it", im.path)}
+			return &HintError{
+				Err:  fmt.Errorf("%s: holds data behind its data area, at byte %d, which the metadata would overwrite", data.Name(), off),
+				Hint: fmt.Sprintf("if an interrupted conversion left it: zimg check --repair %s; --force overwrites it", im.path),
+			}
 		}
 	} else if err != nil && !errors.Is(err, io.EOF) {
 		return err

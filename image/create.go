@@ -184,11 +184,11 @@ func Create(path string, o CreateOptions) (err error) {
 func distinct(names []string) error {
 	seen := map[string]bool{}
 	for _, n := range names {
-		if c := filepath.Clean(n); seen[c] {
+		c := filepath.Clean(n)
+		if seen[c] {
 			return fmt.Errorf("%s is both data file and sidecar: %w", n, layout.ErrGeometry)
-		} else {
-			seen[c] = true
 		}
+		seen[c] = true
 	}
 	return nil
 }
@@ -211,8 +211,10 @@ func vacant(fsys disk.FS, path string, names []string, o CreateOptions) error {
 			return fmt.Errorf("%s: is a directory", name)
 		}
 		if o.Layout == layout.Trailing && name == path+SidecarSuffix {
-			return &HintError{Err: fmt.Errorf("%s: a sidecar of that name: %w", name, ErrExists),
-				Hint: "it belongs to another image; move it away or choose another name"}
+			return &HintError{
+				Err:  fmt.Errorf("%s: a sidecar of that name: %w", name, ErrExists),
+				Hint: "it belongs to another image; move it away or choose another name",
+			}
 		}
 		if !o.Force {
 			return &HintError{Err: fmt.Errorf("%s: %w", name, ErrExists), Hint: "--force overwrites it"}

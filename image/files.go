@@ -147,8 +147,10 @@ func (f *Files) openData(sidecar string, o Options) error {
 		path := filepath.Join(filepath.Dir(sidecar), name)
 		file, err := openLocked(f.FS, path, o)
 		if errors.Is(err, fs.ErrNotExist) {
-			return &HintError{Err: fmt.Errorf("%s: its data file is missing: %w", sidecar, err),
-				Hint: fmt.Sprintf("the data file must be beside the sidecar as %q, or be named: --sidecar %s DATAFILE", name, sidecar)}
+			return &HintError{
+				Err:  fmt.Errorf("%s: its data file is missing: %w", sidecar, err),
+				Hint: fmt.Sprintf("the data file must be beside the sidecar as %q, or be named: --sidecar %s DATAFILE", name, sidecar),
+			}
 		}
 		if err != nil {
 			return err

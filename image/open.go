@@ -84,8 +84,10 @@ func (im *Image) judge(o Options, unclean bool) error {
 			return err
 		}
 		if want := int64(im.plan.DataLen[i]); size < want {
-			return &HintError{Err: fmt.Errorf("%s: %d bytes, its data area has %d: the file is truncated or not this image's: %w", d.Name(), size, want, layout.ErrDamaged),
-				Hint: "is this the data file that belongs to " + f.MetaName() + "?"}
+			return &HintError{
+				Err:  fmt.Errorf("%s: %d bytes, its data area has %d: the file is truncated or not this image's: %w", d.Name(), size, want, layout.ErrDamaged),
+				Hint: "is this the data file that belongs to " + f.MetaName() + "?",
+			}
 		}
 	}
 	if o.Write && !unclean && h.Flags&layout.Clean == 0 {
@@ -93,8 +95,10 @@ func (im *Image) judge(o Options, unclean bool) error {
 		if h.Flags&layout.InUse != 0 {
 			what = "a run that had it in use died"
 		}
-		return &HintError{Err: fmt.Errorf("%s: %s: %w", im.path, what, ErrUnclean),
-			Hint: fmt.Sprintf("run: zimg check --repair %s", im.path)}
+		return &HintError{
+			Err:  fmt.Errorf("%s: %s: %w", im.path, what, ErrUnclean),
+			Hint: fmt.Sprintf("run: zimg check --repair %s", im.path),
+		}
 	}
 	return nil
 }

@@ -64,8 +64,10 @@ func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
 	} else if ok {
 		return found{kind: layout.Trailing, locatorErr: fmt.Errorf("a slot header is at byte %d, but no sound locator at the end of the file: %w", off, locErr)}, nil
 	}
-	return found{}, &HintError{Err: fmt.Errorf("%s: %w", name, layout.ErrNotImage),
-		Hint: fmt.Sprintf("there is neither a locator at its end nor a sidecar %s; a foreign format without a magic is named by -f", sidecar)}
+	return found{}, &HintError{
+		Err:  fmt.Errorf("%s: %w", name, layout.ErrNotImage),
+		Hint: fmt.Sprintf("there is neither a locator at its end nor a sidecar %s; a foreign format without a magic is named by -f", sidecar),
+	}
 }
 
 // isJudgement tells what was read and found wanting from what could not be read.

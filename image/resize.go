@@ -89,8 +89,10 @@ func (im *Image) resizable(o ResizeOptions) (int, error) {
 			return 0, err
 		}
 		if z.State != layout.Empty {
-			return 0, &HintError{Err: fmt.Errorf("%s: namespace %d zone %d is %v and would be dropped", im.path, n.ID, i, z.State),
-				Hint: fmt.Sprintf("reset it first if its data is not needed: zimg zone reset --ns %d %s %d", n.ID, im.path, i)}
+			return 0, &HintError{
+				Err:  fmt.Errorf("%s: namespace %d zone %d is %v and would be dropped", im.path, n.ID, i, z.State),
+				Hint: fmt.Sprintf("reset it first if its data is not needed: zimg zone reset --ns %d %s %d", n.ID, im.path, i),
+			}
 		}
 		i++
 	}
@@ -170,8 +172,8 @@ func (g grownZones) All(first, count uint64) iter.Seq2[layout.Zone, error] {
 				return
 			}
 		}
-		for z := range (emptyZones{g.Namespace.Namespace}).All(first+old, count-old) {
-			if !yield(z, nil) {
+		for z, err := range (emptyZones{g.Namespace.Namespace}).All(first+old, count-old) {
+			if !yield(z, err) {
 				return
 			}
 		}

@@ -80,8 +80,10 @@ func DecodeTable(h *Header, b []byte, base Bytes) (*Plan, error) {
 	want := *h
 	p.Header(&want)
 	if !bytes.Equal(want.Encode(), h.Encode()) {
-		return nil, &FieldError{Region: "slot header", Field: "placement", Got: fmt.Sprintf("slot length %d, data length %d, %d data files", h.SlotLen, h.DataLen, h.DataFiles),
-			Want: fmt.Sprintf("slot length %d, data length %d, %d data files", want.SlotLen, want.DataLen, want.DataFiles), Err: ErrDamaged}
+		return nil, &FieldError{
+			Region: "slot header", Field: "placement", Got: fmt.Sprintf("slot length %d, data length %d, %d data files", h.SlotLen, h.DataLen, h.DataFiles),
+			Want: fmt.Sprintf("slot length %d, data length %d, %d data files", want.SlotLen, want.DataLen, want.DataFiles), Err: ErrDamaged,
+		}
 	}
 	for i, e := range p.Entries {
 		if got := h.Counts[i].Total(); got != e.ZoneCount {

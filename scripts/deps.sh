@@ -3,7 +3,7 @@
 # on Debian 12 or later and on Ubuntu: as root installs the packages that are
 # missing, otherwise names them and fails. Quick when nothing is missing.
 #
-# Go itself is not among them: it comes from go.dev, the packages are too old.
+# Go itself is not among them: the packages are too old.
 set -eu
 export PATH="$PATH:/usr/sbin:/sbin"
 

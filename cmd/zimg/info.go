@@ -237,8 +237,17 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 }
 
 var namespaceColumns = []column{
-	{"  NSID", true}, {"TYPE", false}, {"SIZE", true}, {"BLOCK", true}, {"META", true},
-	{"ZONES", true}, {"ZONE-SIZE", true}, {"CAPACITY", true}, {"MAX-OPEN", true}, {"MAX-ACTIVE", true}, {"EXT", true},
+	{"  NSID", true},
+	{"TYPE", false},
+	{"SIZE", true},
+	{"BLOCK", true},
+	{"META", true},
+	{"ZONES", true},
+	{"ZONE-SIZE", true},
+	{"CAPACITY", true},
+	{"MAX-OPEN", true},
+	{"MAX-ACTIVE", true},
+	{"EXT", true},
 }
 
 // namespaceRows has a row a namespace, in the columns of namespaceColumns.

@@ -74,12 +74,12 @@ func writeTerminalMap(out io.Writer, n *layout.Namespace, zones layout.Zones, wi
 				fmt.Fprintf(w, "\x1b[%sm", code)
 				last = code
 			}
-			w.WriteRune(c.glyph())
+			fmt.Fprint(w, string(c.glyph()))
 		}
 		if colour {
-			w.WriteString("\x1b[0m")
+			fmt.Fprint(w, "\x1b[0m")
 		}
-		w.WriteByte('\n')
+		fmt.Fprintln(w)
 	}
 	for _, line := range mapLegend(cells, totals, width, colour) {
 		fmt.Fprintln(w, line)

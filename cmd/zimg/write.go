@@ -83,7 +83,6 @@ type writeOptions struct {
 	pos    position
 	quiet  bool
 	append bool
-	image  string
 }
 
 func newWriteCommand() *cobra.Command {

@@ -88,7 +88,7 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 		Use:   a.name + " IMAGE ZONE",
 		Short: a.short,
 		Args:  exactArgs("IMAGE ZONE"),
-		RunE:  func(cmd *cobra.Command, args []string) error { return o.run(cmd, a, args[0], args[1]) },
+		RunE:  func(_ *cobra.Command, args []string) error { return o.run(a, args[0], args[1]) },
 	}
 	c.Flags().Uint32Var(&o.ns, "ns", 0, "namespace `N` (default: the only one, or the only zoned one)")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
@@ -103,7 +103,7 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 	return c
 }
 
-func (o *zoneOptions) run(cmd *cobra.Command, a zoneAction, path, which string) (err error) {
+func (o *zoneOptions) run(a zoneAction, path, which string) (err error) {
 	im, err := image.Open(path, image.Options{Write: true})
 	if err != nil {
 		return err

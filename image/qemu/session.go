@@ -593,4 +593,3 @@ func bootID() [16]byte {
 	}
 	return id
 }
-
