@@ -64,6 +64,8 @@ func (im *Image) toSidecar(o ConvertOptions) error {
 	switch old, err := uuidOf(im.files.FS, name); {
 	case errors.Is(err, fs.ErrNotExist):
 		st.replace = false
+	case err != nil && !isJudgement(err):
+		return err
 	case err == nil && old == im.hdr.UUID: // left by an interrupted conversion
 	case !o.Force:
 		return &HintError{Err: fmt.Errorf("%s: %w, and is not this image's", name, ErrExists), Hint: "--force overwrites it"}

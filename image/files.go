@@ -164,8 +164,11 @@ func (f *Files) openData(sidecar string, o Options) error {
 // name of one that is not alone.
 func (f *Files) openMoreData(o Options) error {
 	names, err := dataNames(f.Meta)
-	if err != nil || len(names) <= 1 {
-		return nil //nolint:nilerr // a table that cannot be read is for Open and check to judge
+	if err != nil && !isJudgement(err) {
+		return err
+	}
+	if len(names) <= 1 { // or none, from tables that Open and check will judge
+		return nil
 	}
 	given := f.Data[0]
 	f.Data = nil

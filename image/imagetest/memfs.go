@@ -1,5 +1,6 @@
 // Package imagetest helps to test what is made of files: a file system in
-// memory whose power can be cut (MemFS), and one whose n-th call fails (FaultFS).
+// memory whose power can be cut (MemFS), and one whose n-th call fails (FaultFS); and to
+// say what an image is to be like (Spec).
 //
 // # What MemFS assumes of a disk and a file system
 //
