@@ -2,7 +2,7 @@ package zns
 
 import "zimg/layout"
 
-// Action is a Zone Send Action (ZNS 1.1, figure 36).
+// Action is a Zone Send Action (ZNS 1.1, section 3.4.3).
 type Action uint8
 
 // Zone Send Actions.
@@ -106,7 +106,7 @@ func offline(z layout.Zone) layout.Zone {
 }
 
 // SetExtension sets the zone descriptor extension of an Empty zone, which
-// becomes Closed (ZNS 1.1, section 4.4.4). A short extension is padded with zeroes.
+// becomes Closed (ZNS 1.1, section 3.4.3.1.6). A short extension is padded with zeroes.
 func (m *Machine) SetExtension(i uint64, ext []byte) error {
 	z, err := m.st.Zone(i)
 	if err != nil {
@@ -132,7 +132,7 @@ func (m *Machine) SetExtension(i uint64, ext []byte) error {
 }
 
 // All is a with Select All: it applies to the zones whose state the
-// specification lists for it (ZNS 1.1, section 4.4), and passes over the others. Open
+// specification lists for it (ZNS 1.1, section 3.4.3), and passes over the others. Open
 // all needs resources for every Closed zone at once.
 func (m *Machine) All(a Action) error {
 	if a == ActionOpen {
