@@ -108,6 +108,7 @@ func slotCode(err error) Code {
 
 // assemble makes the image that the later passes look at.
 func (s *state) assemble(live int) {
+	s.live = live
 	s.im = image.Assemble(s.files, s.path, s.slots, live)
 	s.flags = s.im.Header().Flags
 	for _, n := range s.im.Namespaces() {

@@ -16,10 +16,11 @@ const blockChunk = 1024
 // damaged block of the live slot is restored from the other slot if that has the
 // very bytes; what both have lost is rebuilt from the other tables.
 func (s *state) checkBlocks() error {
-	live := s.live()
+	live := s.live
 	var lost, older []uint64
 	total := s.im.TableBlocks()
-	bufs := [2][]byte{make([]byte, blockChunk*layout.BlockLen), make([]byte, blockChunk*layout.BlockLen)}
+	length := min(blockChunk, total) * layout.BlockLen
+	bufs := [2][]byte{make([]byte, length), make([]byte, length)}
 	for first := uint64(0); first < total; first += blockChunk {
 		n := min(blockChunk, total-first)
 		for i := range bufs {
@@ -65,13 +66,6 @@ func (s *state) checkBlocks() error {
 	return s.rebuild(lost)
 }
 
-func (s *state) live() int {
-	if s.im.Header().Slot == 1 {
-		return 1
-	}
-	return 0
-}
-
 // readBlocks reads table blocks of slot i; what lies behind the end of the file is zero.
 func (s *state) readBlocks(b []byte, i int, first uint64) error {
 	clear(b)
@@ -98,7 +92,7 @@ func (s *state) checkReserved(num uint64, b []byte) error {
 			}
 			f := Finding{
 				Code: ZoneAttributes, Namespace: sp.ns.ID, Zone: zone, InZone: true, File: s.files.MetaName(),
-				Off: s.im.TableOff(s.live(), num) + int64(k*layout.DescriptorSize+bad), Got: fmt.Sprintf("%#02x", d[bad]), Want: "reserved bits 0",
+				Off: s.im.TableOff(s.live, num) + int64(k*layout.DescriptorSize+bad), Got: fmt.Sprintf("%#02x", d[bad]), Want: "reserved bits 0",
 			}
 			if err := s.found(f, func() error {
 				fixed := append([]byte(nil), b...)
@@ -130,7 +124,7 @@ func (s *state) rebuild(lost []uint64) error {
 	}
 	zero := make([]byte, layout.BlockLen)
 	for _, num := range lost {
-		f := s.inMeta(BlockLost, s.im.TableOff(s.live(), num), s.im.RegionOf(num))
+		f := s.inMeta(BlockLost, s.im.TableOff(s.live, num), s.im.RegionOf(num))
 		if err := s.found(f, func() error { return nil }); err != nil {
 			return err
 		}

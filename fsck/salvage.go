@@ -98,6 +98,7 @@ func (s *state) salvaged(index int, off layout.Bytes, plan *layout.Plan) (*image
 		h = old
 	}
 	plan.Header(h)
+	h.Slot = uint32(index)
 	slot := &image.Slot{Header: h, Plan: plan, Sums: make([]uint32, plan.ChecksumCount)}
 	b := make([]byte, layout.BlockLen)
 	for i := range slot.Sums {

@@ -30,6 +30,7 @@ type state struct {
 
 	loc     *layout.Locator // sound, or what it must be
 	slots   [2]*image.Slot
+	live    int // the slot that the image is assembled from
 	im      *image.Image
 	spaces  []space
 	flags   layout.StateFlags // as found

@@ -112,7 +112,8 @@ func (im *Image) slotOff(i int) int64 {
 	return int64(im.hdr.MetaOff) + int64(i)*int64(im.hdr.SlotLen)
 }
 
-// readBlocks fills b, whole blocks, from the live slot and checks them.
+// readBlocks fills b, whole blocks, with changes that are not committed and from the
+// live slot, which is checked.
 func (im *Image) readBlocks(b []byte, num uint64) error {
 	off := im.slotOff(im.live) + int64(im.hdr.TableOff) + int64(num)*layout.BlockLen
 	if err := readFull(im.files.Meta, b, off); err != nil {
@@ -120,6 +121,10 @@ func (im *Image) readBlocks(b []byte, num uint64) error {
 	}
 	for i := 0; i < len(b); i += layout.BlockLen {
 		n := num + uint64(i/layout.BlockLen)
+		if d, ok := im.dirty[n]; ok { // what is on disk does not matter, and may be damaged
+			copy(b[i:i+layout.BlockLen], d)
+			continue
+		}
 		if got, want := layout.Checksum(b[i:i+layout.BlockLen]), im.slots[im.live].Sums[n]; got != want {
 			return damagedHint(im.path, fmt.Errorf("%s: %w", im.files.MetaName(), checksumError(im.regionOf(n), off+int64(i), got, want)))
 		}
@@ -344,21 +349,13 @@ func (n *Namespace) All(first, count uint64) iter.Seq2[layout.Zone, error] {
 	}
 }
 
-// span reads the blocks with entries first to stop of a table into buf, uncommitted
-// changes included, and returns them with the offset of entry first.
+// span reads the blocks with entries first to stop of a table into buf and returns them with the offset of entry first.
 func (n *Namespace) span(buf []byte, table layout.Bytes, size, first, stop uint64) ([]byte, int, error) {
 	num, in := n.at(table, size, first)
 	last, _ := n.at(table, size, stop-1)
 	buf = buf[:(last-num+1)*layout.BlockLen]
 	if err := n.im.readBlocks(buf, num); err != nil {
 		return nil, 0, err
-	}
-	if len(n.im.dirty) > 0 {
-		for b := num; b <= last; b++ {
-			if d, ok := n.im.dirty[b]; ok {
-				copy(buf[(b-num)*layout.BlockLen:], d)
-			}
-		}
 	}
 	return buf, in, nil
 }

@@ -48,13 +48,12 @@ func (n *Namespace) Tables() layout.Tables { return n.entry.Tables }
 // every commit, even if nothing has changed: so damage goes from both. The image is
 // clean then.
 func (im *Image) CommitBoth() error {
-	for range 2 {
-		im.verified = false
-		if err := im.forceCommit(layout.Clean, layout.Session{}); err != nil {
-			return err
-		}
+	im.verified = false
+	if err := im.forceCommit(layout.Clean, layout.Session{}); err != nil {
+		return err
 	}
-	return nil
+	im.slots[1-im.live] = nil // it may have been put together of what could be read: write all of it
+	return im.forceCommit(layout.Clean, layout.Session{})
 }
 
 // RewriteLocator writes the locator anew where it belongs, and ends the file
