@@ -85,9 +85,9 @@ const (
 // Catalogue lists every finding, in the order of the passes.
 var Catalogue = []Entry{
 	{LocatorDamaged, Error, ClassSafe, "the locator at the end of the file is missing or damaged", "writes it anew where the slot headers say that it belongs, and ends the file behind it"},
-	{HeaderDamaged, Error, ClassSafe, "a slot has no sound header", "writes the slot anew from the other one"},
-	{ChecksumsDamaged, Error, ClassSafe, "a slot's checksum array is damaged", "writes the slot anew from the other one"},
-	{TableDamaged, Error, ClassSafe, "a slot's namespace table is damaged", "writes the slot anew from the other one"},
+	{HeaderDamaged, Warning, ClassSafe, "a slot has no sound header: damage, or an interrupted commit", "writes the slot anew from the other one"},
+	{ChecksumsDamaged, Warning, ClassSafe, "a slot does not match its checksum array: damage, or an interrupted commit", "writes the slot anew from the other one"},
+	{TableDamaged, Warning, ClassSafe, "a slot's namespace table is damaged", "writes the slot anew from the other one"},
 	{SlotForeign, Error, ClassSafe, "a slot is of another image", "writes the slot anew from the other one"},
 	{SlotsSalvaged, Error, ClassLossy, "neither slot is sound, but tables of one can still be read", "trusts the tables as they are, checks every zone and scans the data"},
 	{SlotsLost, Error, ClassNone, "neither slot is sound, and no namespace table can be read", "none: restore the image from a copy, or import the data with a new geometry"},

@@ -17,7 +17,7 @@ const blockChunk = 1024
 // very bytes; what both have lost is rebuilt from the other tables.
 func (s *state) checkBlocks() error {
 	live := s.live
-	var lost, older []uint64
+	var lost, damaged, older []uint64
 	total := s.im.TableBlocks()
 	length := min(blockChunk, total) * layout.BlockLen
 	bufs := [2][]byte{make([]byte, length), make([]byte, length)}
@@ -38,10 +38,7 @@ func (s *state) checkBlocks() error {
 					return err
 				}
 			} else if layout.Checksum(other) == want {
-				f := s.inMeta(BlockDamaged, s.im.TableOff(live, num), fmt.Sprintf("slot %d, %s", live, s.im.RegionOf(num)))
-				if err := s.found(f, func() error { return nil }); err != nil {
-					return err
-				}
+				damaged = append(damaged, num)
 				// In memory whatever the mode, so that the later passes see it.
 				s.im.SetBlock(num, other)
 			} else {
@@ -55,6 +52,15 @@ func (s *state) checkBlocks() error {
 			if err := s.o.Progress(int64(first), int64(total)); err != nil {
 				return err
 			}
+		}
+	}
+	// A commit would give what is lost a checksum: so a repair that may not give
+	// anything up mends nothing else either.
+	s.blocked = s.blocked || len(lost) > 0 && s.o.Mode == Safe
+	for _, num := range damaged {
+		f := s.inMeta(BlockDamaged, s.im.TableOff(live, num), fmt.Sprintf("slot %d, %s", live, s.im.RegionOf(num)))
+		if err := s.found(f, func() error { return nil }); err != nil {
+			return err
 		}
 	}
 	if len(older) > 0 {
@@ -118,9 +124,6 @@ func blocksOf(im *image.Image, table layout.Bytes, length uint64) (first, end ui
 func (s *state) rebuild(lost []uint64) error {
 	if len(lost) == 0 {
 		return nil
-	}
-	if s.o.Mode == Safe {
-		s.blocked = true // a commit would give the damage a checksum
 	}
 	zero := make([]byte, layout.BlockLen)
 	for _, num := range lost {

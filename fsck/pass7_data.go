@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"zimg/image"
 	"zimg/image/journal"
 	"zimg/image/zns"
 	"zimg/layout"
@@ -13,7 +14,8 @@ import (
 //
 //   - After a crash of a run the data, and the journal where there is one, say how
 //     far each zone is: see crashed.
-//   - After an interrupted command what lies beyond a write pointer is its remains.
+//   - After an interrupted command what lies beyond a write pointer is its remains;
+//     unless a slot is lost: it may have held the commit that the data belongs to.
 //   - At any other time data beyond a write pointer is covered by moving it.
 func (s *state) checkData() error {
 	switch {
@@ -39,14 +41,20 @@ func (s *state) checkData() error {
 		if err := s.found(Finding{Code: ChangeInterrupted}, func() error { return nil }); err != nil {
 			return err
 		}
+		if s.oneSlot() {
+			return s.scan(s.atRest)
+		}
 		return s.scan(s.interrupted)
 	case s.o.Data == DataNever:
 		return nil
-	case s.o.Data == DataAlways || s.touched():
+	case s.o.Data == DataAlways || s.oneSlot() || s.touched():
 		return s.scan(s.atRest)
 	}
 	return nil
 }
+
+// oneSlot reports whether a slot is lost, and with it perhaps the last commit.
+func (s *state) oneSlot() bool { return s.slots[0] == nil || s.slots[1] == nil }
 
 // touched reports whether a data file was changed well after the last commit:
 // by a QEMU without zimg run, say.
@@ -253,7 +261,10 @@ func (s *state) atRest(sp *space, i uint64, z layout.Zone, end layout.LBA) (layo
 		if err := s.found(f, func() error { s.discardFrom(sp.ns, i, z.End()); return nil }); err != nil {
 			return z, err
 		}
-		end = z.End()
+		var err error
+		if end, err = image.NonZeroEnd(s.files.Data[sp.ns.DataFile], sp.ns, min(z.Written, z.End()), z.End()); err != nil {
+			return z, err
+		}
 	}
 	if end <= z.Written {
 		return z, nil

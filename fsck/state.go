@@ -63,7 +63,7 @@ func (s *state) found(f Finding, mend func() error) error {
 	if e == nil {
 		panic(fmt.Sprintf("fsck: %s is not in the catalogue", f.Code))
 	}
-	allowed := mend != nil && (e.Class == ClassSafe && s.o.Mode >= Safe || e.Class == ClassLossy && s.o.Mode == All)
+	allowed := mend != nil && !s.blocked && (e.Class == ClassSafe && s.o.Mode >= Safe || e.Class == ClassLossy && s.o.Mode == All)
 	f.Mended = allowed
 	s.report.count(&f)
 	if s.o.Found != nil {
@@ -76,7 +76,7 @@ func (s *state) found(f Finding, mend func() error) error {
 		s.mended = true
 		return mend()
 	}
-	if s.o.Mode == CheckOnly {
+	if s.o.Mode == CheckOnly || s.blocked { // nothing of it will be written
 		return mend()
 	}
 	return nil

@@ -88,8 +88,10 @@ func ReadSlot(file disk.File, off int64) (*Slot, error) {
 			return nil, checksumError("namespace table", base+int64(i), got, s.Sums[i/layout.BlockLen])
 		}
 	}
-	s.Plan, err = layout.DecodeTable(h, b, layout.Bytes(base))
-	return s, err
+	if s.Plan, err = layout.DecodeTable(h, b, layout.Bytes(base)); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func checksumError(region string, off int64, got, want uint32) error {
