@@ -25,7 +25,7 @@ func (s *state) checkData() error {
 		}
 		h := s.im.Header()
 		detail := ""
-		if h.Session.PID != 0 {
+		if !h.Session.Start.IsZero() {
 			detail = fmt.Sprintf("pid %d, since %s", h.Session.PID, h.Session.Start.UTC().Format(time.RFC3339))
 		}
 		if err := s.found(Finding{Code: RunCrashed, Detail: detail}, func() error { return nil }); err != nil {
