@@ -153,4 +153,3 @@ func compare(t *testing.T, name, got string) {
 		t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
 	}
 }
-

@@ -88,7 +88,12 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 		Use:   a.name + " IMAGE ZONE",
 		Short: a.short,
 		Args:  exactArgs("IMAGE ZONE"),
-		RunE:  func(_ *cobra.Command, args []string) error { return o.run(a, args[0], args[1]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if a.name == "set-wp" && !cmd.Flags().Changed("wp") {
+				return usageError("set-wp needs --wp LBA")
+			}
+			return o.run(a, args[0], args[1])
+		},
 	}
 	c.Flags().Uint32Var(&o.ns, "ns", 0, "namespace `N` (default: the only one, or the only zoned one)")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
@@ -98,7 +103,6 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 		c.Flags().StringVar(&o.text, "text", "", "take `TEXT` as the extension")
 	case "set-wp":
 		c.Flags().Uint64Var(&o.wp, "wp", 0, "the write pointer as `LBA` of the namespace")
-		_ = c.MarkFlagRequired("wp")
 	}
 	return c
 }

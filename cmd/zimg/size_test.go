@@ -1,0 +1,36 @@
+package main
+
+import (
+	"math"
+	"testing"
+)
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]int64{
+		"0": 0, "64": 64, "64M": 64 << 20, "64m": 64 << 20, "64MiB": 64 << 20, "64MB": 64e6, "1k": 1024, "1KB": 1000, "3T": 3 << 40, "7E": 7 << 60, "512b": 512,
+		"9223372036854775807": math.MaxInt64,
+	} {
+		if got, err := parseSize(text); err != nil || got != want {
+			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "M", "1e3", "0.3k", "1.5G", "-1", "+1", " 1", "1zz", "8E", "18446744073709551615", "9223372036854775808", "1MM", "1iB", "0x10"} {
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("%q: %d, want an error", text, got)
+		}
+	}
+}
+
+func FuzzSize(f *testing.F) {
+	f.Add(int64(0))
+	f.Add(int64(64 << 20))
+	f.Add(int64(math.MaxInt64))
+	f.Fuzz(func(t *testing.T, n int64) {
+		if n < 0 {
+			return
+		}
+		if got, err := parseSize(formatSize(n)); err != nil || got != n {
+			t.Errorf("%d is written %q, which reads %d, %v", n, formatSize(n), got, err)
+		}
+	})
+}
