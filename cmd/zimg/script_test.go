@@ -61,7 +61,7 @@ func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func exitCode(err error) (int, bool) {
-	e, ok := err.(interface{ ExitCode() int }) //nolint:errorlint // Exec returns it as it is
+	e, ok := err.(interface{ ExitCode() int })
 	if !ok {
 		return 0, false
 	}
