@@ -185,6 +185,10 @@ func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (lay
 		}
 		known = !s.journal.Torn
 	}
+	end, err := s.beyondCapacity(sp, i, z, end)
+	if err != nil {
+		return z, err
+	}
 	m := z
 	f := Finding{Namespace: sp.ns.ID, Zone: i, InZone: true, Source: "data"}
 	if ev.Reset || ev.Finished {
@@ -193,7 +197,6 @@ func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (lay
 	if z.State == layout.Empty {
 		dataEnd = z.Start
 	}
-	end = min(end, z.End())
 	reset := ev.Reset || !(known && ev.Written) && end < dataEnd && z.Written > z.Start
 	if reset {
 		m.Attrs &^= layout.ZDEV | layout.ZRWAV | layout.ZFC | layout.FZR | layout.RZR
@@ -225,7 +228,7 @@ func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (lay
 		f.Code = DataBeyondWP
 	}
 	result := z
-	err := s.found(f, func() error { result = m; return nil })
+	err = s.found(f, func() error { result = m; return nil })
 	return result, err
 }
 
@@ -256,15 +259,9 @@ func (s *state) interrupted(sp *space, i uint64, z layout.Zone, end layout.LBA) 
 // atRest covers data beyond a write pointer.
 func (s *state) atRest(sp *space, i uint64, z layout.Zone, end layout.LBA) (layout.Zone, error) {
 	f := Finding{Namespace: sp.ns.ID, Zone: i, InZone: true}
-	if end > z.End() {
-		f.Code, f.Got, f.Want = DataBeyondCap, fmt.Sprintf("data to %d", end), fmt.Sprintf("none beyond %d", z.End())
-		if err := s.found(f, func() error { s.discardFrom(sp.ns, i, z.End()); return nil }); err != nil {
-			return z, err
-		}
-		var err error
-		if end, err = image.NonZeroEnd(s.files.Data[sp.ns.DataFile], sp.ns, min(z.Written, z.End()), z.End()); err != nil {
-			return z, err
-		}
+	end, err := s.beyondCapacity(sp, i, z, end)
+	if err != nil {
+		return z, err
 	}
 	if end <= z.Written {
 		return z, nil
@@ -279,8 +276,21 @@ func (s *state) atRest(sp *space, i uint64, z layout.Zone, end layout.LBA) (layo
 	}
 	f.Code, f.Got, f.Want = DataBeyondWP, zoneText(z), zoneText(m)
 	result := z
-	err := s.found(f, func() error { result = m; return nil })
+	err = s.found(f, func() error { result = m; return nil })
 	return result, err
+}
+
+// beyondCapacity finds data behind the capacity of zone i, where none can be
+// written, and returns the end of the data before it.
+func (s *state) beyondCapacity(sp *space, i uint64, z layout.Zone, end layout.LBA) (layout.LBA, error) {
+	if end <= z.End() {
+		return end, nil
+	}
+	f := Finding{Code: DataBeyondCap, Namespace: sp.ns.ID, Zone: i, InZone: true, Got: fmt.Sprintf("data to %d", end), Want: fmt.Sprintf("none beyond %d", z.End())}
+	if err := s.found(f, func() error { s.discardFrom(sp.ns, i, z.End()); return nil }); err != nil {
+		return end, err
+	}
+	return image.NonZeroEnd(s.files.Data[sp.ns.DataFile], sp.ns, min(z.Written, z.End()), z.End())
 }
 
 // discardFrom plans to discard zone i from block from on.

@@ -86,7 +86,7 @@ func model(t *testing.T, output string) map[int]*zoneModel {
 
 // verify holds the image against the model: nothing that was acknowledged may be
 // missing.
-func verify(t *testing.T, path string, zones map[int]*zoneModel) (chunks int) {
+func verify(t *testing.T, path, block string, zones map[int]*zoneModel) (chunks int) {
 	t.Helper()
 	var report struct {
 		Namespaces []struct{ Zones []zoneView }
@@ -94,7 +94,11 @@ func verify(t *testing.T, path string, zones map[int]*zoneModel) (chunks int) {
 	if err := json.Unmarshal([]byte(zimg(t, "report", "--output", "json", path)), &report); err != nil {
 		t.Fatal(err)
 	}
-	const perChunk = 128 // sectors
+	size, err := strconv.Atoi(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	perChunk := 65536 / size // blocks
 	for i, m := range zones {
 		z := report.Namespaces[0].Zones[i]
 		if m.doing == "reset" && z.Written < uint64(len(m.chunks)*perChunk) {
@@ -104,10 +108,10 @@ func verify(t *testing.T, path string, zones map[int]*zoneModel) (chunks int) {
 			t.Errorf("zone %d was finished, it is %s", i, z.State)
 		}
 		if z.Written < uint64(len(m.chunks)*perChunk) {
-			t.Errorf("zone %d is written to %d sectors, %d chunks were acknowledged", i, z.Written, len(m.chunks))
+			t.Errorf("zone %d is written to %d blocks, %d chunks were acknowledged", i, z.Written, len(m.chunks))
 			continue
 		}
-		if len(m.chunks) == 0 && !m.finished && z.Written > perChunk {
+		if len(m.chunks) == 0 && !m.finished && z.Written > uint64(perChunk) {
 			t.Errorf("zone %d was reset, it is written to %d", i, z.Written)
 		}
 		got := zimg(t, "read", "--lba", fmt.Sprint(z.Start), "--count", fmt.Sprint(max(1, len(m.chunks)*perChunk)), path)
@@ -188,7 +192,7 @@ func TestRunKilled(t *testing.T) {
 		if out, errs, code := zimgStatus("check", "--data", path); code != 0 {
 			t.Errorf("%s was killed: after the repair check says %d\n%s%s", way, code, out, errs)
 		}
-		total += verify(t, path, model(t, res.Output))
+		total += verify(t, path, "512", model(t, res.Output))
 		last = zimg(t, "report", "--output", "blkzone", path)
 		for _, suffix := range []string{".zjournal", ".ztrace"} {
 			if _, err := os.Stat(path + suffix); err == nil {
