@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // million makes an image of a million zones of 1 MiB; many one of 1 TiB with 16,384.
 const (
 	few     = "zimg create -q --force --zones 16 --zone-size 64M few.zimg"
@@ -11,7 +13,37 @@ const (
 		"zimg write -q real.zimg --lba 0 real.raw"
 )
 
+// written makes NAME, an image of N zones of which each has one block written; and
+// exit.rom, a firmware that does nothing but reset the machine through the keyboard controller,
+// which with -no-reboot is the end.
+func written(name string, zones int) string {
+	return fmt.Sprintf(`zimg create -q --force --zones %[2]d --zone-size 1M %[1]s
+{
+	printf '{"format":"zimg-dump","version":1,"uuid":"","label":"","namespaces":[{"nsid":1,"type":"zoned","block-size":4096,"blocks":%%d,"zone-count":%[2]d,"zone-size":256,"extension-size":0,"zones":[' $((%[2]d * 256))
+	i=0; while [ $i -lt %[2]d ]; do
+		[ $i = 0 ] || printf ,
+		printf '{"zone":%%d,"state":"Closed","capacity":256,"write-pointer":%%d,"written":%%d}' $i $((i * 256 + 1)) $((i * 256 + 1)); i=$((i + 1))
+	done
+	printf ']}]}'
+} | zimg restore -q %[1]s
+{ head -c 65520 /dev/zero; printf '\260\376\346\144\364'; head -c 11 /dev/zero; } >exit.rom`, name, zones)
+}
+
+const quick = "qemu-system-x86_64 -nodefaults -display none -no-reboot -bios exit.rom"
+
+// boot compares a run of a guest that ends at once with the same QEMU line without zimg.
+func boot(zones int) row {
+	name := fmt.Sprintf("run%d.zimg", zones)
+	return row{
+		Name: fmt.Sprintf("run and back, %d written zones / the same QEMU alone", zones), Prep: written(name, zones),
+		Zimg: "zimg run -q " + name + " -- " + quick, Other: "sh -c '" + quick + " $(zimg qemu-args " + name + ")'",
+	}
+}
+
 var rows = []row{
+	boot(16),
+	boot(1024),
+	boot(16384),
 	{Name: "create 1 TiB, 16,384 zones / qemu-img qcow2", Zimg: many, Other: "qemu-img create -q -f qcow2 many.qcow2 1T", Goal: 0.5},
 	{Name: "create 16 zones / qemu-img qcow2", Zimg: few, Other: "qemu-img create -q -f qcow2 few.qcow2 1G"},
 	{Name: "create 1,000,000 zones", Zimg: million, Limit: 1, Runs: 3},
