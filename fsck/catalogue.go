@@ -41,6 +41,7 @@ const (
 	SlotForeign      Code = "slot-foreign"
 	SlotsSalvaged    Code = "slots-salvaged"
 	SlotsLost        Code = "slots-lost"
+	MetadataLost     Code = "metadata-lost"
 	SameGeneration   Code = "same-generation"
 	BlockDamaged     Code = "block-damaged"
 	BlockLost        Code = "block-lost"
@@ -90,7 +91,8 @@ var Catalogue = []Entry{
 	{TableDamaged, Warning, ClassSafe, "a slot's namespace table is damaged", "writes the slot anew from the other one"},
 	{SlotForeign, Error, ClassSafe, "a slot is of another image", "writes the slot anew from the other one"},
 	{SlotsSalvaged, Error, ClassLossy, "neither slot is sound, but tables of one can still be read", "trusts the tables as they are, checks every zone and scans the data"},
-	{SlotsLost, Error, ClassNone, "neither slot is sound, and no namespace table can be read", "none: restore the image from a copy, or import the data with a new geometry"},
+	{SlotsLost, Error, ClassNone, "neither slot is sound, and no namespace table can be read", "none, unless the geometry is given by --ns: then it is metadata-lost"},
+	{MetadataLost, Error, ClassLossy, "no metadata is left; the geometry was given by --ns", "makes new metadata, with the zones as the data says: finished, read-only and offline zones and extensions are lost"},
 	{SameGeneration, Error, ClassLossy, "both slots have the same generation and differ", "takes slot 0"},
 	{BlockDamaged, Error, ClassSafe, "a block of the metadata is damaged; the other slot has it whole", "restores it from there"},
 	{BlockLost, Error, ClassLossy, "a block of the metadata is damaged in both slots", "rebuilds it from the other tables and from the data: states of finished, read-only and offline zones and extensions in it are lost"},

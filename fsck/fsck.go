@@ -57,6 +57,9 @@ type Options struct {
 	Data    DataScan
 	// ForceShare checks an image that is in use; what is found may be half a change.
 	ForceShare bool
+	// Geometry, if not nil, places the namespaces of an image whose metadata is lost:
+	// new metadata is made then, with the zones as the data says (Mode All).
+	Geometry func(kind layout.Kind) (*layout.Plan, error)
 	// Found is called for each finding as it is made.
 	Found func(Finding)
 	// Progress is told how much of how much is done; an error stops the check.
@@ -94,6 +97,7 @@ func Repair(path string, o Options) (*Report, error) {
 		return r, err
 	}
 	again := o
+	again.Geometry = nil
 	again.Found = nil
 	again.Progress = nil
 	after, err := Check(path, again)
@@ -120,7 +124,11 @@ var passes = []struct {
 
 func run(path string, o Options) (_ *Report, err error) {
 	repairing := o.Mode != CheckOnly && !o.DryRun
-	files, err := image.OpenFiles(path, image.Options{FS: o.FS, Write: repairing, ForceShare: o.ForceShare, Sidecar: o.Sidecar})
+	opening := image.Options{FS: o.FS, Write: repairing, ForceShare: o.ForceShare, Sidecar: o.Sidecar}
+	files, err := image.OpenFiles(path, opening)
+	if errors.Is(err, layout.ErrNotImage) && o.Geometry != nil {
+		files, err = image.OpenPlain(path, opening)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,9 @@ func (s *state) checkLocator() error {
 	if err != nil {
 		return err
 	}
+	if loc == nil && s.o.Geometry != nil {
+		return nil // the next pass makes one
+	}
 	if loc == nil {
 		if err := s.found(Finding{Code: SlotsLost, Detail: s.locatorError()}, nil); err != nil {
 			return err

@@ -12,6 +12,9 @@ import (
 
 // checkSlots reads both slots and chooses the live one.
 func (s *state) checkSlots() error {
+	if s.loc == nil {
+		return s.renew("nothing of it can be found")
+	}
 	var errs [2]error
 	for i := range s.slots {
 		off := int64(s.loc.MetaOff) + int64(i)*int64(s.loc.SlotLen)

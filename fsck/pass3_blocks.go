@@ -16,6 +16,9 @@ const blockChunk = 1024
 // damaged block of the live slot is restored from the other slot if that has the
 // very bytes; what both have lost is rebuilt from the other tables.
 func (s *state) checkBlocks() error {
+	if s.fresh {
+		return nil // none of them is on the disk yet
+	}
 	live := s.live
 	var lost, damaged, older []uint64
 	total := s.im.TableBlocks()

@@ -19,6 +19,8 @@ import (
 //   - At any other time data beyond a write pointer is covered by moving it.
 func (s *state) checkData() error {
 	switch {
+	case s.fresh:
+		return s.scan(s.crashed)
 	case s.flags&layout.InUse != 0:
 		if err := s.loadJournal(); err != nil {
 			return err

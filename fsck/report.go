@@ -11,6 +11,7 @@ type Report struct {
 	Notes    int
 	Fixed    int
 	Lossy    int // of the errors and warnings left, how many a lossy repair mends
+	NeedsAll bool // nothing can be mended before something is given up
 	Changed  bool
 	UndoFile string
 	After    *Report // the check after a repair
@@ -66,4 +67,5 @@ func (r *Report) count(f *Finding) {
 	if e.Class == ClassLossy {
 		r.Lossy++
 	}
+	r.NeedsAll = r.NeedsAll || f.Code == BlockLost || f.Code == SlotsSalvaged || f.Code == MetadataLost
 }

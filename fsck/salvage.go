@@ -32,6 +32,9 @@ func (s *state) salvage(errs [2]error) error {
 		s.flags = layout.InUse // nothing says that the zones are those of the data
 		return nil
 	}
+	if s.o.Geometry != nil {
+		return s.renew(fmt.Sprintf("slot 0: %v; slot 1: %v", errs[0], errs[1]))
+	}
 	if err := s.found(s.inMeta(SlotsLost, int64(s.loc.MetaOff), fmt.Sprintf("slot 0: %v; slot 1: %v", errs[0], errs[1])), nil); err != nil {
 		return err
 	}

@@ -116,6 +116,28 @@ func OpenFiles(path string, o Options) (_ *Files, err error) {
 	return f, f.openMoreData(o)
 }
 
+// OpenPlain opens path as an image of which no metadata is left, for a checker
+// that is told its geometry: a trailing image, or with o.Sidecar the data file of that.
+func OpenPlain(path string, o Options) (_ *Files, err error) {
+	f := &Files{FS: o.fs(), Kind: layout.Trailing, LocatorErr: fmt.Errorf("no metadata: %w", layout.ErrDamaged)}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	data, err := openLocked(f.FS, path, o)
+	if err != nil {
+		return nil, err
+	}
+	f.Data, f.Meta = []disk.File{data}, data
+	if o.Sidecar == "" {
+		return f, nil
+	}
+	f.Kind, f.Meta = layout.Sidecar, nil
+	f.Meta, err = openLocked(f.FS, o.Sidecar, o)
+	return f, err
+}
+
 func openLocked(fsys disk.FS, path string, o Options) (disk.File, error) {
 	file, err := fsys.Open(path, o.mode(), 0)
 	if err != nil {

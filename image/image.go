@@ -116,8 +116,11 @@ func (im *Image) slotOff(i int) int64 {
 // live slot, which is checked.
 func (im *Image) readBlocks(b []byte, num uint64) error {
 	off := im.slotOff(im.live) + int64(im.hdr.TableOff) + int64(num)*layout.BlockLen
-	if err := readFull(im.files.Meta, b, off); err != nil {
-		return err
+	// Where every block is in memory there need be nothing on disk at all.
+	if changed := im.changedFrom(num, len(b)/layout.BlockLen); changed < len(b)/layout.BlockLen {
+		if err := readFull(im.files.Meta, b, off); err != nil {
+			return err
+		}
 	}
 	for i := 0; i < len(b); i += layout.BlockLen {
 		n := num + uint64(i/layout.BlockLen)
@@ -130,6 +133,17 @@ func (im *Image) readBlocks(b []byte, num uint64) error {
 		}
 	}
 	return nil
+}
+
+// changedFrom is how many of the n blocks from num on have changes, up to the
+// first that has none.
+func (im *Image) changedFrom(num uint64, n int) int {
+	for i := range n {
+		if _, ok := im.dirty[num+uint64(i)]; !ok {
+			return i
+		}
+	}
+	return n
 }
 
 // regionOf names the table that block num belongs to.

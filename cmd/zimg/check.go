@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"zimg/fsck"
+	"zimg/layout"
 )
 
 // checkView is the result of check in JSON: the keys of qemu-img check first,
@@ -71,6 +72,7 @@ type checkOptions struct {
 	showBar bool
 	fsck    bool
 	sidecar string
+	spaces  []string
 
 	findings  []findingView
 	truncated bool
@@ -88,7 +90,8 @@ files were changed since the last commit (--data: always).
 
 It changes nothing without --repair. A repair is safe: it loses nothing that a guest
 wrote. --repair=all also mends what can only be mended by choosing, or by giving up what is
-gone. The old bytes go to IMAGE.zundo first, and zimg undo brings them back.
+gone. If all metadata is lost, --ns tells the geometry, and the zones become what the data
+says. The old bytes go to IMAGE.zundo first, and zimg undo brings them back.
 
 Findings go to standard error, the summary to standard output.
 
@@ -114,6 +117,7 @@ are left, 3 only warnings are left. With --fsck, or called as fsck.zimg, that of
 	f.BoolVar(&o.showBar, "progress", false, "show progress even if standard error is no terminal")
 	f.BoolVar(&o.fsck, "fsck", false, "exit status of fsck(8)")
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
+	f.StringArrayVar(&o.spaces, "ns", nil, "a namespace of an image whose metadata is lost, `KEY=VALUE,...` as for create; repeated for several")
 	f.StringVar(&o.output, "output", "human", "`FORMAT` of the summary: human or json")
 	return c
 }
@@ -176,6 +180,17 @@ func (o *checkOptions) run(cmd *cobra.Command, path string) error {
 		opts.Data = fsck.DataAlways
 	case o.noData:
 		opts.Data = fsck.DataNever
+	}
+	if len(o.spaces) > 0 {
+		create := createOptions{namespaces: o.spaces}
+		spec, err := create.options()
+		if err != nil {
+			return err
+		}
+		opts.Geometry = func(kind layout.Kind) (*layout.Plan, error) {
+			spec.Layout = kind
+			return spec.Complete()
+		}
 	}
 	bar := newProgress(cmd, o.showBar)
 	defer bar.done()
@@ -308,7 +323,7 @@ func nextStep(r *fsck.Report) string {
 	switch {
 	case left == 0:
 		return ""
-	case f.Lossy == left && r.Mode != fsck.All || r.Mode == fsck.Safe && f.Lossy > 0:
+	case f.NeedsAll || f.Lossy == left && r.Mode != fsck.All || r.Mode == fsck.Safe && f.Lossy > 0:
 		return fmt.Sprintf("What is left cannot be mended without a loss. Run: zimg check --repair=all --dry-run %s", printable(r.Path))
 	case r.Mode == fsck.CheckOnly:
 		return fmt.Sprintf("Run: zimg check --repair %s", printable(r.Path))

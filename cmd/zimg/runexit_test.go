@@ -214,3 +214,54 @@ func TestRunFaults(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// With the caller's own -S the guest waits for the caller's cont.
+func TestRunPaused(t *testing.T) {
+	t.Parallel()
+	path := smallImage(t)
+	monitor := filepath.Join(t.TempDir(), "m")
+	vm, err := runner(t, path).Start(t.Context(), []string{"-S", "-monitor", "unix:" + monitor + ",server=on,wait=off"}, "echo READY")
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second)
+	if got := vm.Output(); got != "" {
+		t.Errorf("the guest runs: %s", got)
+	}
+	conn, err := net.Dial("unix", monitor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.Write([]byte("cont\n")); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := vm.Wait(); err != nil || !strings.Contains(res.Output, "READY") {
+		t.Errorf("%v, %s", err, res.Output)
+	}
+}
+
+// Several images are several drives, each with its zones.
+func TestRunSeveralImages(t *testing.T) {
+	t.Parallel()
+	a, b := smallImage(t), smallImage(t)
+	zimg(t, "convert", "-q", "--in-place", "--layout", "sidecar", b)
+	zimg(t, "zone", "finish", a, "1")
+	zimg(t, "zone", "finish", b, "2-3")
+	res, err := runner(t, a, b).Run(t.Context(), nil, `
+set -e
+for d in /dev/nvme0n1 /dev/nvme1n1; do echo "$(cat /sys/block/$(basename $d)/device/serial | cut -c1-4) $(blkzone report $d | grep -c '(fu)')"; done
+for d in /dev/nvme0n1 /dev/nvme1n1; do blkzone finish -o 14336 -c 1 $d; done
+`)
+	if err != nil || res.Status != 0 || !strings.Contains(res.Output, " 1\n") || !strings.Contains(res.Output, " 2\n") {
+		t.Fatalf("%v, status %d: %s", err, res.Status, res.Output)
+	}
+	for path, want := range map[string]int{a: 2, b: 3} {
+		if got := strings.Count(zimg(t, "report", "--output", "csv", path), ",full,"); got != want {
+			t.Errorf("%d Full zones, want %d", got, want)
+		}
+		if out, errs, code := zimgStatus("check", path); code != 0 {
+			t.Errorf("check: %d\n%s%s", code, out, errs)
+		}
+	}
+}

@@ -63,5 +63,5 @@ var rows = []row{
 	{Name: "convert copy 4 GiB / cp --sparse=always", Reset: "rm -f c.zimg c.raw", Zimg: "zimg convert -q real.zimg c.zimg", Other: "cp --sparse=always real.zimg c.raw", Goal: 1.1, Runs: 3},
 	{Name: "convert copy 4 GiB / qemu-img convert", Reset: "rm -f c.zimg c.raw", Zimg: "zimg convert -q real.zimg c.zimg", Other: "qemu-img convert -q -f raw -O raw real.raw c.raw", Goal: 0.8, Runs: 3},
 	{Name: "write 512 MiB / dd conv=fsync", Prep: "head -c 512M /dev/urandom > half", Reset: "rm -f dd.raw; zimg create -q --force --zones 16 --zone-size 64M w.zimg", Zimg: "zimg write -q w.zimg --lba 0 half", Other: "dd if=half of=dd.raw bs=1M conv=fsync status=none", Runs: 3},
-	{Name: "read 512 MiB / dd", Prep: "zimg create -q --force --zones 16 --zone-size 64M w.zimg; zimg write -q w.zimg --lba 0 half", Zimg: "sh -c 'zimg read w.zimg --lba 0 --count 131072 >/dev/null'", Other: "dd if=half of=/dev/null bs=1M status=none", Runs: 3},
+	{Name: "read 512 MiB / dd", Prep: "zimg create -q --force --ns zones=16,zone-size=64M,cross-read=on w.zimg; zimg write -q w.zimg --lba 0 half", Zimg: "sh -c 'zimg read w.zimg --lba 0 --count 131072 >/dev/null'", Other: "dd if=half of=/dev/null bs=1M status=none", Runs: 3},
 }
