@@ -10,7 +10,7 @@ type Report struct {
 	Warnings int
 	Notes    int
 	Fixed    int
-	Lossy    int // of the errors and warnings left, how many a lossy repair mends
+	Lossy    int  // of the errors and warnings left, how many a lossy repair mends
 	NeedsAll bool // nothing can be mended before something is given up
 	Changed  bool
 	UndoFile string

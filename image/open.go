@@ -13,7 +13,8 @@ var ErrUnclean = errors.New("not closed cleanly")
 
 // Open opens the image that path names, strictly: every structure it relies on
 // must be sound, though blocks of the tables are judged only when they are read. One
-// sound slot is enough for reading and writing alike; check speaks of the other.
+// sound slot is enough for reading. For writing both have to be: the damaged one may have
+// held a newer commit, with write pointers that new data must not go below.
 func Open(path string, o Options) (*Image, error) {
 	return open(path, o, false)
 }
@@ -88,6 +89,12 @@ func (im *Image) judge(o Options, unclean bool) error {
 				Err:  fmt.Errorf("%s: %d bytes, its data area has %d: the file is truncated or not this image's: %w", d.Name(), size, want, layout.ErrDamaged),
 				Hint: "is this the data file that belongs to " + f.MetaName() + "?",
 			}
+		}
+	}
+	if o.Write && !unclean && (im.slots[0] == nil || im.slots[1] == nil) {
+		return &HintError{
+			Err:  fmt.Errorf("%s: one of the two copies of the metadata is damaged, and it may have been the newer one: %w", im.path, ErrUnclean),
+			Hint: fmt.Sprintf("run: zimg check --repair %s", im.path),
 		}
 	}
 	if o.Write && !unclean && h.Flags&layout.Clean == 0 {

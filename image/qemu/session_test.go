@@ -1,0 +1,187 @@
+package qemu
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"zimg/image"
+	"zimg/image/imagetest"
+	"zimg/image/zns"
+	"zimg/layout"
+)
+
+// paused starts a QEMU with the image attached and nobody in it.
+func paused(t *testing.T, im *image.Image) *session {
+	t.Helper()
+	s := &session{Config: Config{
+		Images: []*image.Image{im}, Timeout: DefaultTimeout, Stderr: os.Stderr,
+		Command: []string{"qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg"},
+	}, exited: make(chan struct{}), dir: t.TempDir()}
+	if err := s.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.end)
+	return s
+}
+
+func open(t *testing.T, path string) *image.Image {
+	t.Helper()
+	im, err := image.Open(path, image.Options{Write: true, ForceShare: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = im.Close() })
+	return im
+}
+
+// Every state that a drive can be in goes into a real QEMU and comes out of it
+// as it is after a power-up; what QEMU cannot be told of the image keeps.
+func TestRestoreAndCapture(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "d.zimg")
+	spec := imagetest.Standard(layout.Trailing)
+	if err := spec.Create(nil, path); err != nil {
+		t.Fatal(err)
+	}
+	im, out := open(t, path), open(t, path)
+	s := paused(t, im)
+	if err := s.each((*Controller).Restore); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.each(func(c *Controller, _ *image.Image) error { return c.Capture(out) }); err != nil {
+		t.Fatal(err)
+	}
+	for k, n := range out.Namespaces() {
+		i := uint64(0)
+		for z, err := range n.All(0, n.ZoneCount) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := zns.AtRest(spec.Zone(k, i)); z != want {
+				t.Errorf("namespace %d zone %d: %+v, want %+v", n.ID, i, z, want)
+			}
+			i++
+		}
+	}
+	ext, err := out.Namespaces()[0].Extension(8)
+	if err != nil || !strings.HasPrefix(string(ext), "an extension\x00") {
+		t.Errorf("extension %q, %v", ext, err)
+	}
+}
+
+// More zones than a queue has entries, or a report room for.
+func TestManyZones(t *testing.T) {
+	const zones = 10000
+	path := filepath.Join(t.TempDir(), "d.zimg")
+	n := layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, Blocks: zones * 16, ZoneCount: zones, ZoneSize: 16, ZoneCap: 12, MAR: layout.NoLimit, MOR: layout.NoLimit}
+	table := &layout.ZoneSlice{}
+	for i := range uint64(zones) {
+		z := n.EmptyZone(i)
+		switch i % 4 {
+		case 1, 2:
+			z.State = layout.Closed
+			z.WP += layout.LBA(i%11 + 1)
+			z.Written = z.WP
+		case 3:
+			z.State, z.WP = layout.Full, layout.NoWP
+		}
+		table.Table = append(table.Table, z)
+	}
+	if err := image.Create(path, image.CreateOptions{Namespaces: []image.NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{table}}); err != nil {
+		t.Fatal(err)
+	}
+	im, out := open(t, path), open(t, path)
+	s := paused(t, im)
+	if err := s.each((*Controller).Restore); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.each(func(c *Controller, _ *image.Image) error { return c.Capture(out) }); err != nil {
+		t.Fatal(err)
+	}
+	a, err := imagetest.Zones(im)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := imagetest.Zones(out); err != nil || a != b {
+		t.Errorf("what comes out is not what went in (%v)", err)
+	}
+}
+
+// A zone that a command is not for makes the error that the specification has for it.
+func TestCommandFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "d.zimg")
+	spec := imagetest.Standard(layout.Trailing)
+	if err := spec.Create(nil, path); err != nil {
+		t.Fatal(err)
+	}
+	s := paused(t, open(t, path))
+	err := s.each(func(c *Controller, _ *image.Image) error {
+		return c.run(&c.io, []command{zoneSend(1, zns.ActionClose, 0, false)}, 0)
+	})
+	if !errors.Is(err, zns.InvalidTransition) {
+		t.Errorf("close of an Empty zone: %v", err)
+	}
+	err = s.each(func(c *Controller, _ *image.Image) error { return c.run(&c.io, writeZeroes(1, 90, 10), 0) })
+	if !errors.Is(err, zns.ZoneInvalidWrite) {
+		t.Errorf("a write off the write pointer: %v", err)
+	}
+	var refused *QMPError
+	if err := s.qmp.Do("no-such-command", nil, nil); !errors.As(err, &refused) || refused.Class != "CommandNotFound" {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.qtest.send("nonsense"); err == nil {
+		t.Error("qtest takes nonsense")
+	}
+}
+
+// Somebody who says nothing, and somebody who says something else.
+func TestNoQEMU(t *testing.T) {
+	a, b := net.Pipe()
+	defer func() { _ = b.Close() }()
+	if _, err := NewQMP(a, 100*time.Millisecond); !errors.Is(err, ErrTimeout) {
+		t.Errorf("silence: %v", err)
+	}
+	c, d := net.Pipe()
+	go func() { _ = d.Close() }()
+	if _, err := NewQMP(c, time.Second); !errors.Is(err, ErrQEMUGone) {
+		t.Errorf("a closed connection: %v", err)
+	}
+	e, f := net.Pipe()
+	go func() { _, _ = f.Write([]byte("{\"return\": {}}\n")) }()
+	if _, err := NewQMP(e, time.Second); err == nil {
+		t.Error("no greeting")
+	}
+}
+
+func TestCallerArgs(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want callerArgs
+		err  string
+	}{
+		{"-m 1G -nographic", callerArgs{}, ""},
+		{"-S", callerArgs{paused: true}, ""},
+		{"-no-reboot", callerArgs{noReboot: true}, ""},
+		{"-no-reboot -action reboot=reset", callerArgs{}, ""},
+		{"-action panic=pause,reboot=shutdown", callerArgs{noReboot: true}, ""},
+		{"-D log -d int", callerArgs{log: true}, ""},
+		{"--daemonize", callerArgs{}, "outlive"},
+		{"-snapshot", callerArgs{}, "-snapshot"},
+		{"-no-shutdown", callerArgs{}, "-no-shutdown"},
+		{"-action shutdown=poweroff", callerArgs{}, "shutdown=pause"},
+		{"-qtest x", callerArgs{}, "qtest"},
+		{"-loadvm x", callerArgs{}, "zones of its own past"},
+	} {
+		got, err := parseCallerArgs(strings.Fields(c.args))
+		if c.err == "" && (err != nil || got != c.want) {
+			t.Errorf("%s: %+v, %v; want %+v", c.args, got, err, c.want)
+		}
+		if c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("%s: %v, want %q", c.args, err, c.err)
+		}
+	}
+}
