@@ -1,7 +1,8 @@
 // Package qemu attaches images to QEMU, and drives it for zimg run.
 //
 //	args.go     an image as -blockdev and -device arguments
-//	session.go  one run of QEMU, from start to commit    callerargs.go  its user's arguments
+//	session.go  one run of QEMU, from start to commit    launch.go  starting and ending it
+//	mark.go     the mark that an image is in use          callerargs.go  its user's arguments
 //	restore.go  capture.go   zones into the drive, and back out of it
 //	nvme.go     queues and commands    pci.go  where the controller is
 //	qtest.go    qmp.go       the two protocols
