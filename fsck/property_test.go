@@ -81,12 +81,13 @@ func FuzzCheck(f *testing.F) {
 	f.Add(meta[:layout.BlockLen], uint32(0), uint32(0))
 	f.Add([]byte("xx"), uint32(len(meta)-20), uint32(0))
 	f.Add([]byte{255, 255, 255, 255, 255, 255, 255}, uint32(3*layout.BlockLen+9), uint32(4096))
+	data := make([]byte, 9<<20)
 	f.Fuzz(func(t *testing.T, change []byte, off, cut uint32) {
 		b := append([]byte(nil), meta...)
 		copy(b[int(off)%len(b):], change)
 		b = b[:len(b)-int(cut)%len(b)]
 		disk := imagetest.NewMemFS()
-		disk.WriteFile(path, make([]byte, 9<<20))
+		disk.WriteFile(path, data)
 		disk.WriteFile(metaName(layout.Sidecar), b)
 		_, _, _ = verdict(t, disk, fsck.Options{Data: fsck.DataAlways})
 		r, codes, err := verdict(t, disk, fsck.Options{Mode: fsck.All, Data: fsck.DataAlways})

@@ -29,7 +29,12 @@ func (s *state) salvage(errs [2]error) error {
 		}
 		s.slots[i] = slot
 		s.assemble(i)
-		s.flags = layout.InUse // nothing says that the zones are those of the data
+		s.o.Data = DataAlways // nothing says that the zones are those of the data
+		// The table is written as it is understood: its padding may be damaged too.
+		table := layout.EncodeTable(slot.Plan.Entries)
+		for num := range len(table) / layout.BlockLen {
+			s.im.SetBlock(uint64(num), table[num*layout.BlockLen:][:layout.BlockLen])
+		}
 		return nil
 	}
 	if s.o.Geometry != nil {
@@ -96,7 +101,7 @@ func (s *state) salvageTable(off, head layout.Bytes) (*layout.Plan, error) {
 
 // salvaged is the slot of plan at off with whatever its blocks hold.
 func (s *state) salvaged(index int, off layout.Bytes, plan *layout.Plan) (*image.Slot, error) {
-	h := &layout.Header{UUID: s.loc.UUID, Generation: 1, Flags: layout.InUse, Slot: uint32(index), Counts: make([]layout.Counts, len(plan.Entries))}
+	h := &layout.Header{UUID: s.loc.UUID, Generation: 1, Flags: layout.Clean, Slot: uint32(index), Counts: make([]layout.Counts, len(plan.Entries))}
 	if old, err := image.ReadHeader(s.files.Meta, int64(off)); err == nil && len(old.Counts) == len(h.Counts) {
 		h = old
 	}
