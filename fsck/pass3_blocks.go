@@ -104,9 +104,10 @@ func (s *state) checkReserved(num uint64, b []byte) error {
 				Off: s.im.TableOff(s.live, num) + int64(k*layout.DescriptorSize+bad), Got: fmt.Sprintf("%#02x", d[bad]), Want: "reserved bits 0",
 			}
 			if err := s.found(f, func() error {
-				fixed := append([]byte(nil), b...)
-				layout.DecodeZoneDescriptor(d).Encode(fixed[k*layout.DescriptorSize:])
-				s.im.SetBlock(num, fixed)
+				z := layout.DecodeZoneDescriptor(d)
+				z.AttrsInfo &= 0x0F // a type with reserved bits is for the pass over zones
+				z.Encode(d)         // the next zone's mend adds to this one's
+				s.im.SetBlock(num, b)
 				return nil
 			}); err != nil {
 				return err
