@@ -1,0 +1,289 @@
+// Package filezbc reads and writes the files of tcmu-runner's handler file_zbc: a host-managed
+// SCSI disk in one file. Source of the layout: open-iscsi/tcmu-runner file_zbc.c, 2017 to 2023.
+//
+//	 0        48                  48+64z     D                  D + capacity*lba_size
+//	+--------+-------------------+---------+--------------------+
+//	| header | zones, 64 bytes   | zeroes  | data               |
+//	+--------+-------------------+---------+--------------------+
+//	 D: rounded up to the page size of the host that made it. Integers in host order.
+package filezbc
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"zimg/image/disk"
+	"zimg/image/foreign"
+	"zimg/layout"
+)
+
+// Offsets in the file, those of C structs.
+const (
+	Magic       = 0x555A4243
+	HeaderLen   = 48
+	RecordLen   = 64
+	HostManaged = 0x14
+
+	OffModel    = 4
+	OffCapacity = 8
+	OffLBASize  = 16
+	OffZoneSize = 20
+	OffZones    = 24
+	OffConv     = 28
+	OffMaxOpen  = 32
+	OffImpOpen  = 36
+	OffExpOpen  = 40
+
+	RecStart  = 0
+	RecLen    = 8
+	RecWP     = 16
+	RecType   = 24
+	RecCond   = 25
+	RecNonSeq = 26
+	RecReset  = 27
+)
+
+// Format is a file of file_zbc.
+var Format = &foreign.Format{
+	Name: "tcmu-file-zbc", Title: "ZBC disk in a file, of tcmu-runner's file_zbc handler",
+	Shape: foreign.OneFile, Original: "tcmu-runner",
+	Holds: foreign.Holds{
+		States: foreign.AllStates, Conventional: true, ROWritten: true, Attributes: layout.RZR,
+		MaxOpen: true, Geometry: true, BlockSize: true, MinBits: 9, MaxBits: 12,
+		Restrict: func(n *layout.Namespace) error {
+			switch {
+			case n.BlockBits != 9 && n.BlockBits != 12:
+				return fmt.Errorf("blocks of %d bytes, file_zbc has 512 and 4096", n.BlockSize())
+			case bits.OnesCount64(uint64(n.ZoneSize)) != 1 || n.ZoneSize > 1<<31:
+				return fmt.Errorf("zone size of %d blocks, file_zbc has powers of two below 2^32", n.ZoneSize)
+			case n.ZoneCount > 1<<32-1:
+				return fmt.Errorf("%d zones, more than 32 bits hold", n.ZoneCount)
+			}
+			return nil
+		},
+	},
+	Probe:  func(h *foreign.Head) bool { _, ok := order(h.First); return ok },
+	Decode: decode,
+	Encode: encode,
+}
+
+func order(b []byte) (binary.ByteOrder, bool) {
+	switch {
+	case len(b) < HeaderLen:
+	case binary.LittleEndian.Uint32(b) == Magic:
+		return binary.LittleEndian, true
+	case binary.BigEndian.Uint32(b) == Magic:
+		return binary.BigEndian, true
+	}
+	return nil, false
+}
+
+// image is a file, laid out.
+type image struct {
+	n    *layout.Namespace
+	bo   binary.ByteOrder
+	rec  *foreign.Records
+	conv uint64
+	max  uint32
+}
+
+func decode(in *foreign.Input) (*foreign.Decoded, error) {
+	file, err := in.Open(in.Path)
+	if err != nil {
+		return nil, err
+	}
+	h := make([]byte, HeaderLen)
+	if err := foreign.ReadFull(file, h, 0); err != nil {
+		return nil, err
+	}
+	bo, ok := order(h)
+	if !ok {
+		return nil, fmt.Errorf("%s: %w: no magic CBZU at its start", file.Name(), foreign.ErrNotFormat)
+	}
+	field := func(name string, off int64, got, want any) error {
+		return foreign.Field(file, "file_zbc header (tcmu-runner would reset all zones)", name, off, got, want)
+	}
+	model, capacity, lba := bo.Uint32(h[OffModel:]), bo.Uint64(h[OffCapacity:]), bo.Uint32(h[OffLBASize:])
+	zoneSize, zones, conv := bo.Uint32(h[OffZoneSize:]), bo.Uint32(h[OffZones:]), bo.Uint32(h[OffConv:])
+	switch {
+	case model == 0:
+		return nil, fmt.Errorf("%s: a host-aware disk, which may be written anywhere below its write pointers: %w", file.Name(), foreign.ErrUnsupported)
+	case model != HostManaged:
+		return nil, field("model", OffModel, model, HostManaged)
+	case lba != 512 && lba != 4096:
+		return nil, field("lba_size", OffLBASize, lba, "512 or 4096")
+	case bits.OnesCount32(zoneSize) != 1:
+		return nil, field("zone_size", OffZoneSize, zoneSize, "a power of two")
+	case capacity == 0 || capacity > 1<<61/uint64(lba) || uint64(zones) != (capacity-1)/uint64(zoneSize)+1:
+		return nil, field("nr_zones", OffZones, zones, fmt.Sprintf("capacity %d / zone size %d", capacity, zoneSize))
+	case conv >= zones:
+		return nil, field("nr_conv_zones", OffConv, conv, fmt.Sprintf("less than %d", zones))
+	}
+	n := &layout.Namespace{
+		ID: 1, CSI: layout.ZNS, BlockBits: uint8(bits.TrailingZeros32(lba)), ZoneSize: layout.LBA(zoneSize), ZoneCap: layout.LBA(zoneSize),
+		ZoneCount: uint64(zones), MAR: layout.NoLimit, MOR: layout.ZeroBased(bo.Uint32(h[OffMaxOpen:])),
+	}
+	if n.MOR != layout.NoLimit {
+		n.MAR = n.MOR // a format without a limit on active zones; ours allows no more open than active
+	}
+	im := &image{n: n, bo: bo, conv: uint64(conv), max: bo.Uint32(h[OffMaxOpen:])}
+	d := &foreign.Decoded{}
+	im.rec = &foreign.Records{File: file, Off: HeaderLen, Len: RecordLen, Count: n.ZoneCount, Decode: im.zone}
+	if err := im.runt(d, capacity); err != nil {
+		return nil, err
+	}
+	im.rec.Count = n.ZoneCount
+	if err := im.rec.CheckRoom(); err != nil {
+		return nil, err
+	}
+	size, err := file.Size()
+	if err != nil {
+		return nil, err
+	}
+	base := size - int64(capacity)*int64(lba)
+	if base < HeaderLen+RecordLen*int64(zones) || base%4096 != 0 {
+		return nil, foreign.Field(file, "file_zbc data area", "offset (file length - capacity)", 0, base, fmt.Sprintf("a multiple of 4096 behind the table, %d", HeaderLen+RecordLen*int64(zones)))
+	}
+	if err := n.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file.Name(), err)
+	}
+	d.Contents = []*foreign.Content{{NS: n, Zones: im.rec, Data: foreign.Linear(file, base, size)}}
+	d.Walk = im.check
+	d.Facts = []foreign.Fact{{Key: "data offset", Value: fmt.Sprint(base)}, {Key: "byte order", Value: fmt.Sprint(bo)}}
+	return d, nil
+}
+
+// runt drops a last zone that is shorter than the others: it is lost if there is
+// anything in it.
+func (im *image) runt(d *foreign.Decoded, capacity uint64) error {
+	n := im.n
+	if capacity%uint64(n.ZoneSize) != 0 {
+		if n.ZoneCount == 1 {
+			return fmt.Errorf("%s: one zone, shorter than the zone size: %w", im.rec.File.Name(), foreign.ErrUnsupported)
+		}
+		last, err := im.rec.Raw(n.ZoneCount - 1)
+		if err != nil {
+			return err
+		}
+		n.ZoneCount--
+		if last[RecCond] != uint8(layout.Empty) {
+			d.Lost = append(d.Lost, fmt.Sprintf("zone %d, which is shorter than the others and not Empty", n.ZoneCount))
+		} else {
+			d.Assumed = append(d.Assumed, fmt.Sprintf("zone %d is shorter than the others, and Empty: it is left out", n.ZoneCount))
+		}
+	}
+	n.Blocks = layout.LBA(n.ZoneCount) * n.ZoneSize
+	return nil
+}
+
+// zone decodes entry i.
+func (im *image) zone(i uint64, b []byte) (layout.Zone, error) {
+	if b[RecType] == 3 {
+		return layout.Zone{}, fmt.Errorf("%s: zone %d is of type sequential write preferred: %w", im.rec.File.Name(), i, foreign.ErrUnsupported)
+	}
+	z := foreign.FromZBC(im.n, i, b[RecType], b[RecCond], layout.LBA(im.bo.Uint64(b[RecStart:])), layout.LBA(im.bo.Uint64(b[RecWP:])))
+	if z.Type != layout.Conventional && b[RecReset] != 0 {
+		z.Attrs |= layout.RZR
+	}
+	return z, nil
+}
+
+// check reproduces what tcmu-runner checks at its start, where a failure means that it formats the
+// file anew, and finds what it does not look at.
+func (im *image) check(found func(foreign.Problem) error) error {
+	open := uint64(0)
+	err := im.rec.Each(0, im.n.ZoneCount, func(i uint64, b []byte) error {
+		p := foreign.Problem{Verdict: foreign.Wiped, File: im.rec.File.Name(), Off: im.rec.Off + int64(i)*RecordLen, Zone: i, InZone: true}
+		start := im.bo.Uint64(b[RecStart:])
+		const wipes = "; tcmu-runner resets all zones"
+		want := uint8(layout.SeqWriteRequired)
+		if i < im.conv {
+			want = uint8(layout.Conventional)
+		}
+		switch {
+		case b[RecType] != want:
+			p.Off, p.Text, p.Got, p.Want = p.Off+RecType, "zone type"+wipes, fmt.Sprint(b[RecType]), fmt.Sprint(want)
+			return found(p)
+		case want == uint8(layout.Conventional) && b[RecCond] != uint8(layout.NotWP):
+			p.Off, p.Text, p.Got, p.Want = p.Off+RecCond, "condition of a conventional zone"+wipes, fmt.Sprint(b[RecCond]), "0"
+			return found(p)
+		case start%uint64(im.n.ZoneSize) != 0:
+			p.Text, p.Got, p.Want = "zone start"+wipes, fmt.Sprint(start), fmt.Sprint(i*uint64(im.n.ZoneSize))
+			return found(p)
+		}
+		state := layout.ZoneState(b[RecCond])
+		if state.Open() {
+			open++
+			p.Verdict, p.Off, p.Text = foreign.Changed, p.Off+RecCond, fmt.Sprintf("%v; tcmu-runner closes it when it starts", state)
+			return found(p)
+		}
+		if wp := im.bo.Uint64(b[RecWP:]); state == layout.Full && wp != start+uint64(im.n.ZoneSize) {
+			p.Verdict, p.Off, p.Text, p.Got, p.Want = foreign.Odd, p.Off+RecWP, "write pointer of a Full zone", fmt.Sprint(wp), fmt.Sprint(start+uint64(im.n.ZoneSize))
+			return found(p)
+		}
+		return nil
+	})
+	if err == nil && im.max != 0 && open > uint64(im.max) {
+		return found(foreign.Problem{Verdict: foreign.Odd, File: im.rec.File.Name(), Off: OffMaxOpen, Text: "more zones are open than nr_open_zones allows", Got: fmt.Sprint(open), Want: fmt.Sprint(im.max)})
+	}
+	return err
+}
+
+// pageSize is what the data area's offset is rounded up to: that of most hosts.
+const pageSize = 4096
+
+func encode(out *foreign.Output) error {
+	n := out.NS
+	conv, err := foreign.Leading(out.Content)
+	if err != nil {
+		return err
+	}
+	file, err := out.Create(out.Path)
+	if err != nil {
+		return err
+	}
+	base := int64(layout.RoundUp(layout.Bytes(HeaderLen+RecordLen*int64(n.ZoneCount)), pageSize))
+	if err := file.Truncate(base + int64(n.Size())); err != nil {
+		return err
+	}
+	if err := out.CopyLinear(file, base); err != nil {
+		return err
+	}
+	if err := writeZones(file, out); err != nil {
+		return err
+	}
+	le := binary.LittleEndian
+	h := make([]byte, HeaderLen)
+	le.PutUint32(h, Magic)
+	le.PutUint32(h[OffModel:], HostManaged)
+	le.PutUint64(h[OffCapacity:], uint64(n.Blocks))
+	le.PutUint32(h[OffLBASize:], uint32(n.BlockSize()))
+	le.PutUint32(h[OffZoneSize:], uint32(n.ZoneSize))
+	le.PutUint32(h[OffZones:], uint32(n.ZoneCount))
+	le.PutUint32(h[OffConv:], uint32(conv))
+	le.PutUint32(h[OffMaxOpen:], uint32(min(n.MaxOpen(), n.ZoneCount)))
+	if _, err := file.WriteAt(h, 0); err != nil {
+		return err
+	}
+	out.Say("the backstore must be of exactly %d bytes, and its configuration string zbc//PATH without options: with options tcmu-runner resets all zones at each start", n.Size())
+	return nil
+}
+
+func writeZones(file disk.File, out *foreign.Output) error {
+	le := binary.LittleEndian
+	return foreign.Write(file, HeaderLen, RecordLen, out.Zones, out.NS.ZoneCount, func(_ uint64, z layout.Zone, b []byte) error {
+		wp := uint64(foreign.ZBCWP(out.NS, z))
+		if z.Type == layout.Conventional {
+			wp = uint64(layout.NoWP)
+		}
+		le.PutUint64(b[RecStart:], uint64(z.Start))
+		le.PutUint64(b[RecLen:], uint64(out.NS.ZoneSize))
+		le.PutUint64(b[RecWP:], wp)
+		b[RecType], b[RecCond] = uint8(z.Type), uint8(z.State)
+		if z.Attrs&layout.RZR != 0 {
+			b[RecReset] = 1
+		}
+		return nil
+	})
+}

@@ -1,0 +1,185 @@
+package foreign
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"zimg/image/disk"
+	"zimg/layout"
+)
+
+// Input is what a decoder is handed: names, what the user said, and the means to open
+// files, for reading only.
+type Input struct {
+	FS     disk.FS
+	Path   string // as the user named it
+	Second string // the second file, if the user named one
+	// Geometry is what the user said of the namespace, nil if nothing; ZoneCount 0 means as
+	// many as there is room for.
+	Geometry *layout.Namespace
+	// Pick is the namespace wanted, 0 if the user did not say.
+	Pick layout.NSID
+	// ForceShare takes no locks.
+	ForceShare bool
+	// Format is the one that decodes.
+	Format *Format
+
+	files []disk.File
+}
+
+// Open opens and locks a file for reading; Close closes it.
+func (in *Input) Open(path string) (disk.File, error) {
+	file, err := in.open(path)
+	if err == nil {
+		in.files = append(in.files, file)
+	}
+	return file, err
+}
+
+func (in *Input) open(path string) (disk.File, error) {
+	file, err := in.FS.Open(path, disk.ReadOnly, 0)
+	if err != nil || in.ForceShare {
+		return file, err
+	}
+	if err := file.Lock(disk.LockRead); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// Brief opens a file that is closed when fn returns.
+func (in *Input) Brief(path string, fn func(disk.File) error) error {
+	file, err := in.open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(file), file.Close())
+}
+
+// Close closes all files.
+func (in *Input) Close() error {
+	var errs []error
+	for _, f := range in.files {
+		errs = append(errs, f.Close())
+	}
+	in.files = nil
+	return errors.Join(errs...)
+}
+
+// Pair opens data file and second file: Path may name either. data is nil if Path is the second
+// one and no data file is beside it: then zones can be told, and nothing be copied.
+func (in *Input) Pair() (data, second disk.File, err error) {
+	suffix := in.Format.Suffix
+	dataName, secondName := in.Path, in.Second
+	if secondName == "" {
+		secondName = in.Path + suffix
+		if _, err := in.FS.Stat(secondName); errors.Is(err, fs.ErrNotExist) {
+			// The path given is the second file.
+			secondName, dataName = in.Path, ""
+			if base, ok := strings.CutSuffix(in.Path, suffix); ok && filepath.Base(in.Path) != suffix {
+				if info, err := in.FS.Stat(base); err == nil && info.Mode().IsRegular() {
+					dataName = base
+				}
+			}
+		} else if err != nil {
+			return nil, nil, err
+		}
+	}
+	if second, err = in.Open(secondName); err != nil {
+		return nil, nil, err
+	}
+	if dataName == "" {
+		return nil, second, nil
+	}
+	data, err = in.Open(dataName)
+	return data, second, err
+}
+
+// NeedGeometry is the error of a format that does not say how its zones are.
+func (in *Input) NeedGeometry() error {
+	return fmt.Errorf("%s: the format %s does not hold the geometry; give it with --geometry zone-size=SIZE,zone-capacity=SIZE,block-size=BYTES: %w",
+		in.Path, in.Format.Name, layout.ErrGeometry)
+}
+
+// Head is the beginning of what a path names, for detection.
+type Head struct {
+	FS    disk.FS
+	Path  string
+	IsDir bool
+	Size  int64
+	First []byte // up to 4096 bytes
+	Last  []byte // up to 4096 bytes
+	file  disk.File
+}
+
+// NewHead opens path for detection.
+func NewHead(fsys disk.FS, path string) (*Head, error) {
+	h := &Head{FS: fsys, Path: path}
+	info, err := fsys.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if h.IsDir = info.IsDir(); h.IsDir {
+		return h, nil
+	}
+	if h.file, err = fsys.Open(path, disk.ReadOnly, 0); err != nil {
+		return nil, err
+	}
+	if h.Size, err = h.file.Size(); err == nil {
+		n := min(4096, h.Size)
+		h.First, h.Last = make([]byte, n), make([]byte, n)
+		if err = ReadFull(h.file, h.First, 0); err == nil {
+			err = ReadFull(h.file, h.Last, h.Size-n)
+		}
+	}
+	if err != nil {
+		_ = h.file.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// Exists tells whether a directory has an entry called name.
+func (h *Head) Exists(name string) bool {
+	_, err := h.FS.Stat(filepath.Join(h.Path, name))
+	return err == nil
+}
+
+// Close closes what NewHead opened.
+func (h *Head) Close() error {
+	if h.file == nil {
+		return nil
+	}
+	return h.file.Close()
+}
+
+// ReadFull fills b from off; a file that is too short is an error that says so.
+func ReadFull(file disk.File, b []byte, off int64) error {
+	n, err := file.ReadAt(b, off)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return Short(file, "file", off+int64(len(b)))
+	}
+	return err
+}
+
+// Short is the error of a file that must have more bytes than it has.
+func Short(file disk.File, region string, want int64) error {
+	size, err := file.Size()
+	if err != nil {
+		return err
+	}
+	return Field(file, region, "length", 0, size, fmt.Sprintf("at least %d", want))
+}
+
+// Field is the error of a field of file that is not as it must be.
+func Field(file disk.File, region, field string, off int64, got, want any) error {
+	return fmt.Errorf("%s: %w", file.Name(), &layout.FieldError{Region: region, Off: layout.Bytes(off), Field: field, Got: got, Want: want, Err: layout.ErrDamaged})
+}

@@ -1,0 +1,291 @@
+// Package pstate reads and writes the zone state files of Klaus Jensen's ZNS series for
+// QEMU (qemu-devel, June to November 2020; never merged).
+//
+//	pstate.go   v2: header, bitmap, descriptors   footer.go  RFC v5: descriptors, footer
+//	headless.go v0 and v1, without a header        bitmap.go  which blocks were written
+//	check.go    what that QEMU checks at its start
+//
+// Sources: 20200929231917.433586-* (v2), 20200924204516.1881843-* (v1), 20200630100139.1483002-*
+// (v0), 20201126234601.689714-13-its@irrelevant.dk (RFC v5). Descriptors are those of the NVMe
+// specification, little-endian, 64 bytes each. Series v4 is unknown.
+//
+//	 0        4096              +bitmap           +64z               +64*zdes*z
+//	+--------+-----------------+-----------------+------------------+---------+
+//	| header | bitmap of blocks| zone descriptors| extensions       | padding | to 512
+//	+--------+-----------------+-----------------+------------------+---------+
+package pstate
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"zimg/image/disk"
+	"zimg/image/foreign"
+	"zimg/layout"
+)
+
+var le = binary.LittleEndian
+
+// Offsets of the header of v2, those of a packed C struct.
+const (
+	Magic     = 0x0053504E // "NPS" NUL
+	HeaderLen = 4096
+
+	OffVersion = 4
+	OffLength  = 8
+	OffLBADS   = 16
+	OffIOCS    = 17
+	OffZCap    = 3072
+	OffZSize   = 3080
+	OffZDES    = 3088
+)
+
+// holds is what descriptors of the specification can hold; a bitmap adds how far zones were
+// written that do not tell by their write pointer.
+func holds(bitmap bool) foreign.Holds {
+	return foreign.Holds{
+		States:      []layout.ZoneState{layout.Empty, layout.ImplicitlyOpened, layout.ExplicitlyOpened, layout.Closed, layout.Full, layout.ReadOnly, layout.Offline},
+		ClosedEmpty: true, Capacity: true, Extensions: 255 * 64,
+		Attributes:  layout.ZFC | layout.FZR | layout.RZR | layout.ZDEV,
+		FullWritten: bitmap, ROWritten: true, Geometry: true, BlockSize: bitmap, MinBits: 9, MaxBits: 12,
+		Zone: func(_ *layout.Namespace, z layout.Zone) (layout.Zone, string) {
+			if z.State == layout.Full && z.Written == z.Start {
+				z.Written = z.End() // no bit set is no answer
+			}
+			return z, ""
+		},
+	}
+}
+
+// Format is pstate with a header: series v2.
+var Format = &foreign.Format{
+	Name: "pstate", Title: "raw data and the pstate file of QEMU's ZNS patches of September 2020 (Jensen)",
+	Shape: foreign.TwoFiles, Suffix: ".pstate", Original: "QEMU with Jensen's patches",
+	Holds:  holds(true),
+	Probe:  func(h *foreign.Head) bool { return len(h.First) == HeaderLen && le.Uint32(h.First) == Magic },
+	Decode: decode,
+	Encode: encode,
+}
+
+// table is a state file of any version, laid out.
+type table struct {
+	ns     *layout.Namespace
+	rec    *foreign.Records
+	bitmap *bitmap // nil where there is none
+}
+
+// newTable lays out bitmap, descriptors and extensions from off on, for a namespace whose
+// geometry is complete; blocks is the number of bits in the bitmap, 0 for none, and bitmapLen its
+// length in bytes.
+func newTable(file disk.File, ns *layout.Namespace, off int64, blocks uint64, bitmapLen int64) (*table, error) {
+	if err := ns.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file.Name(), err)
+	}
+	t := &table{ns: ns}
+	if bitmapLen > 0 {
+		t.bitmap = &bitmap{file: file, off: off, blocks: blocks}
+	}
+	desc := off + bitmapLen
+	t.rec = &foreign.Records{
+		File: file, Off: desc, Len: layout.DescriptorSize, Count: ns.ZoneCount, Decode: t.zone,
+		ExtOff: desc + int64(ns.ZoneCount)*layout.DescriptorSize, ExtLen: ns.ExtSize(),
+	}
+	return t, t.rec.CheckRoom()
+}
+
+// length is that of everything up to the end of the extensions.
+func (t *table) length() int64 { return t.rec.ExtOff + int64(t.ns.ZoneCount)*int64(t.ns.ExtSize()) }
+
+// zone decodes descriptor i. The write pointer of an open zone is that of when it was opened,
+// and that of a Full zone means nothing; the bitmap knows better.
+func (t *table) zone(_ uint64, b []byte) (layout.Zone, error) {
+	z := layout.Zone{ZoneDescriptor: layout.DecodeZoneDescriptor(b)}
+	stored := z.WP
+	z.Written = stored
+	start, end := z.Start, z.End()
+	plausible := end >= start && end <= t.ns.Blocks
+	switch {
+	case z.State == layout.Offline:
+		z.Written = start
+	case z.State == layout.Full:
+		z.Written = end
+	case z.State == layout.ReadOnly && (stored < start || stored > end):
+		z.Written = end
+	}
+	if t.bitmap != nil && plausible && (z.State.Open() || z.State == layout.Full) {
+		bits, err := t.bitmap.last(uint64(start), uint64(end))
+		if err != nil {
+			return z, err
+		}
+		switch {
+		case z.State == layout.Full && bits > uint64(start):
+			z.Written = layout.LBA(bits)
+		case z.State.Open() && layout.LBA(bits) > stored:
+			z.WP, z.Written = layout.LBA(bits), layout.LBA(bits)
+		}
+	}
+	if !z.State.HasWP() {
+		z.WP = layout.NoWP
+	}
+	return z, nil
+}
+
+// contents is what t holds, with data if that is at hand.
+func (t *table) contents(data disk.File) ([]*foreign.Content, error) {
+	c := &foreign.Content{NS: t.ns, Zones: t.rec}
+	if data != nil {
+		limit, err := data.Size()
+		if err != nil {
+			return nil, err
+		}
+		c.Data = foreign.Linear(data, 0, limit)
+	}
+	return []*foreign.Content{c}, nil
+}
+
+// decode reads v2.
+func decode(in *foreign.Input) (*foreign.Decoded, error) {
+	data, file, err := in.Pair()
+	if err != nil {
+		return nil, err
+	}
+	h := make([]byte, HeaderLen)
+	if err := foreign.ReadFull(file, h, 0); err != nil {
+		return nil, err
+	}
+	if le.Uint32(h) != Magic {
+		return nil, fmt.Errorf("%s: %w: no magic NPS at its start", file.Name(), foreign.ErrNotFormat)
+	}
+	field := func(name string, off int64, got, want any) error {
+		return foreign.Field(file, "pstate header", name, off, got, want)
+	}
+	bits, length := h[OffLBADS], le.Uint64(h[OffLength:])
+	zcap, zsize := le.Uint64(h[OffZCap:]), le.Uint64(h[OffZSize:])
+	switch {
+	case le.Uint32(h[OffVersion:]) != 1:
+		return nil, field("version", OffVersion, le.Uint32(h[OffVersion:]), 1)
+	case bits < 9 || bits > 12:
+		return nil, field("lbads", OffLBADS, bits, "9 to 12")
+	case zsize == 0 && zcap == 0:
+		return nil, field("zns.zsze (a file without zones)", OffZSize, zsize, "a zone size")
+	case length == 0 || length > 1<<61:
+		return nil, field("blk_len", OffLength, length, "a length that a file can have")
+	case zcap == 0 || zsize < zcap || zsize > length>>bits:
+		return nil, field("zns.zsze", OffZSize, zsize, fmt.Sprintf("from the capacity %d to the %d blocks of the device", zcap, length>>bits))
+	}
+	blocks := length >> bits
+	ns := &layout.Namespace{
+		ID: 1, CSI: layout.ZNS, BlockBits: bits, ZoneSize: layout.LBA(zsize), ZoneCap: layout.LBA(zcap), ZoneCount: blocks / zsize,
+		MAR: layout.NoLimit, MOR: layout.NoLimit, ZDES: h[OffZDES],
+	}
+	ns.Blocks = layout.LBA(ns.ZoneCount) * ns.ZoneSize
+	limits(ns, in.Geometry)
+	size, err := file.Size()
+	if err != nil {
+		return nil, err
+	}
+	// A bitmap of ceil(blocks / sizeof(unsigned long)) bytes: twice as long as needed, if the host had words of 32 bits.
+	var t *table
+	for _, word := range []uint64{8, 4} {
+		var terr error
+		if t, terr = newTable(file, ns, HeaderLen, blocks, int64((blocks+word-1)/word)); terr != nil {
+			if word == 8 {
+				return nil, terr
+			}
+			t = nil
+		} else if int64(layout.RoundUp(layout.Bytes(t.length()), 512)) == size {
+			break
+		}
+	}
+	d := &foreign.Decoded{Facts: []foreign.Fact{{Key: "version", Value: "1 (series v2)"}}}
+	if t == nil || int64(layout.RoundUp(layout.Bytes(t.length()), 512)) != size {
+		if t, err = newTable(file, ns, HeaderLen, blocks, int64((blocks+7)/8)); err != nil {
+			return nil, err
+		}
+		d.Problems = append(d.Problems, lengthProblem(t, size, 512))
+	}
+	if tail := blocks % zsize; tail != 0 {
+		d.Lost = append(d.Lost, fmt.Sprintf("%d blocks behind the last whole zone", tail))
+	}
+	if data != nil {
+		have, err := data.Size()
+		if err != nil {
+			return nil, err
+		}
+		if uint64(have) != length {
+			d.Problems = append(d.Problems, foreign.Problem{
+				Verdict: foreign.Refused, File: file.Name(), Off: OffLength, Got: fmt.Sprint(length), Want: fmt.Sprintf("%d, the length of %s", have, data.Name()),
+				Text: "length of the data device; QEMU refuses to start",
+			})
+		}
+	}
+	return t.finish(d, data)
+}
+
+// limits takes the limits from what the user said, since no version stores them.
+func limits(ns, geometry *layout.Namespace) {
+	if geometry != nil {
+		ns.MAR, ns.MOR = geometry.MAR, geometry.MOR
+	}
+}
+
+// finish completes d from t.
+func (t *table) finish(d *foreign.Decoded, data disk.File) (_ *foreign.Decoded, err error) {
+	d.Contents, err = t.contents(data)
+	d.Walk = t.check
+	return d, err
+}
+
+// encode writes v2 and the raw data image.
+func encode(out *foreign.Output) error {
+	n := out.NS
+	if _, err := out.DataFile(out.Path); err != nil {
+		return err
+	}
+	file, err := out.Create(out.Second)
+	if err != nil {
+		return err
+	}
+	bitmapLen := int64((uint64(n.Blocks) + 7) / 8)
+	desc := HeaderLen + bitmapLen
+	ext := desc + int64(n.ZoneCount)*layout.DescriptorSize
+	length := layout.RoundUp(layout.Bytes(ext+int64(n.ZoneCount)*int64(n.ExtSize())), 512)
+	if err := file.Truncate(int64(length)); err != nil {
+		return err
+	}
+	if err := writeBitmap(file, HeaderLen, out.Content); err != nil {
+		return err
+	}
+	if err := writeTable(file, desc, ext, out.Content); err != nil {
+		return err
+	}
+	h := make([]byte, HeaderLen)
+	le.PutUint32(h, Magic)
+	le.PutUint32(h[OffVersion:], 1)
+	le.PutUint64(h[OffLength:], uint64(n.Size()))
+	h[OffLBADS], h[OffIOCS] = n.BlockBits, uint8(layout.ZNS)
+	le.PutUint64(h[OffZCap:], uint64(n.ZoneCap))
+	le.PutUint64(h[OffZSize:], uint64(n.ZoneSize))
+	h[OffZDES] = n.ZDES
+	_, err = file.WriteAt(h, 0)
+	return err
+}
+
+// writeTable writes descriptors and extensions.
+func writeTable(file disk.File, desc, ext int64, c *foreign.Content) error {
+	err := foreign.Write(file, desc, layout.DescriptorSize, c.Zones, c.NS.ZoneCount, func(_ uint64, z layout.Zone, b []byte) error {
+		d := z.ZoneDescriptor
+		switch z.State {
+		case layout.Full:
+			d.WP = z.End()
+		case layout.ReadOnly, layout.Offline:
+			d.WP = z.Written
+		}
+		d.Encode(b)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return foreign.WriteExtensions(file, ext, c.NS.ExtSize(), c.Zones, c.NS.ZoneCount)
+}

@@ -1,0 +1,92 @@
+package zonedir
+
+import (
+	"fmt"
+	"math/bits"
+	"path/filepath"
+	"strconv"
+
+	"zimg/image/foreign"
+	"zimg/layout"
+)
+
+const mebi = 1 << 20
+
+// Zloop is the directory of a zloop device. Nothing in it tells the geometry.
+var Zloop = &foreign.Format{
+	Name: "zloop", Title: "directory of zone files of Linux's zloop driver",
+	Shape: foreign.Directory, Original: "the zloop driver",
+	Holds: foreign.Holds{
+		States: []layout.ZoneState{layout.Empty, layout.Closed, layout.Full, layout.NotWP}, Conventional: true, Capacity: true, MinBits: 9, MaxBits: 12,
+		Restrict: func(n *layout.Namespace) error {
+			size, zoneCap := int64(n.ByteOff(n.ZoneSize)), int64(n.ByteOff(n.ZoneCap))
+			switch {
+			case size%mebi != 0 || bits.OnesCount64(uint64(size)) != 1 || size/mebi > 16384:
+				return fmt.Errorf("zone size of %d bytes, zloop has powers of two from 1 MiB to 16 GiB", size)
+			case zoneCap%mebi != 0:
+				return fmt.Errorf("zone capacity of %d bytes, zloop has whole MiB", zoneCap)
+			case n.ZoneCount < 2:
+				return fmt.Errorf("one zone, zloop wants more")
+			}
+			return nil
+		},
+	},
+	Probe: func(h *foreign.Head) bool {
+		return h.IsDir && (h.Exists(name("seq-", 0)) || h.Exists(name("cnv-", 0))) && !h.Exists(superblock)
+	},
+	Decode: decodeZloop,
+	Encode: encodeZloop,
+}
+
+func decodeZloop(in *foreign.Input) (*foreign.Decoded, error) {
+	d := &dir{in: in, path: in.Path, cnv: "cnv-", n: &layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, MAR: layout.NoLimit, MOR: layout.NoLimit}}
+	if err := d.list(); err != nil {
+		return nil, err
+	}
+	dec := &foreign.Decoded{}
+	if g := in.Geometry; g != nil {
+		d.n.BlockBits, d.n.MAR, d.n.MOR = g.BlockBits, g.MAR, g.MOR
+		return dec, d.complete(dec, int64(g.ByteOff(g.ZoneSize)), int64(g.ByteOff(g.ZoneCap)))
+	}
+	// The driver is told at every start; here it has to be guessed.
+	var longest, conv int64
+	for i, size := range d.size {
+		if longest = max(longest, size); d.conv[i] {
+			conv = size
+		}
+		if size%4096 != 0 {
+			d.n.BlockBits = 9
+		}
+	}
+	guess := int64(mebi)
+	for guess < longest && guess < 1<<34 {
+		guess *= 2
+	}
+	if conv > 0 {
+		guess = conv
+	}
+	dec.Assumed = append(dec.Assumed, fmt.Sprintf("zones of %s MiB that can be written to their end, blocks of %d bytes: a guess from the files' lengths; --geometry says otherwise", foreign.Units(guess, mebi), d.n.BlockSize()))
+	return dec, d.complete(dec, guess, guess)
+}
+
+func encodeZloop(out *foreign.Output) error {
+	conv, err := foreign.Leading(out.Content)
+	if err != nil {
+		return err
+	}
+	if err := encode(out, "cnv-"); err != nil {
+		return err
+	}
+	n := out.NS
+	base, id := filepath.Split(filepath.Clean(out.Path))
+	if base == "" {
+		base = "."
+	}
+	if _, err := strconv.ParseUint(id, 10, 31); err != nil {
+		out.Say("zloop finds a device by a number: rename the directory to one, here 0")
+		id = "0"
+	}
+	out.Say("echo 'add id=%s,capacity_mb=%d,zone_size_mb=%d,zone_capacity_mb=%d,conv_zones=%d,max_open_zones=%d,base_dir=%s' > /dev/zloop-control",
+		id, n.Size()/mebi, n.ByteOff(n.ZoneSize)/mebi, n.ByteOff(n.ZoneCap)/mebi, conv, n.MaxOpen(), filepath.Clean(base))
+	return nil
+}

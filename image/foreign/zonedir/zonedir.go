@@ -1,0 +1,219 @@
+// Package zonedir reads and writes directories with a file for each zone, whose length is the
+// zone's write pointer: those of Linux's zloop driver (6.16 and later) and of rublk's zoned target.
+//
+//	zonedir.go  the directory   zloop.go  geometry that nobody stores   rublk.go  superblock.json
+//
+//	DIR/cnv-000000 conv-000000   conventional zone 0, zloop's and rublk's name
+//	DIR/seq-000001               sequential zone 1: empty, or as long as it has been written
+//
+// Sources: Documentation/admin-guide/blockdev/zoned_loop.rst and drivers/block/zloop.c;
+// ublk-org/rublk src/zoned.rs.
+package zonedir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path/filepath"
+
+	"zimg/image/disk"
+	"zimg/image/foreign"
+	"zimg/layout"
+)
+
+// dir is a directory of zone files.
+type dir struct {
+	in   *foreign.Input
+	path string
+	cnv  string // prefix of conventional zones
+	n    *layout.Namespace
+	size []int64 // of each zone's file
+	conv []bool
+}
+
+// name is the file of zone i.
+func name(prefix string, i uint64) string { return fmt.Sprintf("%s%06d", prefix, i) }
+
+// file is the path of zone i.
+func (d *dir) file(i uint64) string {
+	prefix := "seq-"
+	if d.conv[i] {
+		prefix = d.cnv
+	}
+	return filepath.Join(d.path, name(prefix, i))
+}
+
+// list finds the zone files. A gap is an error: the drivers refuse it too.
+func (d *dir) list() error {
+	for i := uint64(0); ; i++ {
+		size, conv, ok, err := d.stat(i)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			if _, _, more, err := d.stat(i + 1); err == nil && more {
+				return fmt.Errorf("%s: the file of zone %d is missing: %w", d.path, i, layout.ErrDamaged)
+			}
+			break
+		}
+		d.size, d.conv = append(d.size, size), append(d.conv, conv)
+	}
+	if len(d.size) == 0 {
+		return fmt.Errorf("%s: no file %s or %s in it: %w", d.path, name("seq-", 0), name(d.cnv, 0), foreign.ErrNotFormat)
+	}
+	return nil
+}
+
+func (d *dir) stat(i uint64) (size int64, conv, ok bool, err error) {
+	for _, prefix := range []string{"seq-", d.cnv} {
+		info, err := d.in.FS.Stat(filepath.Join(d.path, name(prefix, i)))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, false, false, err
+		}
+		return info.Size(), prefix == d.cnv, true, nil
+	}
+	return 0, false, false, nil
+}
+
+// complete fills the namespace from zone size and capacity in bytes, and judges the
+// lengths of the files.
+func (d *dir) complete(dec *foreign.Decoded, zoneSize, zoneCap int64) error {
+	n := d.n
+	count := uint64(len(d.size))
+	if zoneSize <= 0 || zoneCap <= 0 || zoneCap > zoneSize || uint64(zoneSize) > 1<<61/count {
+		return fmt.Errorf("%s: %d zones of %d bytes, capacity %d: %w", d.path, count, zoneSize, zoneCap, layout.ErrGeometry)
+	}
+	if zoneSize%n.BlockSize() != 0 || zoneCap%n.BlockSize() != 0 {
+		return fmt.Errorf("%s: zone size %d and capacity %d, blocks of %d: %w", d.path, zoneSize, zoneCap, n.BlockSize(), layout.ErrGeometry)
+	}
+	n.ZoneCount = count
+	n.ZoneSize, n.ZoneCap = layout.LBA(zoneSize>>n.BlockBits), layout.LBA(zoneCap>>n.BlockBits)
+	n.Blocks = layout.LBA(count) * n.ZoneSize
+	if err := n.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", d.path, err)
+	}
+	for i, size := range d.size {
+		p := foreign.Problem{Verdict: foreign.Refused, File: d.file(uint64(i)), Zone: uint64(i), InZone: true, Got: fmt.Sprint(size)}
+		switch {
+		case d.conv[i] && size != zoneSize:
+			p.Text, p.Want = "length of a conventional zone's file", fmt.Sprint(zoneSize)
+		case d.conv[i]:
+			continue
+		case size == zoneSize && size > zoneCap:
+			p.Text = "as long as the zone, but longer than its capacity, as older kernels leave a finished zone; newer ones refuse the whole device"
+			p.Want = fmt.Sprintf("%d: truncate -s %d %s", zoneCap, zoneCap, p.File)
+		case size > zoneCap:
+			return fmt.Errorf("%s: %d bytes, a zone has room for %d: %w", p.File, size, zoneCap, layout.ErrDamaged)
+		case size%n.BlockSize() != 0:
+			down := size / n.BlockSize() * n.BlockSize()
+			p.Text = fmt.Sprintf("no multiple of the block size %d, so the driver refuses the whole device", n.BlockSize())
+			p.Want = fmt.Sprintf("%d: truncate -s %d %s", down, down, p.File)
+			dec.Lost = append(dec.Lost, fmt.Sprintf("zone %d: %d bytes behind the last whole block", i, size-down))
+		default:
+			continue
+		}
+		dec.Problems = append(dec.Problems, p)
+	}
+	dec.Contents = []*foreign.Content{{NS: n, Zones: d, Data: d.extents}}
+	return nil
+}
+
+// Zone is zone i: Empty, Closed or Full by the length of its file.
+func (d *dir) Zone(i uint64) (layout.Zone, error) {
+	if i >= uint64(len(d.size)) {
+		return layout.Zone{}, fmt.Errorf("zone %d of %d: %w", i, len(d.size), layout.ErrRange)
+	}
+	if d.conv[i] {
+		return foreign.ConventionalZone(d.n, i), nil
+	}
+	z := d.n.EmptyZone(i)
+	written := min(layout.LBA(d.size[i]>>d.n.BlockBits), d.n.ZoneCap)
+	return foreign.AtRest(foreign.Sequential(d.n, i, layout.Closed, z.Start+written)), nil
+}
+
+// Extension returns nothing: there are none.
+func (d *dir) Extension(uint64) ([]byte, error) { return nil, nil }
+
+// All yields count zones from first on.
+func (d *dir) All(first, count uint64) iter.Seq2[layout.Zone, error] {
+	return func(yield func(layout.Zone, error) bool) {
+		for i := first; i < first+count; i++ {
+			z, err := d.Zone(i)
+			if !yield(z, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// extents are the files of the zones, each open only while it is looked at.
+func (d *dir) extents(from, to int64) iter.Seq2[foreign.Extent, error] {
+	return func(yield func(foreign.Extent, error) bool) {
+		zone := int64(d.n.ByteOff(d.n.ZoneSize))
+		for at := from; at < to; {
+			i := at / zone
+			end := min(to, (i+1)*zone)
+			if length := min(end-i*zone, d.size[i]) - (at - i*zone); length > 0 {
+				more := true
+				err := d.in.Brief(d.file(uint64(i)), func(file disk.File) error {
+					size, err := file.Size()
+					if err == nil && size < d.size[i] {
+						err = foreign.Short(file, "zone file", d.size[i])
+					}
+					if err == nil {
+						more = yield(foreign.Extent{Off: at, Len: length, File: file, FileOff: at - i*zone}, nil)
+					}
+					return err
+				})
+				if err != nil {
+					yield(foreign.Extent{}, err)
+					return
+				}
+				if !more {
+					return
+				}
+			}
+			at = end
+		}
+	}
+}
+
+// encode writes the zone files; zone 0 comes last, for by it a driver knows that the
+// directory is a device.
+func encode(out *foreign.Output, cnv string) error {
+	if err := out.Mkdir(out.Path); err != nil {
+		return err
+	}
+	n := out.NS
+	for k := uint64(1); k <= n.ZoneCount; k++ {
+		i := k % n.ZoneCount
+		z, err := out.Zones.Zone(i)
+		if err != nil {
+			return err
+		}
+		prefix := "seq-"
+		if z.Type == layout.Conventional {
+			prefix = cnv
+		}
+		file, err := out.Create(filepath.Join(out.Path, name(prefix, i)))
+		if err != nil {
+			return err
+		}
+		if err := file.Truncate(int64(n.ByteOff(z.Written - z.Start))); err != nil {
+			return err
+		}
+		if z.Written > z.Start {
+			if err := out.Copy(file, 0, int64(n.ByteOff(z.Start)), int64(n.ByteOff(z.Written)), out.Tick); err != nil {
+				return err
+			}
+		}
+		if err := out.Finish(file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
