@@ -1,0 +1,171 @@
+package qcow2
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"zimg/image/foreign"
+	"zimg/layout"
+)
+
+// Format is zoned qcow2.
+var Format = &foreign.Format{
+	Name: "qcow2", Title: "qcow2 with the zoned extension of QEMU patches of 2023 and 2024 (Li)",
+	Shape: foreign.OneFile, Original: "QEMU with Li's patches",
+	Holds: foreign.Holds{
+		States: []layout.ZoneState{layout.Empty, layout.Closed, layout.Full, layout.NotWP}, Conventional: true, Capacity: true,
+		Limits: true, Geometry: true, MinBits: 9, MaxBits: 12,
+		Restrict: func(n *layout.Namespace) error {
+			if n.ByteOff(n.ZoneCap) <= 1024 || n.ZoneCount > 1<<32-1 {
+				return fmt.Errorf("%d zones of capacity %d bytes, the extension has up to 2^32, above 1024", n.ZoneCount, n.ByteOff(n.ZoneCap))
+			}
+			return nil
+		},
+	},
+	Probe: func(h *foreign.Head) bool {
+		if len(h.First) < headerLenV3 || be.Uint32(h.First) != Magic {
+			return false
+		}
+		file, err := h.FS.Open(h.Path, 0, 0)
+		if err != nil {
+			return false
+		}
+		hdr, err := readHeader(file)
+		_ = file.Close()
+		return err != nil || hdr.ext != nil // an unreadable one is named, so that the error can be told
+	},
+	Decode: decode,
+	Encode: encode,
+}
+
+// Entries hold a write pointer, in bytes of guest space; early versions the state above it.
+const (
+	entryConv = 1 << 59
+	entryLen  = 8
+)
+
+// image is a container, laid out.
+type image struct {
+	h      *header
+	z      *zoned
+	n      *layout.Namespace
+	rec    *foreign.Records
+	bo     binary.ByteOrder
+	blocks *clusters
+}
+
+func decode(in *foreign.Input) (*foreign.Decoded, error) {
+	file, err := in.Open(in.Path)
+	if err != nil {
+		return nil, err
+	}
+	h, err := readHeader(file)
+	if err != nil {
+		return nil, err
+	}
+	if h.ext == nil {
+		return nil, fmt.Errorf("%s: a qcow2 image without zones: %w", file.Name(), foreign.ErrNotFormat)
+	}
+	z := parseZoned(h.ext)
+	if z == nil {
+		return nil, foreign.Field(file, "zoned extension", "length and arithmetic", h.extOff, len(h.ext), "one of the layouts that were ever posted")
+	}
+	size, err := file.Size()
+	if err != nil {
+		return nil, err
+	}
+	field := func(name string, got, want any) error {
+		return foreign.Field(file, "zoned extension ("+z.version+")", name, h.extOff, got, want)
+	}
+	d := &foreign.Decoded{Facts: []foreign.Fact{{Key: "extension", Value: z.version}, {Key: "cluster size", Value: fmt.Sprint(h.clusterSize())}}}
+	n := &layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: in.BlockBits(d), ZoneCount: uint64(z.zones), MAR: layout.ZeroBased(z.maxActive), MOR: layout.ZeroBased(z.maxOpen)}
+	if z.maxOpen == 0 || z.maxActive == 0 || z.maxOpen > z.maxActive {
+		n.MOR = n.MAR // the limit on open zones has no effect without the other
+	}
+	switch {
+	case z.mode != 1:
+		return nil, field("zoned", z.mode, "1, host-managed")
+	case z.zoneSize == 0 || z.zoneSize%uint64(n.BlockSize()) != 0:
+		return nil, field("zone_size", z.zoneSize, fmt.Sprintf("whole blocks of %d bytes", n.BlockSize()))
+	case z.zoneCap == 0 || z.zoneCap > z.zoneSize || z.zoneCap%uint64(n.BlockSize()) != 0:
+		return nil, field("zone_capacity", z.zoneCap, fmt.Sprintf("up to the zone size %d, whole blocks of %d bytes", z.zoneSize, n.BlockSize()))
+	case uint64(z.zones) != (h.size-1)/z.zoneSize+1:
+		return nil, field("nr_zones (QEMU refuses the image)", z.zones, fmt.Sprintf("%d, for %d bytes", (h.size-1)/z.zoneSize+1, h.size))
+	case z.conv >= z.zones:
+		return nil, field("conventional_zones", z.conv, fmt.Sprintf("less than %d", z.zones))
+	case z.metaOff > uint64(size) || uint64(z.zones) > (uint64(size)-z.metaOff)/entryLen:
+		return nil, field("zonedmeta_offset", z.metaOff, fmt.Sprintf("%d bytes within %d", 8*uint64(z.zones), size))
+	case z.extSize%64 != 0 || z.extSize > 255*64:
+		return nil, field("zd_extension_size", z.extSize, "a multiple of 64, up to 16320")
+	}
+	n.ZoneSize, n.ZoneCap = layout.LBA(z.zoneSize>>n.BlockBits), layout.LBA(z.zoneCap>>n.BlockBits)
+	if h.size%z.zoneSize != 0 {
+		n.ZoneCount--
+		d.Lost = append(d.Lost, fmt.Sprintf("zone %d, which is shorter than the others", n.ZoneCount))
+		if n.ZoneCount == 0 {
+			return nil, fmt.Errorf("%s: one zone, shorter than the zone size: %w", file.Name(), foreign.ErrUnsupported)
+		}
+	}
+	n.Blocks = layout.LBA(n.ZoneCount) * n.ZoneSize
+	if err := n.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file.Name(), err)
+	}
+	im := &image{h: h, z: z, n: n, bo: binary.LittleEndian, blocks: &clusters{h: h, file: file, size: size}}
+	im.rec = &foreign.Records{File: file, Off: int64(z.metaOff), Len: entryLen, Count: n.ZoneCount, Decode: im.zone}
+	if err := im.order(); err != nil {
+		return nil, err
+	}
+	d.Contents = []*foreign.Content{{NS: n, Zones: im.rec, Data: im.blocks.extents}}
+	d.Problems = im.checkHeader()
+	d.Walk = im.check
+	return d, nil
+}
+
+// order finds the byte order of the entries: that in which all of them lie in their zones;
+// little-endian if neither does, so that errors name plausible numbers.
+func (im *image) order() error {
+	bad := map[binary.ByteOrder]int{}
+	err := im.rec.Each(0, im.n.ZoneCount, func(i uint64, b []byte) error {
+		for _, bo := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+			if wp := bo.Uint64(b) & (entryConv - 1); wp < i*im.z.zoneSize || wp > (i+1)*im.z.zoneSize {
+				bad[bo]++
+			}
+		}
+		return nil
+	})
+	if bad[binary.LittleEndian] > 0 && bad[binary.BigEndian] == 0 {
+		im.bo = binary.BigEndian
+	}
+	return err
+}
+
+// zone decodes entry i. Without states in it, a zone is Empty, Closed or Full by its write pointer.
+func (im *image) zone(i uint64, b []byte) (layout.Zone, error) {
+	e := im.bo.Uint64(b)
+	field := func(got, want any) error {
+		return foreign.Field(im.rec.File, fmt.Sprintf("zone %d", i), "write pointer", im.rec.Off+int64(i)*entryLen, got, want)
+	}
+	if im.z.states && e>>32 == 0xFFFFFFFF {
+		return layout.Zone{}, field(fmt.Sprintf("%#x", e), "one below 2 GiB: this one was damaged by a 32-bit computation when it was written")
+	}
+	if e&entryConv != 0 {
+		return foreign.ConventionalZone(im.n, i), nil
+	}
+	wp := e & (entryConv - 1)
+	start, end := i*im.z.zoneSize, i*im.z.zoneSize+im.z.zoneCap
+	if wp >= end && wp <= (i+1)*im.z.zoneSize { // finished: up to the end of the zone, not of its capacity
+		wp = end
+	}
+	if wp < start || wp > end || wp%uint64(im.n.BlockSize()) != 0 {
+		return layout.Zone{}, field(wp, fmt.Sprintf("%d to %d, whole blocks of %d", start, end, im.n.BlockSize()))
+	}
+	at := layout.LBA(wp >> im.n.BlockBits)
+	if im.z.states {
+		z := foreign.FromZBC(im.n, i, uint8(layout.SeqWriteRequired), uint8(e>>60), layout.LBA(i)*im.n.ZoneSize, at)
+		if z.State.Active() && z.Written == z.End() {
+			z = foreign.AtRest(z)
+		}
+		return z, nil
+	}
+	return foreign.AtRest(foreign.Sequential(im.n, i, layout.Closed, at)), nil
+}
