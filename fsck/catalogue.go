@@ -81,6 +81,12 @@ const (
 	ZoneFinished      Code = "zone-finished"
 	ZoneExtensionLost Code = "extension-lost"
 	RemainsBeyondWP   Code = "remains-beyond-wp"
+
+	ForeignUnreadable Code = "foreign-unreadable"
+	ForeignWiped      Code = "foreign-wiped"
+	ForeignRefused    Code = "foreign-refused"
+	ForeignOdd        Code = "foreign-odd"
+	ForeignChanged    Code = "foreign-changed"
 )
 
 // Catalogue lists every finding, in the order of the passes.
@@ -132,6 +138,12 @@ var Catalogue = []Entry{
 	{ZoneFinished, Error, ClassSafe, "the zone was finished before the crash", "makes it Full"},
 	{ZoneExtensionLost, Warning, ClassLossy, "a descriptor extension was set before the crash, and went with it", "none of its bytes are known: the zone has none"},
 	{RemainsBeyondWP, Error, ClassSafe, "an interrupted command left data beyond the write pointer", "discards it"},
+
+	{ForeignUnreadable, Error, ClassNone, "a foreign format that cannot be understood here", "none: import what can be read"},
+	{ForeignWiped, Error, ClassNone, "the program that this format belongs to would reset zones when it starts, and say nothing", "none: import it instead"},
+	{ForeignRefused, Error, ClassNone, "the program that this format belongs to would refuse it", "none: import it instead"},
+	{ForeignOdd, Warning, ClassNone, "not as the program that this format belongs to writes it", "none"},
+	{ForeignChanged, Note, ClassNone, "the program that this format belongs to changes this when it starts", "none needed"},
 }
 
 var catalogue = func() map[Code]*Entry {

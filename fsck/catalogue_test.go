@@ -20,7 +20,7 @@ func TestCatalogueIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const begin, end = "|---|---|---|---|---|\n", "\n## Exit status"
+	const begin, end = "|---|---|---|---|---|\n", "\n## Foreign formats"
 	head, rest, ok1 := strings.Cut(string(b), begin)
 	got, tail, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {

@@ -11,7 +11,7 @@
 //	catalogue.go  every code                    finding.go   code, place, got, want
 //	pass1_locator.go  pass2_slots.go  pass3_blocks.go  pass4_leftovers.go   our container
 //	pass5_zones.go  pass6_resources.go          any Metadata, foreign ones too
-//	pass7_data.go scan.go   how far each zone is written
+//	pass7_data.go scan.go   how far each zone is written    foreign.go  other formats
 //	salvage.go    a slot out of what is left    edits.go     a repair's writes
 //	undo.go       the old bytes, and back       report.go    counts, verdict
 package fsck
@@ -151,23 +151,6 @@ func run(path string, o Options) (_ *Report, err error) {
 			return nil, err
 		}
 		s.report.Changed = true
-	}
-	return s.report, nil
-}
-
-// CheckMetadata judges zones of any origin: the passes that need no container.
-func CheckMetadata(m *layout.Metadata, o Options) (*Report, error) {
-	s := &state{o: o, report: &Report{Mode: CheckOnly}}
-	for i, n := range m.Namespaces {
-		if n.Zoned() {
-			s.spaces = append(s.spaces, space{ns: n, zones: m.Zones[i]})
-		}
-	}
-	if err := s.checkZones(); err != nil {
-		return nil, err
-	}
-	if err := s.checkResources(); err != nil {
-		return nil, err
 	}
 	return s.report, nil
 }

@@ -70,6 +70,28 @@ func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
 	}
 }
 
+// Known tells whether path may be one of our images, by a quick look: it has a sound locator at its
+// end, a sidecar, or is one. Where it is not, a foreign format is asked first.
+func Known(fsys disk.FS, path, sidecar string) bool {
+	if sidecar != "" {
+		path = sidecar
+	}
+	if _, err := fsys.Stat(path + SidecarSuffix); err == nil {
+		return true
+	}
+	file, err := fsys.Open(path, disk.ReadOnly, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = file.Close() }()
+	if _, err := readLocator(file); err == nil || errors.Is(err, layout.ErrNewer) {
+		return true
+	}
+	head := make([]byte, 8)
+	n, _ := file.ReadAt(head, 0)
+	return layout.IsHeader(head[:n])
+}
+
 // isJudgement tells what was read and found wanting from what could not be read.
 func isJudgement(err error) bool {
 	return errors.Is(err, layout.ErrNotImage) || errors.Is(err, layout.ErrDamaged) || errors.Is(err, layout.ErrNewer)

@@ -4,7 +4,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"zimg/image/disk"
 )
@@ -18,6 +20,7 @@ type staging struct {
 	files   []disk.File
 	names   []string // the real ones
 	temps   []string // emptied when renamed
+	dirs    []string // that were made, and go if nothing comes of it
 }
 
 func newStaging(fsys disk.FS, replace bool) *staging {
@@ -38,51 +41,90 @@ func (s *staging) create(name string) (disk.File, error) {
 	return file, nil
 }
 
-// publish syncs and closes all files and renames them, the last one made last.
-// Each rename is made durable before the next.
+// mkdir makes a directory for files to come.
+func (s *staging) mkdir(name string) error {
+	if err := s.fs.Mkdir(name, 0o777); err != nil {
+		return err
+	}
+	s.dirs = append(s.dirs, name)
+	return nil
+}
+
+// finish makes a file durable and closes it before the others, where there would be too many
+// open ones.
+func (s *staging) finish(file disk.File) error {
+	i := slices.Index(s.files, file)
+	s.files[i] = nil
+	return errors.Join(file.Sync(), file.Close())
+}
+
+// publish syncs and closes all files and renames them, the last one made last and when
+// all other names are durable: it is the one by which the result is known.
 func (s *staging) publish() error {
 	for _, f := range s.files {
+		if f == nil {
+			continue
+		}
 		if err := f.Sync(); err != nil {
 			return err
 		}
 	}
-	files := s.files
-	s.files = nil
-	var errs []error
-	for _, f := range files {
-		errs = append(errs, f.Close())
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := s.closeAll(); err != nil {
 		return err
 	}
+	rename := s.fs.RenameNew
+	if s.replace {
+		rename = s.fs.Rename
+	}
+	last := len(s.names) - 1
+	changed := map[string]string{} // by directory, a name in it
+	for _, d := range s.dirs {
+		changed[filepath.Dir(d)] = d
+	}
 	for i, name := range s.names {
-		rename := s.fs.RenameNew
-		if s.replace {
-			rename = s.fs.Rename
+		if i == last {
+			for _, n := range changed {
+				if err := s.fs.SyncDir(n); err != nil {
+					return err
+				}
+			}
 		}
 		if err := rename(s.temps[i], name); err != nil {
 			return err
 		}
 		s.temps[i] = ""
-		if err := s.fs.SyncDir(name); err != nil {
-			return err
+		s.dirs = nil // they have something in them now
+		changed[filepath.Dir(name)] = name
+	}
+	return s.fs.SyncDir(s.names[last])
+}
+
+func (s *staging) closeAll() error {
+	files := s.files
+	s.files = nil
+	var errs []error
+	for _, f := range files {
+		if f != nil {
+			errs = append(errs, f.Close())
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // abandon removes what publish did not come to; after it, it does nothing.
 func (s *staging) abandon() error {
-	var errs []error
-	for _, f := range s.files {
-		errs = append(errs, f.Close())
-	}
-	s.files = nil
+	errs := []error{s.closeAll()}
 	for i, t := range s.temps {
 		if t != "" {
 			errs = append(errs, s.fs.Remove(t))
 			s.temps[i] = ""
 		}
 	}
+	for _, d := range s.dirs {
+		if err := s.fs.Remove(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	s.dirs = nil
 	return errors.Join(errs...)
 }

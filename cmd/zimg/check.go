@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"zimg/fsck"
+	"zimg/image/foreign"
 	"zimg/layout"
 )
 
@@ -73,7 +75,9 @@ type checkOptions struct {
 	fsck    bool
 	sidecar string
 	spaces  []string
+	foreign foreignOptions
 
+	name      string // of the format
 	findings  []findingView
 	truncated bool
 }
@@ -92,6 +96,9 @@ It changes nothing without --repair. A repair is safe: it loses nothing that a g
 wrote. --repair=all also mends what can only be mended by choosing, or by giving up what is
 gone. If all metadata is lost, --ns tells the geometry, and the zones become what the data
 says. The old bytes go to IMAGE.zundo first, and zimg undo brings them back.
+
+Files of foreign formats are checked too, by what the program that they belong to would
+object to when it starts; they are not repaired.
 
 Findings go to standard error, the summary to standard output.
 
@@ -119,6 +126,7 @@ are left, 3 only warnings are left. With --fsck, or called as fsck.zimg, that of
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
 	f.StringArrayVar(&o.spaces, "ns", nil, "a namespace of an image whose metadata is lost, `KEY=VALUE,...` as for create; repeated for several")
 	f.StringVar(&o.output, "output", "human", "`FORMAT` of the summary: human or json")
+	o.foreign.addFlags(f)
 	return c
 }
 
@@ -199,11 +207,7 @@ func (o *checkOptions) run(cmd *cobra.Command, path string) error {
 		bar.clear()
 		o.found(cmd.ErrOrStderr(), f)
 	}
-	work := fsck.Repair
-	if mode == fsck.CheckOnly {
-		work = fsck.Check
-	}
-	r, err := work(path, opts)
+	r, err := o.work(path, mode, opts)
 	if err != nil {
 		return err
 	}
@@ -220,6 +224,36 @@ func (o *checkOptions) run(cmd *cobra.Command, path string) error {
 		return withExit(code, nil)
 	}
 	return nil
+}
+
+// work checks or repairs, by the format that path is of.
+func (o *checkOptions) work(path string, mode fsck.Mode, opts fsck.Options) (*fsck.Report, error) {
+	var format *foreign.Format
+	var err error
+	if len(o.spaces) == 0 {
+		if format, err = o.foreign.find(path, o.sidecar); err != nil {
+			return nil, err
+		}
+	}
+	o.name = ownFormat
+	switch {
+	case format == nil && mode == fsck.CheckOnly:
+		return fsck.Check(path, opts)
+	case format == nil:
+		return fsck.Repair(path, opts)
+	case mode != fsck.CheckOnly:
+		return nil, usageError("%s is of the format %s, which is not repaired here; zimg convert imports what can be read", path, format.Name)
+	}
+	o.name = format.Name
+	closer := func() error { return nil }
+	r, err := fsck.CheckForeign(path, func() (d *foreign.Decoded, err error) {
+		var c func() error
+		if d, c, err = o.foreign.open(path, format, o.sidecar, 0, o.share); err == nil {
+			closer = c
+		}
+		return d, err
+	}, opts)
+	return r, errors.Join(err, closer())
 }
 
 // exitCode is that of qemu-img check, or of fsck(8).
@@ -272,7 +306,7 @@ func (o *checkOptions) found(w io.Writer, f fsck.Finding) {
 func (o *checkOptions) view(r *fsck.Report) *checkView {
 	f := r.Final()
 	v := &checkView{
-		Filename: r.Path, Format: "zimg", Errors: f.Errors, Warnings: f.Warnings, Notes: f.Notes, Fixed: r.Fixed, Lossy: f.Lossy,
+		Filename: r.Path, Format: o.name, Errors: f.Errors, Warnings: f.Warnings, Notes: f.Notes, Fixed: r.Fixed, Lossy: f.Lossy,
 		Repaired: r.Changed, UndoFile: r.UndoFile, Findings: o.findings, Truncated: o.truncated,
 		Summary: checkSummary{
 			Namespaces: f.Summary.Namespaces, Zones: f.Summary.Zones, Active: f.Summary.Active, Full: f.Summary.Full,
@@ -311,18 +345,20 @@ func (o *checkOptions) print(w io.Writer, r *fsck.Report) {
 		fmt.Fprintf(w, "%s, %s, %d active, %d full; %s of %s written\n", count(s.Namespaces, "namespace", "namespaces"),
 			count(int(s.Zones), "zone", "zones"), s.Active, s.Full, humanSize(s.Written), humanSize(s.Size))
 	}
-	if next := nextStep(r); next != "" {
+	if next := nextStep(r, o.name); next != "" {
 		fmt.Fprintln(w, next)
 	}
 }
 
 // nextStep is what to run next.
-func nextStep(r *fsck.Report) string {
+func nextStep(r *fsck.Report, format string) string {
 	f := r.Final()
 	left := f.Errors + f.Warnings
 	switch {
 	case left == 0:
 		return ""
+	case format != ownFormat:
+		return fmt.Sprintf("zimg convert -f %s %s DST imports what can be read.", format, printable(r.Path))
 	case f.NeedsAll || f.Lossy == left && r.Mode != fsck.All || r.Mode == fsck.Safe && f.Lossy > 0:
 		return fmt.Sprintf("What is left cannot be mended without a loss. Run: zimg check --repair=all --dry-run %s", printable(r.Path))
 	case r.Mode == fsck.CheckOnly:

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"zimg/image"
+	"zimg/image/foreign"
 	"zimg/layout"
 )
 
@@ -17,19 +18,32 @@ type convertOptions struct {
 	force   bool
 	quiet   bool
 	showBar bool
+	foreign foreignOptions
+	to      string
+	ns      uint32
+	lossy   bool
+	open    bool
 }
 
 func newConvertCommand() *cobra.Command {
 	var o convertOptions
 	c := &cobra.Command{
 		Use:   "convert [flags] SRC DST | convert --in-place --layout LAYOUT IMAGE",
-		Short: "convert between the layouts, in place or to a new image",
+		Short: "convert between the layouts, and from and to foreign formats",
 		Long: `Convert makes a new image DST with the zones and data of SRC: by reflink where
 the file system can, holes stay holes.
 
 With --in-place only the metadata moves, out of the image into a sidecar or back, and
-the data is not touched. An interruption leaves one or the other.`,
-		Example: "  zimg convert disk.zimg copy.zimg\n  zimg convert --in-place --layout sidecar disk.zimg",
+the data is not touched. An interruption leaves one or the other.
+
+-f names the format of SRC, if it cannot be told by a magic, and -O that of DST. What a
+format cannot hold is listed and refused, but with --lossy. Zones that are open come out as
+Closed, as after a power cycle, but with --keep-open. What is written is read back before
+DST gets its name. SRC and DST name the data file, the directory, or what the names of both files begin
+with; a second file is beside the first unless --sidecar and --source-sidecar say where.
+
+` + formatList(),
+		Example: "  zimg convert disk.zimg copy.zimg\n  zimg convert --in-place --layout sidecar disk.zimg\n  zimg convert -f zone-file zns.raw disk.zimg\n  zimg convert -O zbd-dump disk.zimg dumps/disk",
 		Args:    rangeArgs(1, 2, "SRC DST, or IMAGE with --in-place"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
@@ -41,6 +55,11 @@ the data is not touched. An interruption leaves one or the other.`,
 	f.BoolVar(&o.force, "force", false, "overwrite existing files")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
 	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
+	o.foreign.addFlags(f)
+	f.StringVarP(&o.to, "output-format", "O", "", "`NAME` of the result's format (default zimg)")
+	f.Uint32Var(&o.ns, "ns", 0, "convert only namespace `N`, from or to a foreign format")
+	f.BoolVar(&o.lossy, "lossy", false, "leave out what the result's format cannot hold")
+	f.BoolVar(&o.open, "keep-open", false, "zones that are open stay so")
 	return c
 }
 
@@ -68,15 +87,51 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 	if len(args) != 2 {
 		return usageError("convert takes SRC and DST; --in-place --layout LAYOUT one IMAGE")
 	}
+	from, err := o.foreign.find(args[0], o.source)
+	if err != nil {
+		return err
+	}
 	bar := newProgress(cmd, o.showBar)
 	defer bar.done()
-	opts.Progress = bar.update
-	if err := image.Convert(args[0], args[1], opts); err != nil {
+	if from == nil && (o.to == "" || o.to == ownFormat) {
+		if o.ns != 0 || o.lossy || o.open {
+			return usageError("--ns, --lossy and --keep-open are for foreign formats")
+		}
+		opts.Progress = bar.update
+		err = image.Convert(args[0], args[1], opts)
+	} else {
+		err = o.transfer(cmd, args[0], args[1], from, bar, opts.Layout)
+	}
+	if err != nil {
 		return err
 	}
 	bar.done()
 	o.say(cmd, "Converted '%s' to '%s'.\n", args[0], args[1])
 	return nil
+}
+
+// transfer converts from or to a foreign format.
+func (o *convertOptions) transfer(cmd *cobra.Command, src, dst string, from *foreign.Format, bar *progress, kind layout.Kind) error {
+	t, err := o.foreign.transfer(o.source, o.ns)
+	if err != nil {
+		return err
+	}
+	t.From, t.Second, t.Layout, t.Force, t.Lossy, t.KeepOpen = from, o.sidecar, kind, o.force, o.lossy, o.open
+	t.Progress = bar.update
+	if o.to != "" && o.to != ownFormat {
+		if t.To, err = findFormat("output-format", o.to); err != nil {
+			return err
+		}
+		if kind != 0 {
+			return usageError("--layout is for images of zimg's own format")
+		}
+	}
+	t.Say = func(format string, args ...any) { o.say(cmd, format+"\n", args...) }
+	t.Note = func(format string, args ...any) {
+		bar.clear()
+		warn(cmd, format, args...)
+	}
+	return image.Transfer(src, dst, t)
 }
 
 func (o *convertOptions) say(cmd *cobra.Command, format string, args ...any) {

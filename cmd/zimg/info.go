@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"zimg/image"
+	"zimg/image/foreign"
 	"zimg/layout"
 )
 
@@ -83,6 +84,7 @@ type infoOptions struct {
 	output  string
 	sidecar string
 	share   bool
+	foreign foreignOptions
 }
 
 func newInfoCommand() *cobra.Command {
@@ -91,7 +93,8 @@ func newInfoCommand() *cobra.Command {
 		Use:   "info IMAGE",
 		Short: "tell what an image is: geometry, layout, state, zones by state",
 		Long: `Info reads the header of an image and nothing else, so that it costs the same
-for ten zones and for a million.`,
+for ten zones and for a million. It names the format of foreign files too, and counts
+their zones (zimg convert --help lists the formats).`,
 		Example: "  zimg info disk.zimg\n  zimg info --output json disk.zimg | jq '.\"format-specific\".data.generation'",
 		Args:    exactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
@@ -99,12 +102,20 @@ for ten zones and for a million.`,
 	c.Flags().StringVar(&o.output, "output", "human", "`FORMAT` of the result: human or json")
 	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
+	o.foreign.addFlags(c.Flags())
 	return c
 }
 
 func (o *infoOptions) run(cmd *cobra.Command, path string) error {
 	if err := oneOf("output", o.output, "human", "json"); err != nil {
 		return err
+	}
+	f, err := o.foreign.find(path, o.sidecar)
+	if err != nil {
+		return err
+	}
+	if f != nil {
+		return o.runForeign(cmd, path, f)
 	}
 	im, err := image.Open(path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
@@ -119,6 +130,22 @@ func (o *infoOptions) run(cmd *cobra.Command, path string) error {
 		return writeJSON(cmd.OutOrStdout(), v)
 	}
 	return printInfo(cmd.OutOrStdout(), im, v)
+}
+
+func (o *infoOptions) runForeign(cmd *cobra.Command, path string, f *foreign.Format) error {
+	d, closer, err := o.foreign.open(path, f, o.sidecar, 0, o.share)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closer() }()
+	v, spaces, err := newForeignInfo(path, d)
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		return writeJSON(cmd.OutOrStdout(), v)
+	}
+	return printForeignInfo(cmd.OutOrStdout(), d, v, spaces)
 }
 
 func newInfoView(im *image.Image) (*infoView, error) {
@@ -149,13 +176,14 @@ func newInfoView(im *image.Image) (*infoView, error) {
 	}
 	for _, n := range im.Namespaces() {
 		v.VirtualSize += int64(n.Size())
-		d.Namespaces = append(d.Namespaces, newInfoNamespace(n))
+		d.Namespaces = append(d.Namespaces, namespaceView(n.Namespace, n.Counts()))
 	}
 	v.FormatSpecific = infoSpecific{Type: "zimg", Data: d}
 	return v, nil
 }
 
-func newInfoNamespace(n *image.Namespace) infoNamespace {
+// namespaceView is n in JSON.
+func namespaceView(n *layout.Namespace, counts layout.Counts) infoNamespace {
 	v := infoNamespace{
 		NSID: uint32(n.ID), Type: n.CSI.String(), UUID: formatUUID(n.UUID), Size: int64(n.Size()), BlockSize: n.BlockSize(),
 		MetaSize: n.MS, PI: n.PI, DataFile: int(n.DataFile), DataOffset: int64(n.DataOff),
@@ -170,7 +198,7 @@ func newInfoNamespace(n *image.Namespace) infoNamespace {
 		ZRWAS: bytes(n.ZRWAS), ZRWAFG: bytes(n.ZRWAFG), NumZRWA: n.NumZRWA, Cross: n.CrossRead,
 	}
 	v.Counts = map[string]uint64{}
-	for i, c := range n.Counts() {
+	for i, c := range counts {
 		v.Counts[stateKeys[i]] = c
 	}
 	return v
@@ -231,7 +259,7 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 	}
 	if rows := countRows(im); len(rows) > 0 {
 		fmt.Fprintln(w, "zones:")
-		return writeTable(w, []column{{"  NSID", true}, {"STATE", false}, {"ZONES", true}}, rows)
+		return writeTable(w, countColumns, rows)
 	}
 	return nil
 }
@@ -250,20 +278,24 @@ var namespaceColumns = []column{
 	{"EXT", true},
 }
 
+var countColumns = []column{{"  NSID", true}, {"STATE", false}, {"ZONES", true}}
+
 // namespaceRows has a row a namespace, in the columns of namespaceColumns.
 func namespaceRows(im *image.Image) [][]string {
 	var rows [][]string
 	for _, n := range im.Namespaces() {
-		row := []string{fmt.Sprint(n.ID), n.CSI.String(), formatSize(int64(n.Size())), fmt.Sprint(n.BlockSize()), fmt.Sprint(n.MS)}
-		if n.Zoned() {
-			row = append(row, fmt.Sprint(n.ZoneCount), formatSize(int64(n.ByteOff(n.ZoneSize))), formatSize(int64(n.ByteOff(n.ZoneCap))),
-				limitText(n.MaxOpen()), limitText(n.MaxActive()), fmt.Sprint(n.ExtSize()))
-		} else {
-			row = append(row, "-", "-", "-", "-", "-", "-")
-		}
-		rows = append(rows, row)
+		rows = append(rows, namespaceRow(n.Namespace))
 	}
 	return rows
+}
+
+func namespaceRow(n *layout.Namespace) []string {
+	row := []string{fmt.Sprint(n.ID), n.CSI.String(), formatSize(int64(n.Size())), fmt.Sprint(n.BlockSize()), fmt.Sprint(n.MS)}
+	if !n.Zoned() {
+		return append(row, "-", "-", "-", "-", "-", "-")
+	}
+	return append(row, fmt.Sprint(n.ZoneCount), formatSize(int64(n.ByteOff(n.ZoneSize))), formatSize(int64(n.ByteOff(n.ZoneCap))),
+		limitText(n.MaxOpen()), limitText(n.MaxActive()), fmt.Sprint(n.ExtSize()))
 }
 
 // countRows has a row for each state that zones of a namespace are in.

@@ -27,8 +27,8 @@ var reportFormats = map[string]func(w *bufio.Writer, path string) reportWriter{
 type reportWriter interface {
 	begin()
 	// namespace begins the zones of n; total is how many will come.
-	namespace(n *image.Namespace, total uint64)
-	zone(n *image.Namespace, i uint64, z layout.Zone, ext []byte)
+	namespace(n *space, total uint64)
+	zone(n *space, i uint64, z layout.Zone, ext []byte)
 	endNamespace()
 	end()
 }
@@ -41,6 +41,7 @@ type reportOptions struct {
 	states  []string
 	ext     bool
 	share   bool
+	foreign foreignOptions
 }
 
 func newReportCommand() *cobra.Command {
@@ -57,7 +58,9 @@ devices:
   zbd      zbd report; bytes            zbd-csv  zbd report -csv; bytes
 
 blkzone before 2.42 prints a write pointer for Full zones where this prints N/A. The
-forms of other tools hold one namespace: with several, --ns says which.`,
+forms of other tools hold one namespace: with several, --ns says which.
+
+Files of foreign formats are reported as well (zimg convert --help lists them).`,
 		Example: "  zimg report disk.zimg\n  zimg report --state full,closed --zone 0-99 disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
 		Args:    exactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
@@ -70,6 +73,7 @@ forms of other tools hold one namespace: with several, --ns says which.`,
 	f.StringSliceVar(&o.states, "state", nil, "only zones in `STATES`: "+strings.Join(stateKeys[:], ", "))
 	f.BoolVarP(&o.ext, "extensions", "e", false, "print zone descriptor extensions as well (table, json)")
 	f.BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
+	o.foreign.addFlags(f)
 	return c
 }
 
@@ -84,12 +88,12 @@ func (o *reportOptions) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	im, err := image.Open(path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
+	all, closer, err := o.spaces(path)
 	if err != nil {
 		return err
 	}
-	defer closeQuietly(im)
-	namespaces, err := o.namespaces(im)
+	defer func() { _ = closer() }()
+	namespaces, err := o.choose(path, all)
 	if err != nil {
 		return err
 	}
@@ -124,34 +128,56 @@ func (o *reportOptions) wanted() (map[layout.ZoneState]bool, error) {
 	return set, nil
 }
 
-// namespaces are the zoned ones to report on.
-func (o *reportOptions) namespaces(im *image.Image) ([]*image.Namespace, error) {
-	if o.ns != 0 {
-		n, err := im.Namespace(layout.NSID(o.ns))
-		if err != nil {
-			return nil, err
-		}
-		if !n.Zoned() {
-			return nil, fmt.Errorf("%s: namespace %d has no zones: %w", im.Path(), n.ID, layout.ErrRange)
-		}
-		return []*image.Namespace{n}, nil
+// spaces are the namespaces of the image, ours or foreign.
+func (o *reportOptions) spaces(path string) ([]*space, func() error, error) {
+	f, err := o.foreign.find(path, o.sidecar)
+	if err != nil {
+		return nil, nil, err
 	}
-	var zoned []*image.Namespace
+	if f != nil {
+		d, closer, err := o.foreign.open(path, f, o.sidecar, o.ns, o.share)
+		if err != nil {
+			return nil, nil, err
+		}
+		list, err := foreignSpaces(d, o.ns)
+		return list, closer, err
+	}
+	im, err := image.Open(path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
+	if err != nil {
+		return nil, nil, err
+	}
+	var list []*space
 	for _, n := range im.Namespaces() {
+		if o.ns == 0 || n.ID == layout.NSID(o.ns) {
+			list = append(list, ownSpace(n))
+		}
+	}
+	if len(list) == 0 {
+		_, err = im.Namespace(layout.NSID(o.ns))
+	}
+	return list, im.Close, err
+}
+
+// choose takes the zoned ones of all.
+func (o *reportOptions) choose(path string, all []*space) ([]*space, error) {
+	var zoned []*space
+	for _, n := range all {
 		if n.Zoned() {
 			zoned = append(zoned, n)
+		} else if o.ns != 0 {
+			return nil, fmt.Errorf("%s: namespace %d has no zones: %w", path, n.ID, layout.ErrRange)
 		}
 	}
 	switch {
 	case len(zoned) == 0:
-		return nil, fmt.Errorf("%s has no zoned namespace: %w", im.Path(), layout.ErrRange)
+		return nil, fmt.Errorf("%s has no zoned namespace: %w", path, layout.ErrRange)
 	case len(zoned) > 1 && o.output != "table" && o.output != "json" && o.output != "csv":
-		return nil, usageError("%s has %d zoned namespaces, %s holds one: say which with --ns", im.Path(), len(zoned), o.output)
+		return nil, usageError("%s has %d zoned namespaces, %s holds one: say which with --ns", path, len(zoned), o.output)
 	}
 	return zoned, nil
 }
 
-func (o *reportOptions) report(cmd *cobra.Command, r reportWriter, n *image.Namespace, wanted map[layout.ZoneState]bool) error {
+func (o *reportOptions) report(cmd *cobra.Command, r reportWriter, n *space, wanted map[layout.ZoneState]bool) error {
 	first, last, err := parseZones(o.zone, n.ZoneCount)
 	if err != nil {
 		return err
@@ -159,7 +185,7 @@ func (o *reportOptions) report(cmd *cobra.Command, r reportWriter, n *image.Name
 	total := last - first + 1
 	if wanted != nil && o.output == "nvme" { // the only form that says beforehand how many
 		total = 0
-		for z, err := range n.All(first, last-first+1) {
+		for z, err := range n.zones.All(first, last-first+1) {
 			if err != nil {
 				return err
 			}
@@ -170,7 +196,7 @@ func (o *reportOptions) report(cmd *cobra.Command, r reportWriter, n *image.Name
 	}
 	r.namespace(n, total)
 	i := first
-	for z, err := range n.All(first, last-first+1) {
+	for z, err := range n.zones.All(first, last-first+1) {
 		if err != nil {
 			return err
 		}
@@ -180,7 +206,7 @@ func (o *reportOptions) report(cmd *cobra.Command, r reportWriter, n *image.Name
 		if wanted == nil || wanted[z.State] {
 			var ext []byte
 			if o.ext && z.Attrs&layout.ZDEV != 0 {
-				if ext, err = n.Extension(i); err != nil {
+				if ext, err = n.zones.Extension(i); err != nil {
 					return err
 				}
 			}

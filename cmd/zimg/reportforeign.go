@@ -4,14 +4,13 @@ import (
 	"bufio"
 	"fmt"
 
-	"zimg/image"
 	"zimg/layout"
 )
 
 // The zone reports of other tools, character by character.
 
 // sectors is a number of blocks in units of 512 bytes.
-func sectors(n *image.Namespace, b layout.LBA) uint64 { return uint64(n.ByteOff(b)) / 512 }
+func sectors(n *space, b layout.LBA) uint64 { return uint64(n.ByteOff(b)) / 512 }
 
 func bit(a, mask layout.ZoneAttrs) int {
 	if a&mask != 0 {
@@ -30,9 +29,9 @@ var blkzoneConditions = map[layout.ZoneState]string{
 }
 
 func (r *blkzoneReport) begin()                             {}
-func (r *blkzoneReport) namespace(*image.Namespace, uint64) {}
+func (r *blkzoneReport) namespace(*space, uint64) {}
 
-func (r *blkzoneReport) zone(n *image.Namespace, _ uint64, z layout.Zone, _ []byte) {
+func (r *blkzoneReport) zone(n *space, _ uint64, z layout.Zone, _ []byte) {
 	wp := "N/A"
 	if z.State.HasWP() {
 		wp = fmt.Sprintf("0x%06x", sectors(n, z.WP-z.Start))
@@ -61,11 +60,11 @@ var nvmeStates = map[layout.ZoneState]string{
 
 func (r *nvmeReport) begin() {}
 
-func (r *nvmeReport) namespace(_ *image.Namespace, total uint64) {
+func (r *nvmeReport) namespace(_ *space, total uint64) {
 	fmt.Fprintf(r.w, "{\n  \"nr_zones\":%d,\n  \"zone_list\":[", total)
 }
 
-func (r *nvmeReport) zone(_ *image.Namespace, _ uint64, z layout.Zone, _ []byte) {
+func (r *nvmeReport) zone(_ *space, _ uint64, z layout.Zone, _ []byte) {
 	if r.zones > 0 {
 		fmt.Fprint(r.w, ",")
 	}
@@ -91,7 +90,7 @@ var zbdConditions = map[layout.ZoneState]string{
 
 // zbdWP is the write pointer as Linux hands it to zbd: at the zone's end where
 // there is none.
-func zbdWP(n *image.Namespace, z layout.Zone) layout.Bytes {
+func zbdWP(n *space, z layout.Zone) layout.Bytes {
 	if z.State.HasWP() {
 		return n.ByteOff(z.WP)
 	}
@@ -99,9 +98,9 @@ func zbdWP(n *image.Namespace, z layout.Zone) layout.Bytes {
 }
 
 func (r *zbdReport) begin()                             {}
-func (r *zbdReport) namespace(*image.Namespace, uint64) {}
+func (r *zbdReport) namespace(*space, uint64) {}
 
-func (r *zbdReport) zone(n *image.Namespace, i uint64, z layout.Zone, _ []byte) {
+func (r *zbdReport) zone(n *space, i uint64, z layout.Zone, _ []byte) {
 	if z.Type == layout.Conventional {
 		fmt.Fprintf(r.w, "Zone %05d: cnv, ofst %014d, len %014d, cap %014d\n", i, n.ByteOff(z.Start), n.ByteOff(n.ZoneSize), n.ByteOff(z.Cap))
 		return
@@ -119,9 +118,9 @@ type zbdCSVReport struct{ w *bufio.Writer }
 func (r *zbdCSVReport) begin() {
 	fmt.Fprintln(r.w, "zone num, type, ofst, len, cap, wp, cond, non_seq, reset")
 }
-func (r *zbdCSVReport) namespace(*image.Namespace, uint64) {}
+func (r *zbdCSVReport) namespace(*space, uint64) {}
 
-func (r *zbdCSVReport) zone(n *image.Namespace, i uint64, z layout.Zone, _ []byte) {
+func (r *zbdCSVReport) zone(n *space, i uint64, z layout.Zone, _ []byte) {
 	fmt.Fprintf(r.w, "%05d, %d, %014d, %014d, %014d, %014d, %#x, 0, %d\n",
 		i, uint8(z.Type), n.ByteOff(z.Start), n.ByteOff(n.ZoneSize), n.ByteOff(z.Cap), zbdWP(n, z), uint8(z.State), bit(z.Attrs, layout.RZR))
 }

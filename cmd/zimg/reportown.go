@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	"zimg/image"
 	"zimg/layout"
 )
 
@@ -46,8 +45,8 @@ type tableReport struct {
 
 func (r *tableReport) begin() {}
 
-func (r *tableReport) namespace(n *image.Namespace, _ uint64) {
-	if len(n.Image().Namespaces()) > 1 {
+func (r *tableReport) namespace(n *space, _ uint64) {
+	if !n.alone {
 		if r.seen > 0 {
 			fmt.Fprintln(r.w)
 		}
@@ -59,7 +58,7 @@ func (r *tableReport) namespace(n *image.Namespace, _ uint64) {
 	fmt.Fprintf(r.w, "%*s  %*s  %*s  %*s  %*s  %-17s  %s\n", r.number, "ZONE", r.lba, "ZSLBA", r.lba, "ZCAP", r.lba, "WP", r.lba, "WRITTEN", "STATE", "ATTRIBUTES")
 }
 
-func (r *tableReport) zone(_ *image.Namespace, i uint64, z layout.Zone, ext []byte) {
+func (r *tableReport) zone(_ *space, i uint64, z layout.Zone, ext []byte) {
 	attrs := strings.Join(attrList(z.Attrs), ",")
 	state := z.State.String()
 	if z.Type == layout.Conventional {
@@ -83,9 +82,9 @@ type csvReport struct{ w *bufio.Writer }
 func (r *csvReport) begin() {
 	fmt.Fprintln(r.w, "nsid,zone,type,state,zslba,zone_size,zcap,wp,written,attributes")
 }
-func (r *csvReport) namespace(*image.Namespace, uint64) {}
+func (r *csvReport) namespace(*space, uint64) {}
 
-func (r *csvReport) zone(n *image.Namespace, i uint64, z layout.Zone, _ []byte) {
+func (r *csvReport) zone(n *space, i uint64, z layout.Zone, _ []byte) {
 	fmt.Fprintf(r.w, "%d,%d,%s,%s,%d,%d,%d,%s,%d,%s\n", n.ID, i, typeKey(z.Type), stateKey(z.State), z.Start, n.ZoneSize, z.Cap, wpText(z.WP, ""), z.Written-min(z.Start, z.Written), strings.Join(attrList(z.Attrs), " "))
 }
 
@@ -136,7 +135,7 @@ func (r *jsonReport) begin() {
 	fmt.Fprintf(r.w, "{\n  \"filename\": %s,\n  \"namespaces\": [", quoteJSON(r.path))
 }
 
-func (r *jsonReport) namespace(n *image.Namespace, _ uint64) {
+func (r *jsonReport) namespace(n *space, _ uint64) {
 	if r.spaces > 0 {
 		fmt.Fprint(r.w, ",")
 	}
@@ -145,7 +144,7 @@ func (r *jsonReport) namespace(n *image.Namespace, _ uint64) {
 	fmt.Fprintf(r.w, "\n    {\n      \"nsid\": %d,\n      \"block-size\": %d,\n      \"zone-nr\": %d,\n      \"zone-size\": %d,\n      \"zones\": [", n.ID, n.BlockSize(), n.ZoneCount, n.ZoneSize)
 }
 
-func (r *jsonReport) zone(_ *image.Namespace, i uint64, z layout.Zone, ext []byte) {
+func (r *jsonReport) zone(_ *space, i uint64, z layout.Zone, ext []byte) {
 	v := zoneView{
 		Zone: i, Type: typeKey(z.Type), State: stateKey(z.State), Start: uint64(z.Start), Cap: uint64(z.Cap),
 		Written: uint64(z.Written - min(z.Start, z.Written)), Attrs: attrList(z.Attrs), AttrsInfo: z.AttrsInfo,

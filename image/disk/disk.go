@@ -84,7 +84,10 @@ type FS interface {
 	Rename(oldname, newname string) error
 	// RenameNew moves a file; it fails with fs.ErrExist if the new name is taken.
 	RenameNew(oldname, newname string) error
+	// Remove removes a file, or an empty directory.
 	Remove(name string) error
+	// Mkdir makes a directory; it fails with fs.ErrExist if the name is taken.
+	Mkdir(name string, perm fs.FileMode) error
 	// SyncDir makes the names in the directory of name durable.
 	SyncDir(name string) error
 }

@@ -108,6 +108,8 @@ func renameByLink(oldname, newname string) error {
 
 func (osFS) Remove(name string) error { return os.Remove(name) }
 
+func (osFS) Mkdir(name string, perm fs.FileMode) error { return os.Mkdir(name, perm) }
+
 func (osFS) SyncDir(name string) error {
 	if runtime.GOOS == "windows" { // cannot sync a directory and need not
 		return nil

@@ -136,6 +136,8 @@ func (h *Holds) fitZone(n *layout.Namespace, z layout.Zone, keepOpen bool) (layo
 	}
 	if z.Type != layout.Conventional {
 		z.Cap = n.ZoneCap
+	} else {
+		z.Cap, z.Written = n.ZoneSize, z.Start+n.ZoneSize
 	}
 	if z.Attrs&layout.ZDEV != 0 && n.ZDES == 0 {
 		lost = append(lost, "zone descriptor extensions")

@@ -128,6 +128,14 @@ func (f *FaultFS) Remove(name string) error {
 	return f.under.Remove(name)
 }
 
+// Mkdir is one call.
+func (f *FaultFS) Mkdir(name string, perm fs.FileMode) error {
+	if err := f.call("mkdir", name); err != nil {
+		return err
+	}
+	return f.under.Mkdir(name, perm)
+}
+
 // SyncDir is one call.
 func (f *FaultFS) SyncDir(name string) error {
 	if err := f.call("syncdir", name); err != nil {

@@ -41,7 +41,8 @@ func everyCall(fsys disk.FS) []error {
 		fsys.Rename("src", "b"),
 		fsys.RenameNew("b", "c"),
 		fsys.SyncDir("c"),
-		fsys.Remove("c"))
+		fsys.Remove("c"),
+		fsys.Mkdir("d", 0o777))
 	return errs
 }
 
@@ -59,8 +60,8 @@ func TestFaultFSFailsEachCall(t *testing.T) {
 		}
 	}
 	calls := f.Calls()
-	if calls != 20 || f.Hit() != "" {
-		t.Fatalf("%d calls, hit %q; want 20 and none", calls, f.Hit())
+	if calls != 21 || f.Hit() != "" {
+		t.Fatalf("%d calls, hit %q; want 21 and none", calls, f.Hit())
 	}
 	hits := map[string]bool{}
 	for n := 1; n <= calls; n++ {

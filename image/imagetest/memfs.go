@@ -298,6 +298,19 @@ func (m *MemFS) Remove(name string) error {
 	return m.lost("remove", name)
 }
 
+// Mkdir makes sure that nothing has the name; a directory is there as long as it has a file.
+func (m *MemFS) Mkdir(name string, _ fs.FileMode) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.lost("mkdir", name); err != nil {
+		return err
+	}
+	if path := filepath.Clean(name); m.names[path] != nil || m.isDir(path) {
+		return pathError("mkdir", name, fs.ErrExist)
+	}
+	return nil
+}
+
 // SyncDir makes the names in the directory of name durable.
 func (m *MemFS) SyncDir(name string) error {
 	m.mu.Lock()

@@ -242,8 +242,8 @@ func (p *container) header(n *layout.Namespace, conv uint64) []byte {
 	be.PutUint64(z[12:], uint64(n.ByteOff(n.ZoneCap)))
 	be.PutUint32(z[20:], uint32(conv))
 	be.PutUint32(z[24:], uint32(n.ZoneCount))
-	be.PutUint32(z[28:], uint32(n.MaxActive()))
-	be.PutUint32(z[32:], uint32(n.MaxOpen()))
+	be.PutUint32(z[28:], uint32(min(n.MaxActive(), n.ZoneCount)))
+	be.PutUint32(z[32:], uint32(min(n.MaxOpen(), n.ZoneCount-conv)))
 	// The largest that QEMU takes, up to its default.
 	be.PutUint32(z[36:], uint32(min(64<<10, (n.ByteOff(n.ZoneCap)-513)&^511)))
 	be.PutUint64(z[40:], entryLen*n.ZoneCount)

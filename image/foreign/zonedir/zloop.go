@@ -74,6 +74,9 @@ func encodeZloop(out *foreign.Output) error {
 	if err != nil {
 		return err
 	}
+	if err := out.Mkdir(out.Path); err != nil {
+		return err
+	}
 	if err := encode(out, "cnv-"); err != nil {
 		return err
 	}

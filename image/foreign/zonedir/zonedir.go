@@ -185,9 +185,6 @@ func (d *dir) extents(from, to int64) iter.Seq2[foreign.Extent, error] {
 // encode writes the zone files; zone 0 comes last, for by it a driver knows that the
 // directory is a device.
 func encode(out *foreign.Output, cnv string) error {
-	if err := out.Mkdir(out.Path); err != nil {
-		return err
-	}
 	n := out.NS
 	for k := uint64(1); k <= n.ZoneCount; k++ {
 		i := k % n.ZoneCount

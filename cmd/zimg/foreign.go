@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"zimg/image"
+	"zimg/image/disk"
+	"zimg/image/foreign"
+	"zimg/image/foreign/all"
+	"zimg/layout"
+)
+
+// ownFormat is the name of our own format where formats are named.
+const ownFormat = "zimg"
+
+// foreignOptions are the flags of commands that read any format.
+type foreignOptions struct {
+	format   string
+	geometry string
+}
+
+func (o *foreignOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVarP(&o.format, "format", "f", "", "`NAME` of the file's format, if it is a foreign one that has no magic (docs/FORMATS.md)")
+	f.StringVar(&o.geometry, "geometry", "", "`KEY=VALUE,...` as of create --ns, for what a foreign format does not hold: zone-size, zone-capacity, block-size, ...")
+}
+
+// find is the format of path: nil for our own. It is told by a magic, or named.
+func (o *foreignOptions) find(path, sidecar string) (*foreign.Format, error) {
+	switch {
+	case o.format == ownFormat:
+		return nil, nil
+	case o.format != "":
+		return findFormat("format", o.format)
+	case image.Known(disk.OS, path, sidecar):
+		return nil, nil
+	}
+	return foreign.Detect(all.Formats, disk.OS, path)
+}
+
+// findFormat is the format called name.
+func findFormat(flag, name string) (*foreign.Format, error) {
+	f, err := foreign.Find(all.Formats, name)
+	if err != nil {
+		return nil, usageError("--%s: %v", flag, err)
+	}
+	return f, nil
+}
+
+// transfer fills in what the flags say of a source.
+func (o *foreignOptions) transfer(second string, ns uint32) (image.TransferOptions, error) {
+	t := image.TransferOptions{Source: second, NS: layout.NSID(ns)}
+	if o.geometry == "" {
+		return t, nil
+	}
+	var g geometry
+	if err := g.parseList(o.geometry); err != nil {
+		return t, usageError("--geometry %s: %v", o.geometry, err)
+	}
+	counted := g.size != 0 || g.zones != 0
+	if !counted {
+		g.zones = 1 // as many as there are: the decoder counts
+	}
+	spec, err := g.spec()
+	if err != nil {
+		return t, usageError("--geometry %s: %v", o.geometry, err)
+	}
+	n := spec.Namespace
+	if !counted {
+		n.ZoneCount = 0
+	}
+	t.Geometry = &n
+	return t, nil
+}
+
+// open decodes a foreign file.
+func (o *foreignOptions) open(path string, f *foreign.Format, second string, ns uint32, share bool) (*foreign.Decoded, func() error, error) {
+	t, err := o.transfer(second, ns)
+	if err != nil {
+		return nil, nil, err
+	}
+	return image.OpenForeign(path, f, t, share)
+}
+
+// formatList names the formats for a help text, the ones that can be written first.
+func formatList() string {
+	var b strings.Builder
+	for _, f := range all.Formats {
+		note := ""
+		if f.Encode == nil {
+			note = "; only read"
+		}
+		if f.Probe == nil {
+			note += "; has no magic, so that -f must name it"
+		}
+		fmt.Fprintf(&b, "  %-14s %s%s\n", f.Name, f.Title, note)
+	}
+	return b.String()
+}
+
+// space is a namespace to be reported, of whatever origin.
+type space struct {
+	*layout.Namespace
+	zones layout.Zones
+	alone bool // the only one in its image
+}
+
+// ownSpace is a namespace of an image of ours.
+func ownSpace(n *image.Namespace) *space {
+	return &space{n.Namespace, n, len(n.Image().Namespaces()) == 1}
+}
+
+// foreignSpaces are the namespaces of d, or the one with the given number.
+func foreignSpaces(d *foreign.Decoded, id uint32) ([]*space, error) {
+	var list []*space
+	for _, c := range d.Contents {
+		if id == 0 || c.NS.ID == layout.NSID(id) {
+			list = append(list, &space{c.NS, c.Zones, len(d.Contents) == 1})
+		}
+	}
+	if len(list) == 0 {
+		_, err := d.Content(layout.NSID(id))
+		return nil, err
+	}
+	return list, nil
+}
+
+// counts counts zones by state.
+func (s *space) counts() (layout.Counts, error) {
+	var c layout.Counts
+	for z, err := range s.zones.All(0, s.ZoneCount) {
+		if err != nil {
+			return c, err
+		}
+		if i := z.State.Index(); i >= 0 {
+			c[i]++
+		}
+	}
+	return c, nil
+}

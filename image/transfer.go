@@ -1,0 +1,355 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path/filepath"
+	"strings"
+
+	"zimg/image/disk"
+	"zimg/image/foreign"
+	"zimg/layout"
+)
+
+// ErrLossy is wrapped by the refusal to leave out what a format cannot hold.
+var ErrLossy = errors.New("would be lost")
+
+// TransferOptions say how something is moved from one format to another.
+type TransferOptions struct {
+	FS       disk.FS
+	From, To *foreign.Format // nil: an image of ours
+	// Source is the source's second file, or its sidecar; Second is the destination's. Empty: beside
+	// the first.
+	Source, Second string
+	Geometry       *layout.Namespace // what a source does not tell
+	NS             layout.NSID       // 0: the only one
+	Lossy          bool              // leave out what the destination cannot hold
+	KeepOpen       bool              // zones that are open stay so
+	Force          bool
+	Layout         layout.Kind // of an image that is made; 0 for trailing
+	Progress       func(done, total int64) error
+	// Say is told what the destination's own program has to be told; Note what a user should know.
+	Say, Note func(format string, args ...any)
+}
+
+// OpenForeign decodes what path names. The returned function closes its files.
+func OpenForeign(path string, f *foreign.Format, o TransferOptions, share bool) (*foreign.Decoded, func() error, error) {
+	in := &foreign.Input{FS: Options{FS: o.FS}.fs(), Path: path, Second: o.Source, Geometry: o.Geometry, Pick: o.NS, ForceShare: share, Format: f}
+	d, err := f.Decode(in)
+	if err != nil {
+		return nil, nil, errors.Join(err, in.Close())
+	}
+	d.Format = f
+	return d, in.Close, nil
+}
+
+// source is a namespace to be moved, and the files it is made of.
+type source struct {
+	content *foreign.Content
+	lost    []string
+	assumed []string
+	close   func() error
+}
+
+func openSource(path string, o *TransferOptions) (*source, error) {
+	if o.From == nil {
+		return openOwn(path, o)
+	}
+	d, closer, err := OpenForeign(path, o.From, *o, false)
+	if err != nil {
+		return nil, err
+	}
+	c, err := d.Content(o.NS)
+	if err == nil && c.Data == nil {
+		err = fmt.Errorf("%s: there is no data beside it to convert: name the data file, and this one with --source-sidecar: %w", path, fs.ErrNotExist)
+	}
+	if err == nil {
+		rest := *c
+		if c.NS.Zoned() && !o.KeepOpen {
+			rest.Zones = &foreign.Mapped{Zones: c.Zones, Map: func(_ uint64, z layout.Zone) layout.Zone { return foreign.AtRest(z) }}
+		}
+		c = &rest
+		if err = c.CheckSound(); err != nil {
+			err = &HintError{Err: fmt.Errorf("%s: %w", path, err), Hint: fmt.Sprintf("zimg check -f %s %s tells all that is wrong", o.From.Name, path)}
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, closer())
+	}
+	return &source{content: c, lost: d.Lost, assumed: d.Assumed, close: closer}, nil
+}
+
+// openOwn opens an image of ours as a source.
+func openOwn(path string, o *TransferOptions) (_ *source, err error) {
+	im, err := Open(path, Options{FS: o.FS, Sidecar: o.Source})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, im.Close())
+		}
+	}()
+	if im.hdr.Flags&layout.Clean == 0 {
+		return nil, &HintError{Err: fmt.Errorf("%s: %w", path, ErrUnclean), Hint: "run: zimg check --repair " + path}
+	}
+	d := &foreign.Decoded{}
+	for _, n := range im.ns {
+		d.Contents = append(d.Contents, n.content())
+	}
+	c, err := d.Content(o.NS)
+	if err != nil {
+		return nil, fmt.Errorf("%s has %w", path, err)
+	}
+	return &source{content: c, close: im.Close}, nil
+}
+
+// content is n as something to be moved.
+func (n *Namespace) content() *foreign.Content {
+	c := &foreign.Content{NS: n.Namespace, Data: foreign.Linear(n.File(), int64(n.DataOff), int64(n.DataOff+n.Size()))}
+	if n.Zoned() {
+		c.Zones = n
+	}
+	if n.MS > 0 {
+		c.BlockMeta = foreign.Extent{File: n.File(), FileOff: int64(n.DataOff + n.MetadataOff()), Len: int64(n.Blocks) * int64(n.MS)}
+	}
+	return c
+}
+
+// Transfer makes dst of src: an image of ours from a foreign format, the reverse, or from one foreign
+// format to another. The source is only read. The destination gets its name when it is
+// complete and has been read back.
+func Transfer(src, dst string, o TransferOptions) (err error) {
+	if o.Say == nil {
+		o.Say = func(string, ...any) {}
+	}
+	if o.Note == nil {
+		o.Note = o.Say
+	}
+	s, err := openSource(src, &o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	for _, a := range s.assumed {
+		o.Note("%s: assumed: %s", src, a)
+	}
+	losses := s.lost
+	fitted := &foreign.Fitted{Content: s.content}
+	if o.To != nil {
+		if o.To.Encode == nil {
+			return fmt.Errorf("the format %s is only read: %w", o.To.Name, foreign.ErrUnsupported)
+		}
+		if fitted, err = o.To.Holds.Fit(s.content, o.KeepOpen); err != nil {
+			return fmt.Errorf("%s as %s: %w", src, o.To.Name, err)
+		}
+		for _, l := range fitted.Losses {
+			losses = append(losses, l.String())
+		}
+	}
+	if len(losses) > 0 && !o.Lossy {
+		return &HintError{Err: fmt.Errorf("%s: %w: %s", src, ErrLossy, strings.Join(losses, "; ")), Hint: "--lossy converts what is left"}
+	}
+	for _, l := range losses {
+		o.Note("%s: lost: %s", src, l)
+	}
+	for _, n := range fitted.Notes {
+		o.Note("%s: %s", src, n)
+	}
+	tick, err := ticker(fitted.Content, o.Progress)
+	if err != nil {
+		return err
+	}
+	if o.To == nil {
+		return o.toOwn(dst, fitted.Content, tick)
+	}
+	return o.toForeign(src, dst, fitted, tick)
+}
+
+// ticker turns bytes that were moved into progress.
+func ticker(c *foreign.Content, progress func(done, total int64) error) (foreign.Tick, error) {
+	if progress == nil {
+		return nil, nil
+	}
+	total, err := c.Written()
+	if err != nil {
+		return nil, err
+	}
+	total += c.BlockMeta.Len
+	var done int64
+	return func(n int64) error {
+		done += n
+		return progress(min(done, total), total)
+	}, nil
+}
+
+// toOwn makes an image of c.
+func (o *TransferOptions) toOwn(dst string, c *foreign.Content, tick foreign.Tick) error {
+	n := *c.NS
+	n.DataFile, n.DataOff, n.DataLen = 0, 0, 0
+	return Create(dst, CreateOptions{
+		FS: o.FS, Layout: o.Layout, Sidecar: o.Second, Force: o.Force,
+		Namespaces: []NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{c.Zones},
+		Fill: func(data []disk.File, plan *layout.Plan) error {
+			e := plan.Entries[0]
+			out := &foreign.Output{Content: c, Tick: tick}
+			if err := out.CopyLinear(data[0], int64(e.DataOff)); err != nil {
+				return err
+			}
+			if m := c.BlockMeta; m.File != nil {
+				return data[0].CopyFrom(m.File, m.FileOff, int64(e.DataOff+e.MetadataOff()), m.Len, tick)
+			}
+			return nil
+		},
+	})
+}
+
+// toForeign writes f, reads it back, and only then gives the files their names.
+func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, tick foreign.Tick) (err error) {
+	fsys := Options{FS: o.FS}.fs()
+	second := o.Second
+	if second == "" {
+		second = dst + o.To.Suffix
+	}
+	if _, err := fsys.Stat(dst + SidecarSuffix); err == nil {
+		return &HintError{Err: fmt.Errorf("%s: a sidecar of that name: %w", dst+SidecarSuffix, ErrExists), Hint: "it would be taken for the new file's; move it away or choose another name"}
+	}
+	st := newStaging(fsys, o.Force)
+	defer func() { err = errors.Join(err, st.abandon()) }()
+	out := &foreign.Output{
+		Content: f.Content, Path: dst, Second: second, Force: o.Force, Tick: tick, Say: o.Say,
+		Create: func(path string) (disk.File, error) {
+			if err := o.free(fsys, path, src); err != nil {
+				return nil, err
+			}
+			return st.create(path)
+		},
+		Finish: st.finish,
+		Mkdir: func(path string) error {
+			err := st.mkdir(path)
+			if errors.Is(err, fs.ErrExist) {
+				return &HintError{Err: fmt.Errorf("%s: %w", path, ErrExists), Hint: "a directory is not overwritten: remove it, or choose another name"}
+			}
+			return err
+		},
+	}
+	if err := o.To.Encode(out); err != nil {
+		return err
+	}
+	if err := o.verify(dst, st, f.Content); err != nil {
+		return fmt.Errorf("%s, read back: %w", dst, err)
+	}
+	return st.publish()
+}
+
+// free refuses a file that exists, and one that is part of the source.
+func (o *TransferOptions) free(fsys disk.FS, path, src string) error {
+	info, err := fsys.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, s := range []string{src, o.Source, src + SidecarSuffix} {
+		if s != "" && filepath.Clean(s) == filepath.Clean(path) {
+			return fmt.Errorf("%s is both source and destination", path)
+		}
+	}
+	switch {
+	case info.IsDir():
+		return fmt.Errorf("%s: is a directory", path)
+	case !o.Force:
+		return &HintError{Err: fmt.Errorf("%s: %w", path, ErrExists), Hint: "--force overwrites it"}
+	}
+	file, err := openLocked(fsys, path, Options{Write: true})
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// verify decodes the files as they are staged and compares the zones with what they should be.
+func (o *TransferOptions) verify(dst string, st *staging, want *foreign.Content) error {
+	g := *want.NS
+	d, closer, err := OpenForeign(dst, o.To, TransferOptions{FS: st.view(), Source: o.Second, Geometry: &g}, true)
+	if err != nil {
+		return err
+	}
+	err = sameZones(d, want, o.To)
+	return errors.Join(err, closer())
+}
+
+func sameZones(d *foreign.Decoded, want *foreign.Content, f *foreign.Format) error {
+	c, err := d.Content(0)
+	if err != nil {
+		return err
+	}
+	a, b := c.NS, want.NS
+	if a.ZoneCount != b.ZoneCount || a.ZoneSize != b.ZoneSize || a.ZoneCap != b.ZoneCap || a.BlockBits != b.BlockBits || a.ZDES != b.ZDES {
+		return fmt.Errorf("geometry %s instead of %s: %w", geometry(a), geometry(b), layout.ErrDamaged)
+	}
+	if f.Holds.NoZones {
+		return nil
+	}
+	next, stop := iter.Pull2(c.Zones.All(0, a.ZoneCount))
+	defer stop()
+	var i uint64
+	for z, err := range want.Zones.All(0, b.ZoneCount) {
+		if err != nil {
+			return err
+		}
+		got, err, ok := next()
+		if err != nil {
+			return err
+		}
+		if !ok || got != z {
+			return fmt.Errorf("zone %d: %+v instead of %+v: %w", i, got, z, layout.ErrDamaged)
+		}
+		if z.Attrs&layout.ZDEV != 0 {
+			x, err := c.Zones.Extension(i)
+			if err != nil {
+				return err
+			}
+			y, err := want.Zones.Extension(i)
+			if err != nil {
+				return err
+			}
+			if string(x) != string(y) {
+				return fmt.Errorf("zone %d: another descriptor extension: %w", i, layout.ErrDamaged)
+			}
+		}
+		i++
+	}
+	return nil
+}
+
+// view is the file system as it will be when st is published.
+func (s *staging) view() disk.FS {
+	v := &stagedFS{FS: s.fs, temp: map[string]string{}}
+	for i, n := range s.names {
+		v.temp[filepath.Clean(n)] = s.temps[i]
+	}
+	return v
+}
+
+// stagedFS finds files under the names that they will have.
+type stagedFS struct {
+	disk.FS
+	temp map[string]string
+}
+
+func (v *stagedFS) real(name string) string {
+	if t, ok := v.temp[filepath.Clean(name)]; ok {
+		return t
+	}
+	return name
+}
+
+func (v *stagedFS) Open(name string, mode disk.Mode, perm fs.FileMode) (disk.File, error) {
+	return v.FS.Open(v.real(name), mode, perm)
+}
+
+func (v *stagedFS) Stat(name string) (fs.FileInfo, error) { return v.FS.Stat(v.real(name)) }
