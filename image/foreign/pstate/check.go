@@ -28,7 +28,9 @@ func (t *table) check(found func(foreign.Problem) error) error {
 			return found(p)
 		case z.State.Open():
 			p.Verdict, p.Text = foreign.Changed, fmt.Sprintf("%v; QEMU makes it Full when it starts, its write pointer is not kept while it is open", z.State)
-			return found(p)
+			if err := found(p); err != nil {
+				return err
+			}
 		}
 		if off := layout.DescriptorReserved(b); off >= 0 {
 			p.Verdict, p.Off, p.Text = foreign.Odd, p.Off+int64(off), "reserved bytes are not zero"

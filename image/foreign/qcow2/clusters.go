@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 
 	"zimg/image/disk"
 	"zimg/image/foreign"
@@ -30,22 +31,23 @@ type clusters struct {
 	tableAt int64
 }
 
-// entry is the L2 entry of guest cluster c, 0 if nothing is allocated.
-func (m *clusters) entry(c int64) (uint64, error) {
+// entry is the L2 entry of guest cluster c, and how many clusters from c on are known to be like
+// it: 1, or as many as a table that is not there has.
+func (m *clusters) entry(c int64) (e uint64, like int64, err error) {
 	perTable := m.h.clusterSize() / 8
 	if c/perTable >= int64(m.h.l1Size) {
-		return 0, nil
+		return 0, math.MaxInt64>>m.h.clusterBits - c, nil
 	}
 	var b [8]byte
 	if err := foreign.ReadFull(m.file, b[:], m.h.l1+c/perTable*8); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	at := int64(be.Uint64(b[:]) & offsetMask)
 	if at == 0 {
-		return 0, nil
+		return 0, perTable - c%perTable, nil
 	}
 	if at%m.h.clusterSize() != 0 || at > m.size-m.h.clusterSize() {
-		return 0, foreign.Field(m.file, "qcow2 L1 table", fmt.Sprintf("entry %d", c/perTable), m.h.l1+c/perTable*8, at, "a cluster of the file")
+		return 0, 0, foreign.Field(m.file, "qcow2 L1 table", fmt.Sprintf("entry %d", c/perTable), m.h.l1+c/perTable*8, at, "a cluster of the file")
 	}
 	if m.tableAt != at {
 		if m.table == nil {
@@ -53,17 +55,17 @@ func (m *clusters) entry(c int64) (uint64, error) {
 		}
 		m.tableAt = 0
 		if err := foreign.ReadFull(m.file, m.table, at); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		m.tableAt = at
 	}
-	e := be.Uint64(m.table[c%perTable*8:])
+	e = be.Uint64(m.table[c%perTable*8:])
 	if e&l2Compressed == 0 && e&l2Zero == 0 {
 		if off := int64(e & offsetMask); off%m.h.clusterSize() != 0 || off >= m.size {
-			return 0, foreign.Field(m.file, "qcow2 L2 table", fmt.Sprintf("entry of guest cluster %d", c), at+c%perTable*8, off, "a cluster of the file")
+			return 0, 0, foreign.Field(m.file, "qcow2 L2 table", fmt.Sprintf("entry of guest cluster %d", c), at+c%perTable*8, off, "a cluster of the file")
 		}
 	}
-	return e, nil
+	return e, 1, nil
 }
 
 // extents yields runs of clusters that lie in a row in the file.
@@ -77,12 +79,12 @@ func (m *clusters) extents(from, to int64) iter.Seq2[foreign.Extent, error] {
 		}
 		cs := m.h.clusterSize()
 		for at := from; at < to; {
-			end := min(to, (at/cs+1)*cs)
-			e, err := m.entry(at / cs)
+			e, like, err := m.entry(at / cs)
 			if err != nil {
 				yield(foreign.Extent{}, err)
 				return
 			}
+			end := min(to, (at/cs+like)*cs)
 			next := foreign.Extent{Off: at, Len: end - at, File: m.file, FileOff: int64(e&offsetMask) + at%cs}
 			switch {
 			case e&l2Compressed != 0:
