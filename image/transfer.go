@@ -235,7 +235,7 @@ func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, tick for
 			return err
 		},
 	}
-	if err := o.To.Encode(out); err != nil {
+	if err := o.To.Encode(out); err != nil || o.To.Shape == foreign.Device { // which has nothing staged
 		return err
 	}
 	if err := o.verify(dst, st, f.Content); err != nil {

@@ -6,7 +6,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"zimg/image"
+	"zimg/image/disk"
 	"zimg/image/foreign"
+	"zimg/image/foreign/device"
 	"zimg/layout"
 )
 
@@ -90,6 +92,9 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 	from, err := o.foreign.find(args[0], o.source)
 	if err != nil {
 		return err
+	}
+	if o.to == "" && disk.IsZoned(args[1]) {
+		o.to = device.Format.Name
 	}
 	bar := newProgress(cmd, o.showBar)
 	defer bar.done()

@@ -28,7 +28,7 @@ var blkzoneConditions = map[layout.ZoneState]string{
 	layout.Closed: "cl", layout.ReadOnly: "ro", layout.Full: "fu", layout.Offline: "of",
 }
 
-func (r *blkzoneReport) begin()                             {}
+func (r *blkzoneReport) begin()                   {}
 func (r *blkzoneReport) namespace(*space, uint64) {}
 
 func (r *blkzoneReport) zone(n *space, _ uint64, z layout.Zone, _ []byte) {
@@ -97,7 +97,7 @@ func zbdWP(n *space, z layout.Zone) layout.Bytes {
 	return n.ByteOff(z.Start + n.ZoneSize)
 }
 
-func (r *zbdReport) begin()                             {}
+func (r *zbdReport) begin()                   {}
 func (r *zbdReport) namespace(*space, uint64) {}
 
 func (r *zbdReport) zone(n *space, i uint64, z layout.Zone, _ []byte) {

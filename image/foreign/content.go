@@ -133,3 +133,25 @@ func (c *Content) Written() (int64, error) {
 	}
 	return sum, nil
 }
+
+// Pieces reads [from, to) in pieces of up to size bytes, zeroes too, and hands them to fn.
+func (c *Content) Pieces(from, to, size int64, fn func(off int64, b []byte) error) error {
+	buf := make([]byte, min(size, max(0, to-from)))
+	for at := from; at < to; {
+		b := buf[:min(size, to-at)]
+		clear(b)
+		for e, err := range c.Data(at, at+int64(len(b))) {
+			if err != nil {
+				return err
+			}
+			if err := ReadFull(e.File, b[e.Off-at:e.Off-at+e.Len], e.FileOff); err != nil {
+				return err
+			}
+		}
+		if err := fn(at, b); err != nil {
+			return err
+		}
+		at += int64(len(b))
+	}
+	return nil
+}

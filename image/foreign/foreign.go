@@ -38,6 +38,7 @@ const (
 	TwoFiles
 	Directory
 	Prefix
+	Device // that is there already
 )
 
 // Format is one foreign format.

@@ -52,6 +52,9 @@ func (in *Input) open(path string) (disk.File, error) {
 	return file, nil
 }
 
+// Keep has Close close a file that was opened in another way: a device.
+func (in *Input) Keep(file disk.File) { in.files = append(in.files, file) }
+
 // Brief opens a file that is closed when fn returns.
 func (in *Input) Brief(path string, fn func(disk.File) error) error {
 	file, err := in.open(path)

@@ -3,6 +3,7 @@ package all
 
 import (
 	"zimg/image/foreign"
+	"zimg/image/foreign/device"
 	"zimg/image/foreign/fakezbc"
 	"zimg/image/foreign/filezbc"
 	"zimg/image/foreign/gzoned"
@@ -31,4 +32,5 @@ var Formats = []*foreign.Format{
 	gzoned.Format,
 	fakezbc.Format,
 	rawdata.Format,
+	device.Format,
 }

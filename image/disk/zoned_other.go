@@ -1,0 +1,11 @@
+//go:build !linux
+
+package disk
+
+// OpenZoned opens a zoned block device: there are none here.
+func OpenZoned(name string, _ bool) (ZonedDevice, error) {
+	return nil, pathError("open", name, ErrNotZoned)
+}
+
+// IsZoned tells whether name is a zoned block device.
+func IsZoned(string) bool { return false }
