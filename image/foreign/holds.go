@@ -88,8 +88,13 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 		lose(fmt.Sprintf("zone capacity %d of %d blocks (zones can be written to their end)", n.ZoneCap, n.ZoneSize))
 		n.ZoneCap = n.ZoneSize
 	}
-	if open, active := n.MaxOpen(), n.MaxActive(); !h.Limits && active != 0 || !h.Limits && !h.MaxOpen && open != 0 {
-		f.Notes = append(f.Notes, fmt.Sprintf("limits are not in the format (max-open %d, max-active %d, 0 for none); give them to the device", open, active))
+	if open, active := n.MaxOpen(), n.MaxActive(); !h.Limits {
+		if !h.MaxOpen && open != 0 {
+			f.Notes = append(f.Notes, fmt.Sprintf("max-open %d is not in the format; give it to the device", open))
+		}
+		if active != 0 && (!h.MaxOpen || active != open) {
+			f.Notes = append(f.Notes, fmt.Sprintf("max-active %d is not in the format; give it to the device", active))
+		}
 	}
 	if n.ExtSize() > h.Extensions { // the zones that have one are counted below
 		n.ZDES = 0

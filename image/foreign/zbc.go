@@ -45,8 +45,9 @@ func ZBCWP(n *layout.Namespace, z layout.Zone) layout.LBA {
 		return z.Start + n.ZoneSize
 	case layout.Offline:
 		return z.Start
+	default:
+		return z.Written
 	}
-	return z.Written
 }
 
 // Leading counts the conventional zones at the start; an error if there are others.

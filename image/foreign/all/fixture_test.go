@@ -152,9 +152,9 @@ func parseZone(t testing.TB, words []string) layout.Zone {
 }
 
 // place puts the fixture's files into a file system, and returns the path to be named.
-func (f *fixture) place() (*imagetest.MemFS, string) {
+func (x *fixture) place() (*imagetest.MemFS, string) {
 	fsys := imagetest.NewMemFS()
-	for name, b := range f.files {
+	for name, b := range x.files {
 		fsys.WriteFile("/"+name, b)
 	}
 	return fsys, "/disk"

@@ -275,6 +275,7 @@ func (z *zones) write(out *foreign.Output, want layout.Zone) error {
 		return z.dev.Manage(disk.CloseZones, start, size)
 	case layout.ExplicitlyOpened:
 		return z.dev.Manage(disk.OpenZones, start, size)
+	default: // Empty, and implicitly opened by what was written
 	}
 	return nil
 }

@@ -158,6 +158,7 @@ func (m *meta) check(found func(foreign.Problem) error) error {
 			open[0]++
 		case layout.ImplicitlyOpened:
 			open[1]++
+		default:
 		}
 		return nil
 	})

@@ -280,6 +280,7 @@ func writeTable(file disk.File, desc, ext int64, c *foreign.Content) error {
 			d.WP = z.End()
 		case layout.ReadOnly, layout.Offline:
 			d.WP = z.Written
+		default: // it has one
 		}
 		d.Encode(b)
 		return nil

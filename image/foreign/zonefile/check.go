@@ -46,6 +46,7 @@ func (r *region) check(file disk.File, found func(foreign.Problem) error) error 
 	err := r.rec.Each(0, r.rec.Count, func(i uint64, b []byte) error {
 		bo := r.hdr.bo
 		z, _ := r.zone(i, b)
+		z.Written = layout.LBA(bo.Uint64(b[OffWP:]))
 		all[i] = links{bo.Uint32(b[OffNext:]), bo.Uint32(b[OffPrev:]), z.State}
 		if k := z.State.Index(); k >= 0 {
 			counts[k]++

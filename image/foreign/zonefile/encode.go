@@ -40,6 +40,7 @@ func encode(out *foreign.Output) error {
 			wp = z.End()
 		case layout.ReadOnly, layout.Offline:
 			wp = z.Start
+		default: // it has one
 		}
 		b[0], b[1], b[2] = uint8(z.Type), uint8(z.State)<<4, uint8(z.Attrs)
 		le.PutUint64(b[OffRecordZCap:], uint64(z.Cap))

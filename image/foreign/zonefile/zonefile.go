@@ -305,8 +305,8 @@ func regionLen(file disk.File, r *region) (int64, error) {
 	return 0, nil
 }
 
-// zone decodes record i. The write pointer of a Full zone is at its end however it became
-// full; those of Read Only and Offline zones are at the start.
+// zone decodes record i. That a Full zone's write pointer is at its end is a convention, not an
+// answer to how far it was written; those of Read Only and Offline zones are at the start.
 func (r *region) zone(_ uint64, b []byte) (layout.Zone, error) {
 	z := layout.Zone{ZoneDescriptor: layout.ZoneDescriptor{
 		Type: layout.ZoneType(b[0] & 0xF), State: layout.ZoneState(b[1] >> 4), Attrs: layout.ZoneAttrs(b[2]),
@@ -315,6 +315,9 @@ func (r *region) zone(_ uint64, b []byte) (layout.Zone, error) {
 		WP:    layout.LBA(r.hdr.bo.Uint64(b[OffWP:])),
 	}}
 	z.Written = z.WP
+	if z.State == layout.Full {
+		z.Written = z.End()
+	}
 	if !z.State.HasWP() {
 		z.WP = layout.NoWP
 	}

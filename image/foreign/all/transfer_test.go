@@ -1,0 +1,158 @@
+package all_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"zimg/image"
+	"zimg/image/disk"
+	"zimg/image/foreign"
+	"zimg/image/foreign/all"
+	"zimg/image/imagetest"
+	"zimg/layout"
+)
+
+// small is an image that every format can hold, once its Full zone is written to the end.
+func small(t *testing.T, fsys disk.FS, path string) *layout.Namespace {
+	t.Helper()
+	n := layout.Namespace{
+		ID: 1, CSI: layout.ZNS, BlockBits: 12, ZoneSize: 256, ZoneCap: 256, ZoneCount: 3, Blocks: 3 * 256, MAR: layout.NoLimit, MOR: layout.NoLimit,
+	}
+	z := &layout.ZoneSlice{Table: []layout.Zone{
+		foreign.Sequential(&n, 0, layout.Full, 256), foreign.Sequential(&n, 1, layout.Closed, 256+2), n.EmptyZone(2),
+	}}
+	err := image.Create(path, image.CreateOptions{
+		FS: fsys, Namespaces: []image.NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{z},
+		Fill: func(data []disk.File, _ *layout.Plan) error {
+			for _, b := range []int64{0, 255, 256, 257} {
+				if _, err := data[0].WriteAt(bytes.Repeat([]byte{byte(b + 1)}, 4096), b*4096); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &n
+}
+
+// contents are the files of fsys.
+func contents(t *testing.T, fsys *imagetest.MemFS) map[string][]byte {
+	t.Helper()
+	m := map[string][]byte{}
+	for _, name := range fsys.Names() {
+		b, err := fsys.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m[name] = b
+	}
+	return m
+}
+
+// Whichever call fails, on the way out or on the way back: the error is told, the source is as
+// it was, and what is there is the whole result or nothing.
+func TestTransferFails(t *testing.T) {
+	for _, f := range all.Formats {
+		if f.Encode == nil || f.Shape == foreign.Device {
+			continue
+		}
+		t.Run(f.Name, func(t *testing.T) {
+			for _, back := range []bool{false, true} {
+				for n := 1; ; n++ {
+					mem := imagetest.NewMemFS()
+					ns := small(t, mem, "/a")
+					src, dst := "/a", "/out/0"
+					o := image.TransferOptions{FS: mem, To: f, Geometry: ns, Lossy: f.Holds.NoZones}
+					if back {
+						if err := image.Transfer(src, dst, o); err != nil {
+							t.Fatal(err)
+						}
+						src, dst, o.From, o.To = dst, "/b", f, nil
+					}
+					before := contents(t, mem)
+					faults := imagetest.NewFaultFS(mem)
+					faults.FailAt(n, errors.New("made to fail"))
+					o.FS = faults
+					err := image.Transfer(src, dst, o)
+					hit := faults.Hit()
+					after := contents(t, mem)
+					for name, b := range before {
+						if !bytes.Equal(after[name], b) {
+							t.Fatalf("%s fails: %s has changed", hit, name)
+						}
+						delete(after, name)
+					}
+					if hit == "" {
+						if err != nil {
+							t.Fatal(err)
+						}
+						break
+					}
+					if err == nil && len(after) == 0 {
+						t.Fatalf("%s fails: neither an error nor a result", hit)
+					}
+					for name := range after {
+						if strings.HasSuffix(name, ".tmp") && !strings.HasPrefix(hit, "remove") {
+							t.Fatalf("%s fails: %s is left", hit, name)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// Nothing that exists is overwritten, a source never, and what cannot be held is named.
+func TestTransferRefuses(t *testing.T) {
+	mem := imagetest.NewMemFS()
+	n := small(t, mem, "/a")
+	qcow, err := foreign.Find(all.Formats, "qcow2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem.WriteFile("/there", []byte("there"))
+	for _, c := range []struct {
+		dst  string
+		o    image.TransferOptions
+		want error
+	}{
+		{"/there", image.TransferOptions{To: qcow}, image.ErrExists},
+		{"/q", image.TransferOptions{To: qcow, NS: 2}, layout.ErrRange},
+		{"/raw", image.TransferOptions{To: formatOf("raw")}, image.ErrLossy},
+		{"/q", image.TransferOptions{To: formatOf("libzbc-fake")}, foreign.ErrUnsupported},
+	} {
+		c.o.FS = mem
+		if err := image.Transfer("/a", c.dst, c.o); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.dst, err, c.want)
+		}
+	}
+	if err := image.Transfer("/a", "/a", image.TransferOptions{FS: mem, To: qcow, Force: true}); err == nil {
+		t.Error("the source was overwritten")
+	}
+	if err := image.Transfer("/a", "/there", image.TransferOptions{FS: mem, To: qcow, Force: true}); err != nil {
+		t.Error(err)
+	}
+	// Between two foreign formats, at once.
+	if err := image.Transfer("/there", "/z", image.TransferOptions{FS: mem, From: qcow, To: formatOf("zone-file"), Geometry: n}); err != nil {
+		t.Error(err)
+	}
+	if err := image.Transfer("/z", "/b", image.TransferOptions{FS: mem, From: formatOf("zone-file")}); err != nil {
+		t.Error(err)
+	}
+	a, err := image.Open("/a", image.Options{FS: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := image.Open("/b", image.Options{FS: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := image.Compare(a, b, nil, func(d image.Difference) bool { t.Errorf("%+v", d); return true }); err != nil {
+		t.Fatal(err)
+	}
+}
