@@ -44,7 +44,7 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
 	for group, commands := range map[string][]*cobra.Command{
 		groupImage: {newCreateCommand(), newInfoCommand(), newCheckCommand(), newUndoCommand(), newConvertCommand(), newResizeCommand(), newCompareCommand(), newDumpCommand(), newRestoreCommand()},
 		groupZones: {newReportCommand(), newMapCommand(), newZoneCommand(), newWriteCommand(), newAppendCommand(), newReadCommand()},
-		groupBoot:  {newRunCommand(), newQEMUArgsCommand()},
+		groupBoot:  {newRunCommand(), newCrashCommand(), newQEMUArgsCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

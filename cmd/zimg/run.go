@@ -14,6 +14,7 @@ import (
 
 	"zimg/fsck"
 	"zimg/image"
+	"zimg/image/crash"
 	"zimg/image/qemu"
 	"zimg/layout"
 )
@@ -24,6 +25,7 @@ type runOptions struct {
 	dryRun     bool
 	quiet      bool
 	timeout    time.Duration
+	record     string
 }
 
 func newRunCommand() *cobra.Command {
@@ -49,7 +51,8 @@ QEMU cannot be told of Read Only and Offline zones: an image with such zones is 
 
 Exit status: QEMU's own; 1 if it could not be started, 64 wrong usage.`,
 		Example: `  zimg run disk.zimg -- qemu-system-x86_64 -m 2G -nographic -kernel bzImage -append console=ttyS0
-  zimg run a.zimg b.zimg -- qemu-system-x86_64 -accel kvm -machine q35 -m 4G root.qcow2`,
+  zimg run a.zimg b.zimg -- qemu-system-x86_64 -accel kvm -machine q35 -m 4G root.qcow2
+  zimg run --record rec disk.zimg -- qemu-system-x86_64 -m 2G -kernel bzImage`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if dash := cmd.ArgsLenAtDash(); dash < 1 || dash == len(args) {
 				return usageError("zimg run needs IMAGE... -- and then QEMU with its arguments")
@@ -65,6 +68,7 @@ Exit status: QEMU's own; 1 if it could not be started, 64 wrong usage.`,
 	c.Flags().BoolVar(&o.lostFaults, "allow-lost-faults", false, "run an image with Read Only or Offline zones; the guest sees them as Full")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "print QEMU's command line, one argument a line, and change nothing")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "say nothing about what is done")
+	c.Flags().StringVar(&o.record, "record", "", "keep the image as it is now, and a log of every write and flush, in the new folder `DIR` (see zimg crash)")
 	c.Flags().DurationVar(&o.timeout, "timeout", qemu.DefaultTimeout, "how long QEMU may take to answer, a `TIME`")
 	return c
 }
@@ -79,7 +83,9 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 		closed = true
 		var errs []error
 		for _, im := range images {
-			errs = append(errs, im.Close())
+			if im != nil {
+				errs = append(errs, im.Close())
+			}
 		}
 		return errors.Join(errs...)
 	}
@@ -94,7 +100,13 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 			return err
 		}
 	}
-	config := qemu.Config{Images: images, Command: command, Timeout: o.timeout, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}
+	var logs map[layout.NSID]string
+	if o.record != "" && !o.dryRun {
+		if logs, err = o.startRecord(images, paths); err != nil {
+			return err
+		}
+	}
+	config := qemu.Config{Record: logs, Images: images, Command: command, Timeout: o.timeout, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}
 	config.Log = func(format string, args ...any) { o.say(cmd, format, args...) }
 	if o.dryRun {
 		argv, err := qemu.CommandLine(&config, os.TempDir())
@@ -117,6 +129,29 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 		return withExit(status, nil)
 	}
 	return nil
+}
+
+// startRecord makes the folder of a recording. The image is closed for a moment, to be copied.
+func (o *runOptions) startRecord(images []*image.Image, paths []string) (map[layout.NSID]string, error) {
+	if len(images) != 1 {
+		return nil, usageError("--record is for one image, %d were given", len(images))
+	}
+	var ids []layout.NSID
+	for _, n := range images[0].Namespaces() {
+		if n.MS > 0 {
+			return nil, fmt.Errorf("%s: namespace %d has metadata per block, which --record cannot tell from data", paths[0], n.ID)
+		}
+		ids = append(ids, n.ID)
+	}
+	if err := images[0].Close(); err != nil {
+		return nil, err
+	}
+	logs, err := crash.Prepare(o.record, paths[0], ids)
+	if err != nil {
+		return nil, err
+	}
+	images[0], err = image.Open(paths[0], image.Options{Write: true})
+	return logs, err
 }
 
 // powerButton turns the first SIGINT or SIGTERM into the end of ctx and the

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"zimg/image"
 	"zimg/image/writelog"
 	"zimg/layout"
 )
@@ -21,6 +22,51 @@ const BaseName = "base.zimg"
 
 // LogName is the name of the write log of namespace id.
 func LogName(id layout.NSID) string { return fmt.Sprintf("ns%d.log", id) }
+
+// Prepare makes the folder dir of a recording to come: a copy of the image at path, and an empty log
+// for each namespace. It returns the logs' paths.
+func Prepare(dir, path string, ids []layout.NSID) (map[layout.NSID]string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		if errors.Is(err, os.ErrExist) {
+			return nil, &image.HintError{Err: err, Hint: "a recording is not overwritten: remove it, or choose another name"}
+		}
+		return nil, err
+	}
+	if err := image.Convert(path, filepath.Join(dir, BaseName), image.ConvertOptions{Layout: layout.Trailing}); err != nil {
+		return nil, errors.Join(err, os.Remove(dir))
+	}
+	logs := map[layout.NSID]string{}
+	for _, id := range ids {
+		logs[id] = filepath.Join(dir, LogName(id))
+		if err := os.WriteFile(logs[id], nil, 0o666); err != nil {
+			return nil, err
+		}
+	}
+	return logs, nil
+}
+
+// Only is the namespace of the only log in dir.
+func Only(dir string) (layout.NSID, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "ns*.log"))
+	if err != nil {
+		return 0, err
+	}
+	var id layout.NSID
+	switch len(names) {
+	case 0:
+		return 0, fmt.Errorf("%s: no write log in it; zimg run --record makes one: %w", dir, os.ErrNotExist)
+	case 1:
+		if _, err := fmt.Sscanf(filepath.Base(names[0]), "ns%d.log", &id); err != nil {
+			return 0, fmt.Errorf("%s: %w", names[0], err)
+		}
+		return id, nil
+	}
+	return 0, fmt.Errorf("%s: logs of %d namespaces: say which one with --ns: %w", dir, len(names), layout.ErrRange)
+}
 
 // Recording is one recorded run of one image.
 type Recording struct {

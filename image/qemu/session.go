@@ -12,6 +12,7 @@ import (
 
 	"zimg/image"
 	"zimg/image/journal"
+	"zimg/layout"
 )
 
 // A session is one run of QEMU:
@@ -37,6 +38,9 @@ type Config struct {
 	Stdout, Stderr io.Writer
 	// Log, if not nil, is told what happens.
 	Log func(format string, args ...any)
+	// Record, if not nil, is the path of a write log for each namespace of the only image, by its
+	// number; the files exist and are empty.
+	Record map[layout.NSID]string
 	// Timeout is how long QEMU may take to answer; 0 for the default.
 	Timeout time.Duration
 }
@@ -193,10 +197,14 @@ func (s *session) restore() error {
 	var options []any
 	for k, im := range s.Images {
 		for _, n := range im.Namespaces() {
-			options = append(options, map[string]any{
+			node := map[string]any{
 				"driver": "raw", "node-name": RawNode(s.ids[k], n.ID), "file": FileNode(s.ids[k], int(n.DataFile)),
 				"offset": n.DataOff, "size": n.DataLen, "discard": "unmap",
-			})
+			}
+			if s.Record != nil { // the recorder is on a node that has its part of the file already
+				node["file"], node["offset"] = recordNode(s.ids[k], n.ID), 0
+			}
+			options = append(options, node)
 		}
 	}
 	if err := s.qmp.Do("blockdev-reopen", map[string]any{"options": options}, nil); err != nil {

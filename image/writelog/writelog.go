@@ -7,7 +7,8 @@
 //	| super            | entry           | its data     | entry           | ...
 //	+------------------+-----------------+--------------+-----------------+----
 //
-// Super and entries take a sector each, data whole sectors. All integers are little-endian.
+// Super and entries take a sector each, data whole sectors. All integers are little-endian. An entry: first
+// sector, number of sectors, flags, and the length of what follows if it is a mark.
 package writelog
 
 import (
@@ -92,7 +93,7 @@ func readEntries(r io.ReaderAt, size, sector int64, count uint64) ([]Entry, erro
 		length := binary.LittleEndian.Uint64(b[24:])
 		const most = 1 << 53
 		sane := flags&^(Flush|FUA|Discard|Mark) == 0 && first < most && sectors < most && length < most &&
-			(sectors > 0 || flags != 0) && (flags&Discard != 0 || length <= sectors*uint64(sector) || flags&Mark != 0)
+			(sectors > 0 || flags != 0) && (length == 0 || flags&Mark != 0)
 		if !sane {
 			if n < count {
 				return entries, fmt.Errorf("entry %d at byte %d makes no sense: %w", n, off, ErrNotLog)
@@ -101,11 +102,14 @@ func readEntries(r io.ReaderAt, size, sector int64, count uint64) ([]Entry, erro
 		}
 		e := Entry{Flags: flags, Off: int64(first) * sector, Length: int64(sectors) * sector, DataOff: off + sector}
 		off += sector
-		if e.HasData() {
+		switch {
+		case flags&Mark != 0: // its length is in bytes
 			off += (int64(length) + sector - 1) &^ (sector - 1)
-			if off > size {
-				return entries, nil
-			}
+		case e.HasData():
+			off += e.Length
+		}
+		if off > size {
+			return entries, nil
 		}
 		entries = append(entries, e)
 	}
