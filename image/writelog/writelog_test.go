@@ -1,0 +1,89 @@
+package writelog_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"testing"
+
+	"zimg/image/writelog"
+)
+
+// log is a log of sectors of 512 bytes, as QEMU writes it: a write of two sectors at 8, a flush, a
+// discard of four sectors at 16, a mark, and a write with FUA.
+func log() []byte {
+	b := make([]byte, 512)
+	put := func(off int, v uint64) { binary.LittleEndian.PutUint64(b[off:], v) }
+	copy(b, "\x72\x68\x73\x77\x66\x73\x6a\x00")
+	put(8, 1)
+	put(16, 5)
+	b[24], b[25] = 0, 2
+	entry := func(sector, sectors, flags, length uint64, data string) {
+		at := len(b)
+		b = append(b, make([]byte, 512)...)
+		put(at, sector)
+		put(at+8, sectors)
+		put(at+16, flags)
+		put(at+24, length)
+		if n := (int(sectors)*512 + 511) / 512 * 512; flags&4 == 0 && flags&8 == 0 {
+			b = append(b, make([]byte, n)...)
+			copy(b[at+512:], data)
+		}
+		if flags&8 != 0 {
+			b = append(b, make([]byte, 512)...)
+		}
+	}
+	entry(8, 2, 0, 0, "first")
+	entry(0, 0, 1, 0, "")
+	entry(16, 4, 4, 0, "")
+	entry(0, 0, 8, 5, "")
+	entry(24, 1, 2, 0, "last")
+	return b
+}
+
+func TestRead(t *testing.T) {
+	b := log()
+	got, err := writelog.Read(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []writelog.Entry{
+		{Off: 4096, Length: 1024, DataOff: 1024},
+		{Flags: writelog.Flush, DataOff: 2560},
+		{Flags: writelog.Discard, Off: 8192, Length: 2048, DataOff: 3072},
+		{Flags: writelog.Mark, DataOff: 3584},
+		{Flags: writelog.FUA, Off: 12288, Length: 512, DataOff: 4608},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%d entries: %+v", len(got), got)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("entry %d: %+v, want %+v", i, got[i], want[i])
+		}
+	}
+	if data := string(b[got[4].DataOff:][:4]); data != "last" || !got[4].HasData() || got[2].HasData() {
+		t.Errorf("data %q", data)
+	}
+}
+
+// A log that ends anywhere ends before the entry that is not whole; what is no log is said not
+// to be one.
+func TestReadCutAndDamaged(t *testing.T) {
+	b := log()
+	last := 0
+	for n := range len(b) {
+		got, err := writelog.Read(bytes.NewReader(b[:n]), int64(n))
+		if n < 28 && !errors.Is(err, writelog.ErrNotLog) || n >= 28 && err != nil || len(got) < last || len(got) > 5 {
+			t.Fatalf("first %d bytes: %d entries, %v", n, len(got), err)
+		}
+		last = len(got)
+	}
+	for _, at := range []int{0, 8, 24, 512 + 7, 512 + 15, 512 + 20, 512 + 25} {
+		c := bytes.Clone(b)
+		c[at] ^= 0xFF
+		if _, err := writelog.Read(bytes.NewReader(c), int64(len(c))); !errors.Is(err, writelog.ErrNotLog) {
+			t.Errorf("byte %d: %v", at, err)
+		}
+	}
+}
