@@ -42,7 +42,7 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
 		&cobra.Group{ID: groupBoot, Title: "QEMU:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
-		groupImage: {newCreateCommand(), newInfoCommand(), newCheckCommand(), newUndoCommand(), newConvertCommand(), newResizeCommand(), newCompareCommand(), newDumpCommand(), newRestoreCommand()},
+		groupImage: {newCreateCommand(), newInfoCommand(), newCheckCommand(), newUndoCommand(), newConvertCommand(), newResizeCommand(), newCompareCommand(), newSnapshotCommand(), newDumpCommand(), newRestoreCommand()},
 		groupZones: {newReportCommand(), newMapCommand(), newZoneCommand(), newWriteCommand(), newAppendCommand(), newReadCommand()},
 		groupBoot:  {newRunCommand(), newCrashCommand(), newQEMUArgsCommand()},
 	} {

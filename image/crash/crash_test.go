@@ -198,4 +198,3 @@ func TestMakeTorn(t *testing.T) {
 		t.Errorf("unexpected: %v", seen)
 	}
 }
-

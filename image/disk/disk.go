@@ -86,6 +86,8 @@ type FS interface {
 	RenameNew(oldname, newname string) error
 	// Remove removes a file, or an empty directory.
 	Remove(name string) error
+	// List returns the names in a directory, sorted.
+	List(dir string) ([]string, error)
 	// Mkdir makes a directory; it fails with fs.ErrExist if the name is taken.
 	Mkdir(name string, perm fs.FileMode) error
 	// SyncDir makes the names in the directory of name durable.

@@ -108,6 +108,15 @@ func renameByLink(oldname, newname string) error {
 
 func (osFS) Remove(name string) error { return os.Remove(name) }
 
+func (osFS) List(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
+}
+
 func (osFS) Mkdir(name string, perm fs.FileMode) error { return os.Mkdir(name, perm) }
 
 func (osFS) SyncDir(name string) error {

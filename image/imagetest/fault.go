@@ -128,6 +128,14 @@ func (f *FaultFS) Remove(name string) error {
 	return f.under.Remove(name)
 }
 
+// List is one call.
+func (f *FaultFS) List(dir string) ([]string, error) {
+	if err := f.call("list", dir); err != nil {
+		return nil, err
+	}
+	return f.under.List(dir)
+}
+
 // Mkdir is one call.
 func (f *FaultFS) Mkdir(name string, perm fs.FileMode) error {
 	if err := f.call("mkdir", name); err != nil {

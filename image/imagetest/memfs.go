@@ -298,6 +298,27 @@ func (m *MemFS) Remove(name string) error {
 	return m.lost("remove", name)
 }
 
+// List returns the names of the files in a directory, sorted.
+func (m *MemFS) List(dir string) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.lost("list", dir); err != nil {
+		return nil, err
+	}
+	dir = filepath.Clean(dir)
+	if !m.isDir(dir) {
+		return nil, pathError("list", dir, fs.ErrNotExist)
+	}
+	var names []string
+	for n := range m.names {
+		if filepath.Dir(n) == dir {
+			names = append(names, filepath.Base(n))
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // Mkdir makes sure that nothing has the name; a directory is there as long as it has a file.
 func (m *MemFS) Mkdir(name string, _ fs.FileMode) error {
 	m.mu.Lock()
