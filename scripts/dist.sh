@@ -1,26 +1,74 @@
 #!/bin/sh
-# Makes dist/: for each system an archive with the static binary, and the
-# checksums of all. The same commit gives the same bytes.
+# Makes dist/: for each system an archive with the static binary, a Debian package with man
+# pages and completions, and the checksums of all. The same commit gives the same bytes.
 set -eu
 cd "$(dirname "$0")/.."
 go=${GO:-go}
 version=${VERSION:-$(git describe --tags --always --dirty)}
 ldflags=${LDFLAGS:-"-s -w -X main.version=$version -X main.commit=$(git rev-parse HEAD)"}
-date=@$(git log -1 --format=%ct)
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
 
 rm -rf dist
-for system in linux/amd64 linux/arm64; do
-	name=zimg-$version-$(echo "$system" | tr / -)
+mkdir dist
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+# Pages and completions are the same everywhere; this machine's own binary writes them.
+CGO_ENABLED=0 $go build -trimpath -ldflags "$ldflags" -o "$tmp/host/bin/zimg" ./cmd/zimg
+scripts/install.sh "$tmp/usr" "$tmp/host/bin/zimg"
+find "$tmp/usr/share/man" -type f -exec gzip -9n {} +
+
+# A version of Debian begins with a digit.
+case $version in
+[0-9]*) debversion=$version ;;
+v[0-9]*) debversion=${version#v} ;;
+*) debversion=0+$version ;;
+esac
+
+deb() { # ARCHITECTURE BINARY
+	root=$tmp/deb-$1
+	mkdir -p "$root/DEBIAN" "$root/usr/share/doc/zimg"
+	cp -a "$tmp/usr/." "$root/usr/"
+	install -m 755 "$2" "$root/usr/bin/zimg"
+	for file in LICENSE README.md CHANGELOG.md docs; do
+		[ ! -e "$file" ] || cp -r "$file" "$root/usr/share/doc/zimg/"
+	done
+	rm -f "$root"/usr/share/doc/zimg/docs/*.go
+	cat >"$root/DEBIAN/control" <<-END
+		Package: zimg
+		Version: $debversion
+		Architecture: $1
+		Maintainer: zimg developers <zimg@localhost>
+		Section: utils
+		Priority: optional
+		Suggests: qemu-system-x86
+		Installed-Size: $(du -sk "$root/usr" | cut -f1)
+		Description: images of zoned NVMe (ZNS) namespaces
+		 zimg creates, inspects, checks, repairs, converts and boots images of zoned
+		 NVMe namespaces. QEMU forgets the zones' states when it exits; zimg keeps them.
+	END
+	chmod -R go-w,a+rX "$root"
+	find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+	dpkg-deb --root-owner-group -Zxz --build "$root" "dist/zimg_${debversion}_$1.deb" >/dev/null
+}
+
+for arch in amd64 arm64; do
+	name=zimg-$version-linux-$arch
 	mkdir -p "dist/$name"
-	GOOS=${system%/*} GOARCH=${system#*/} CGO_ENABLED=0 \
+	GOOS=linux GOARCH=$arch CGO_ENABLED=0 \
 		$go build -trimpath -ldflags "$ldflags" -o "dist/$name/zimg" ./cmd/zimg
 	for file in LICENSE README.md CHANGELOG.md; do
 		[ ! -e "$file" ] || cp "$file" "dist/$name/"
 	done
-	tar -C dist --sort=name --owner=0 --group=0 --numeric-owner --mtime="$date" -cf - "$name" |
+	if command -v dpkg-deb >/dev/null; then
+		deb "$arch" "dist/$name/zimg"
+	else
+		echo "dist.sh: no dpkg-deb here, so no .deb" >&2
+	fi
+	tar -C dist --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" |
 		gzip -9n >"dist/$name.tar.gz"
 	rm -r "dist/$name"
 done
 cd dist
-sha256sum -- *.tar.gz >SHA256SUMS
+sha256sum -- *.tar.gz *.deb >SHA256SUMS
 cat SHA256SUMS

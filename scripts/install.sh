@@ -1,20 +1,21 @@
 #!/bin/sh
-# Installs bin/zimg with its man pages and completions below the folder given.
+# Installs bin/zimg, or the binary given, with its man pages and completions below the folder given.
 set -eu
 cd "$(dirname "$0")/.."
-to=${1:?usage: install.sh PREFIX}
+to=${1:?usage: install.sh PREFIX [BINARY]}
+zimg=${2:-bin/zimg}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-install -D -m 755 bin/zimg "$to/bin/zimg"
+install -D -m 755 "$zimg" "$to/bin/zimg"
 ln -sf zimg "$to/bin/fsck.zimg"
-bin/zimg man "$tmp/man"
+"$zimg" man "$tmp/man"
 for page in "$tmp"/man/*.[1-8]; do
 	install -D -m 644 "$page" "$to/share/man/man${page##*.}/$(basename "$page")"
 done
-bin/zimg completion bash >"$tmp/bash"
-bin/zimg completion zsh >"$tmp/zsh"
-bin/zimg completion fish >"$tmp/fish"
+"$zimg" completion bash >"$tmp/bash"
+"$zimg" completion zsh >"$tmp/zsh"
+"$zimg" completion fish >"$tmp/fish"
 install -D -m 644 "$tmp/bash" "$to/share/bash-completion/completions/zimg"
 install -D -m 644 "$tmp/zsh" "$to/share/zsh/site-functions/_zimg"
 install -D -m 644 "$tmp/fish" "$to/share/fish/vendor_completions.d/zimg.fish"

@@ -34,8 +34,9 @@ func newCompareCommand() *cobra.Command {
 extension or written data. Identities and layouts are not compared.
 
 Exit status: 0 the images are alike, 1 they differ, 2 they could not be compared.`,
-		Args: exactArgs("A B"),
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
+		Example: "  zimg compare disk.zimg copy.zimg\n  zimg compare -q disk.zimg copy.zimg && echo alike",
+		Args:    exactArgs("A B"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
 	}
 	c.Flags().StringVar(&o.output, "output", "human", "`FORMAT` of the result: human or json")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing, only the exit status tells")

@@ -58,7 +58,8 @@ func newRestoreCommand() *cobra.Command {
 		Long: `Restore takes zones, extensions and the label from FILE, or from standard input. They
 are judged as check would before anything is changed. Data beyond the new write pointers is
 discarded; data is not brought back where a write pointer moves forward: zeroes are.`,
-		Args: rangeArgs(1, 2, "IMAGE [FILE]"),
+		Example: "  zimg dump disk.zimg | jq '.label = \"other\"' | zimg restore disk.zimg",
+		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := cmd.InOrStdin()
 			if len(args) == 2 && args[1] != "-" {

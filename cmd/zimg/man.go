@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,6 +25,9 @@ func newManCommand() *cobra.Command {
 			if err := os.MkdirAll(args[0], 0o777); err != nil {
 				return err
 			}
+			if err := writeManFile(filepath.Join(args[0], "zimg-format.5"), writeManFormat); err != nil {
+				return err
+			}
 			return writeManTree(cmd.Root(), args[0])
 		},
 	}
@@ -32,15 +36,8 @@ func newManCommand() *cobra.Command {
 // writeManTree writes a page for c and one for each command below it.
 func writeManTree(c *cobra.Command, dir string) error {
 	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
-	file, err := os.Create(filepath.Join(dir, name+".1"))
+	err := writeManFile(filepath.Join(dir, name+".1"), func(w io.Writer) error { return writeManPage(w, c) })
 	if err != nil {
-		return err
-	}
-	if err := writeManPage(file, c); err != nil {
-		_ = file.Close()
-		return err
-	}
-	if err := file.Close(); err != nil {
 		return err
 	}
 	for _, sub := range c.Commands() {
@@ -52,6 +49,14 @@ func writeManTree(c *cobra.Command, dir string) error {
 		}
 	}
 	return nil
+}
+
+func writeManFile(path string, write func(io.Writer) error) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(file), file.Close())
 }
 
 // writeManPage writes one page in man(7) macros.

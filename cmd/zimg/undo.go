@@ -15,7 +15,8 @@ func newUndoCommand() *cobra.Command {
 		Short: "take back the last repair",
 		Long: `Undo writes back the bytes that the last zimg check --repair saved in IMAGE.zundo, and
 removes that file. It refuses if the image was changed since, unless forced.`,
-		Args: exactArgs("IMAGE"),
+		Example: "  zimg check --repair disk.zimg\n  zimg undo disk.zimg",
+		Args:    exactArgs("IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := fsck.Undo(args[0], fsck.Options{}, force); err != nil {
 				return err

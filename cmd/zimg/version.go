@@ -12,9 +12,10 @@ import (
 func newVersionCommand() *cobra.Command {
 	var output string
 	c := &cobra.Command{
-		Use:   "version",
-		Short: "print version, commit and the format's version",
-		Args:  exactArgs(""),
+		Use:     "version",
+		Short:   "print version, commit and the format's version",
+		Example: "  zimg version --output json",
+		Args:    exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("output", output, "human", "json"); err != nil {
 				return err

@@ -82,12 +82,24 @@ All: it passes over zones that the action does not apply to.`,
 	return c
 }
 
+// example is how the action is called.
+func (a *zoneAction) example() string {
+	switch a.name {
+	case "set-ext":
+		return "set-ext --text journal disk.zimg 0"
+	case "set-wp":
+		return "set-wp --wp 16 disk.zimg 5"
+	}
+	return a.name + " disk.zimg 4-9"
+}
+
 func newZoneActionCommand(a zoneAction) *cobra.Command {
 	var o zoneOptions
 	c := &cobra.Command{
-		Use:   a.name + " IMAGE ZONE",
-		Short: a.short,
-		Args:  exactArgs("IMAGE ZONE"),
+		Use:     a.name + " IMAGE ZONE",
+		Short:   a.short,
+		Example: "  zimg zone " + a.example(),
+		Args:    exactArgs("IMAGE ZONE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if a.name == "set-wp" && !cmd.Flags().Changed("wp") {
 				return usageError("set-wp needs --wp LBA")

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// Every command says what it is for, in a line and by an example, and its man page has both.
+func TestHelpAndManPages(t *testing.T) {
+	dir := t.TempDir()
+	zimg(t, "man", dir)
+	root := newRootCommand()
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		if c.Hidden || c.Name() == "help" {
+			return
+		}
+		path := c.CommandPath()
+		generated := strings.HasPrefix(path, "zimg completion") // by cobra
+		if c.Short == "" || c.Example == "" && !generated {
+			t.Errorf("%s: short %q, example %q", path, c.Short, c.Example)
+		}
+		for _, line := range strings.Split(c.Example, "\n") {
+			if c.Example != "" && !strings.Contains(line, "zimg ") {
+				t.Errorf("%s: example %q", path, line)
+			}
+		}
+		b, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(path, " ", "-")+".1"))
+		if page := string(b); err != nil || !strings.HasPrefix(page, ".TH ") || !strings.Contains(page, roff(c.Short)) || !generated && !strings.Contains(page, ".SH EXAMPLES") {
+			t.Errorf("%s: man page: %v, %q", path, err, page)
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
+	b, err := os.ReadFile(filepath.Join(dir, "zimg-format.5"))
+	if page := string(b); err != nil || !strings.HasPrefix(page, ".TH ") || strings.Count(page, "\n.SH ") < 6 || strings.Contains(page, "```") || strings.Count(page, "\n.nf") != strings.Count(page, "\n.fi") {
+		t.Errorf("zimg-format(5): %v\n%s", err, page)
+	}
+}
+
+// The shells are offered what only zimg knows: values, formats, and from an image its
+// namespaces and zones.
+func TestCompletion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "d.zimg")
+	zimg(t, "create", "-q", "--ns", "zones=3,zone-size=1M", "--ns", "type=nvm,size=1M", path)
+	zimg(t, "zone", "finish", "-q", path, "1")
+	for _, c := range []struct {
+		args []string
+		want string // a line of the answer
+	}{
+		{[]string{"report", path, "--ns", ""}, "2\tnvm, 1M"},
+		{[]string{"report", path, "--zone", ""}, "1\tFull, 0 of 256 blocks"},
+		{[]string{"zone", "reset", path, ""}, "2\tEmpty, 0 of 256 blocks"},
+		{[]string{"zone", "reset", path, ""}, "all"},
+		{[]string{"report", "--output", ""}, "blkzone"},
+		{[]string{"convert", "-O", "zb"}, "zbd-dump\twhat zbd dump makes of a device and zbd restore puts back (zbd-utils)"},
+		{[]string{"check", "--repair="}, "--repair=safe"},
+		{[]string{"crash", "--unflushed", "t"}, "torn"},
+	} {
+		out := zimg(t, append([]string{"__complete"}, c.args...)...)
+		if !strings.Contains("\n"+out, "\n"+c.want+"\n") && !strings.Contains("\n"+out, "\n"+strings.TrimPrefix(c.want, "--repair=")+"\n") {
+			t.Errorf("%q: no %q in\n%s", c.args, c.want, out)
+		}
+	}
+}

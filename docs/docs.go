@@ -1,0 +1,9 @@
+// Package docs holds the documents that the program carries with it.
+package docs
+
+import _ "embed" // for the documents
+
+// Format is the contract of the image format; zimg-format(5) is made of it.
+//
+//go:embed FORMAT.md
+var Format string
