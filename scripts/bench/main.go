@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command bench measures zimg side by side with what a user would take
 // instead: the same work, in turns, in one run. It prints a table of ratios and writes
 // it as JSON; it fails on nothing but commands that fail.

@@ -41,5 +41,8 @@ func lockFile(path string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
+// killProcess kills a process that nobody can keep from dying.
+func killProcess(pid int) error { return unix.Kill(pid, unix.SIGKILL) }
+
 // killGroup kills the processes of a group made by ownGroup.
 func killGroup(pid int) error { return unix.Kill(-pid, unix.SIGKILL) }

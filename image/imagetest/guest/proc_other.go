@@ -11,6 +11,8 @@ func dieWithParent(*exec.Cmd) {}
 
 func ownGroup(*exec.Cmd) {}
 
+func killProcess(int) error { return errors.ErrUnsupported }
+
 func killGroup(int) error { return errors.ErrUnsupported }
 
 func lockFile(string) (unlock func(), err error) { return nil, errors.ErrUnsupported }
