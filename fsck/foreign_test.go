@@ -267,3 +267,46 @@ func wantSame(t *rapid.T, fsys disk.FS) {
 		t.Fatal(err)
 	}
 }
+
+// What decoders find becomes findings, each by its verdict.
+func TestForeignCodes(t *testing.T) {
+	for _, c := range []struct {
+		format, file string
+		off          int64
+		bytes        string
+		want         fsck.Code
+		exit         int
+	}{
+		{"zone-file", "/out.zones", 4, "\x02", fsck.ForeignUnreadable, 2},
+		{"zone-file", "/out.zones", 48, "\x01", fsck.ForeignWiped, 2},
+		{"zone-file", "/out.zones", 105, "\x01", fsck.ForeignOdd, 3},
+		{"pstate", "/out.pstate", 9, "\x7f", fsck.ForeignRefused, 2},
+		{"tcmu-file-zbc", "/out", 48 + 64 + 25, "\x02", fsck.ForeignChanged, 0},
+	} {
+		f, err := foreign.Find(all.Formats, c.format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, ZoneSize: 16, ZoneCap: 16, ZoneCount: 3, Blocks: 48, MAR: layout.NoLimit, MOR: layout.NoLimit}
+		w := &written{ns: n, zones: &layout.ZoneSlice{Table: []layout.Zone{n.EmptyZone(0), foreign.Sequential(&n, 1, layout.Closed, 18), n.EmptyZone(2)}}}
+		fsys := imagetest.NewMemFS()
+		if err := errors.Join(w.create(fsys, "/a", 1), image.Transfer("/a", "/out", image.TransferOptions{FS: fsys, To: f})); err != nil {
+			t.Fatal(err)
+		}
+		file, err := fsys.Open(c.file, disk.ReadWrite, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.WriteAt([]byte(c.bytes), c.off); err != nil {
+			t.Fatal(err)
+		}
+		found := map[fsck.Code]bool{}
+		r, err := fsck.CheckForeign("/out", func() (*foreign.Decoded, error) {
+			d, _, err := image.OpenForeign("/out", f, image.TransferOptions{FS: fsys}, true)
+			return d, err
+		}, fsck.Options{FS: fsys, Found: func(x fsck.Finding) { found[x.Code] = true }})
+		if err != nil || !found[c.want] || r.ExitCode() != c.exit {
+			t.Errorf("%s: %v, found %v, exit %d, want %s and %d", c.format, err, found, r.ExitCode(), c.want, c.exit)
+		}
+	}
+}
