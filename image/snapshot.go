@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"zimg/layout"
@@ -20,11 +19,20 @@ const SnapshotSuffix = ".zsnap"
 
 const snapshotExt = ".zimg"
 
-var snapshotName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+// validSnapshotName keeps names that are plain in every shell and on every file system.
+func validSnapshotName(name string) bool {
+	for i, c := range []byte(name) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '.' && c != '_' && c != '-') {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 100
+}
 
 // SnapshotPath is the path of the snapshot called name.
 func SnapshotPath(path, name string) (string, error) {
-	if !snapshotName.MatchString(name) {
+	if !validSnapshotName(name) {
 		return "", fmt.Errorf("snapshot name %q: letters, digits, dot, dash and underscore, up to 100, not a dot or dash first: %w", name, layout.ErrRange)
 	}
 	return filepath.Join(path+SnapshotSuffix, name+snapshotExt), nil
@@ -110,7 +118,7 @@ func Snapshots(path string, o ConvertOptions) ([]string, error) {
 	}
 	var snaps []string
 	for _, n := range names {
-		if base, ok := strings.CutSuffix(n, snapshotExt); ok && snapshotName.MatchString(base) {
+		if base, ok := strings.CutSuffix(n, snapshotExt); ok && validSnapshotName(base) {
 			snaps = append(snaps, base)
 		}
 	}

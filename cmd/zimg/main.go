@@ -17,8 +17,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"zimg/image"
 )
@@ -50,6 +53,9 @@ func run(args []string, s streams) int {
 	root.SetErr(s.err)
 	args, asFsck := fsckArgs(args)
 	root.SetArgs(args)
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) { // what a shell calls; no other command pays for it
+		addCompletions(root)
+	}
 	err := root.ExecuteContext(ctx)
 	code := report(s.err, err)
 	if asFsck && !isVerdict(err) {

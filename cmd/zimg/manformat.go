@@ -9,18 +9,11 @@ import (
 	"zimg/docs"
 )
 
-// markup is what a document marks up within a line: code, emphasis, links.
-var (
-	code = regexp.MustCompile("`([^`]*)`")
-	bold = regexp.MustCompile(`\*\*([^*]*)\*\*`)
-	emph = regexp.MustCompile(`\*([^*\s]|[^*\s][^*]*[^*\s])\*`)
-	link = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
-)
-
 // writeManFormat writes zimg-format(5) from docs/FORMAT.md: headings, paragraphs and lists flow;
 // tables and drawings stand as they are.
 func writeManFormat(out io.Writer) error {
 	w := bufio.NewWriter(out)
+	inline := newInline()
 	put := func(lines ...string) {
 		for _, l := range lines {
 			_, _ = w.WriteString(l + "\n") // the error stays until Flush
@@ -52,15 +45,15 @@ func writeManFormat(out io.Writer) error {
 			put(".SH " + roff(strings.ToUpper(strings.TrimSpace(heading))))
 		case strings.HasPrefix(line, "###"):
 			set(false)
-			put(".SS " + manInline(strings.TrimSpace(heading)))
+			put(".SS " + inline(strings.TrimSpace(heading)))
 		case line == "":
 			set(false)
 			put(".PP")
 		case strings.HasPrefix(line, "- "):
 			set(false)
-			put(`.IP \(bu 2`, manInline(line[2:]))
+			put(`.IP \(bu 2`, inline(line[2:]))
 		default:
-			put(manInline(strings.TrimSpace(line)))
+			put(inline(strings.TrimSpace(line)))
 		}
 	}
 	set(false)
@@ -68,10 +61,17 @@ func writeManFormat(out io.Writer) error {
 	return w.Flush()
 }
 
-// manInline is a line of a document with its markup as fonts.
-func manInline(s string) string {
-	s = roff(link.ReplaceAllString(s, "$1"))
-	s = code.ReplaceAllString(s, `\fB$1\fR`)
-	s = bold.ReplaceAllString(s, `\fB$1\fR`)
-	return emph.ReplaceAllString(s, `\fI$1\fR`)
+// newInline turns the markup within a line (code, strong, emphasis, links) into fonts. Made when it is
+// needed: expressions take longer to compile than most commands run.
+func newInline() func(string) string {
+	code := regexp.MustCompile("`([^`]*)`")
+	strong := regexp.MustCompile(`\*\*([^*]*)\*\*`)
+	emphasis := regexp.MustCompile(`\*([^*\s]|[^*\s][^*]*[^*\s])\*`)
+	link := regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+	return func(s string) string {
+		s = roff(link.ReplaceAllString(s, "$1"))
+		s = code.ReplaceAllString(s, `\fB$1\fR`)
+		s = strong.ReplaceAllString(s, `\fB$1\fR`)
+		return emphasis.ReplaceAllString(s, `\fI$1\fR`)
+	}
 }

@@ -53,7 +53,6 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
 	}
 	root.AddCommand(newVersionCommand(), newManCommand())
 	root.InitDefaultCompletionCmd()
-	addCompletions(root)
 	return root
 }
 
