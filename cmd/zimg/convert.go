@@ -76,6 +76,9 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 	default:
 		return oneOf("layout", o.layout, "trailing", "sidecar")
 	}
+	if o.inPlace && len(args) == 1 && (o.to != "" || o.foreign.format != "") {
+		return o.transferInPlace(cmd, args[0], opts.Layout)
+	}
 	if o.inPlace {
 		if len(args) != 1 || opts.Layout == 0 {
 			return usageError("--in-place takes one IMAGE, and --layout trailing or sidecar")
@@ -117,18 +120,50 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 
 // transfer converts from or to a foreign format.
 func (o *convertOptions) transfer(cmd *cobra.Command, src, dst string, from *foreign.Format, bar *progress, kind layout.Kind) error {
-	t, err := o.foreign.transfer(o.source, o.ns)
+	t, err := o.transferOptions(cmd, from, kind, bar)
 	if err != nil {
 		return err
+	}
+	return image.Transfer(src, dst, t)
+}
+
+// transferInPlace turns a foreign second file into a sidecar, or the other way round.
+func (o *convertOptions) transferInPlace(cmd *cobra.Command, path string, kind layout.Kind) error {
+	from, err := o.foreign.find(path, o.source)
+	if err != nil {
+		return err
+	}
+	bar := newProgress(cmd, o.showBar)
+	defer bar.done()
+	t, err := o.transferOptions(cmd, from, kind, bar)
+	if err != nil {
+		return err
+	}
+	if err := image.TransferInPlace(path, t); err != nil {
+		return err
+	}
+	name := ownFormat
+	if t.To != nil {
+		name = t.To.Name
+	}
+	o.say(cmd, "Converted '%s' to %s.\n", path, name)
+	return nil
+}
+
+// transferOptions are what the flags say of a conversion from or to a foreign format.
+func (o *convertOptions) transferOptions(cmd *cobra.Command, from *foreign.Format, kind layout.Kind, bar *progress) (image.TransferOptions, error) {
+	t, err := o.foreign.transfer(o.source, o.ns)
+	if err != nil {
+		return t, err
 	}
 	t.From, t.Second, t.Layout, t.Force, t.Lossy, t.KeepOpen = from, o.sidecar, kind, o.force, o.lossy, o.open
 	t.Progress = bar.update
 	if o.to != "" && o.to != ownFormat {
 		if t.To, err = findFormat("output-format", o.to); err != nil {
-			return err
+			return t, err
 		}
 		if kind != 0 {
-			return usageError("--layout is for images of zimg's own format")
+			return t, usageError("--layout is for images of zimg's own format")
 		}
 	}
 	t.Say = func(format string, args ...any) { o.say(cmd, format+"\n", args...) }
@@ -136,7 +171,7 @@ func (o *convertOptions) transfer(cmd *cobra.Command, src, dst string, from *for
 		bar.clear()
 		warn(cmd, format, args...)
 	}
-	return image.Transfer(src, dst, t)
+	return t, nil
 }
 
 func (o *convertOptions) say(cmd *cobra.Command, format string, args ...any) {

@@ -14,6 +14,8 @@ type Output struct {
 	Path   string // as the user named it
 	Second string // path of the second file
 	Force  bool
+	// InPlace: the data file is there already, and is left alone.
+	InPlace bool
 	// Create makes a file that will be called path.
 	Create func(path string) (disk.File, error)
 	// Finish makes a file durable and closes it, for formats of many files; others leave that
@@ -40,15 +42,18 @@ func (o *Output) CopyLinear(file disk.File, base int64) error {
 }
 
 // DataFile makes the file that holds the data and nothing else.
-func (o *Output) DataFile(path string) (disk.File, error) {
+func (o *Output) DataFile(path string) error {
+	if o.InPlace {
+		return nil
+	}
 	file, err := o.Create(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := file.Truncate(int64(o.NS.Size())); err != nil {
-		return nil, err
+		return err
 	}
-	return file, o.CopyLinear(file, 0)
+	return o.CopyLinear(file, 0)
 }
 
 // Units is n in the given unit, exactly: with a fraction where it is no multiple, which shows that the

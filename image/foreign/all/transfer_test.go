@@ -156,3 +156,63 @@ func TestTransferRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// In place, whichever call fails: the data below write pointers and the foreign file are as they
+// were, and our sidecar is whole or not there; and the other way round, one of the two describes the
+// data in full.
+func TestTransferInPlaceFails(t *testing.T) {
+	f := formatOf("zone-file")
+	for _, release := range []bool{false, true} {
+		for n := 1; ; n++ {
+			mem := imagetest.NewMemFS()
+			ns := small(t, mem, "/a")
+			if err := image.Transfer("/a", "/d", image.TransferOptions{FS: mem, To: f}); err != nil {
+				t.Fatal(err)
+			}
+			o := image.TransferOptions{FS: mem, From: f, Geometry: ns}
+			if release {
+				if err := image.TransferInPlace("/d", o); err != nil {
+					t.Fatal(err)
+				}
+				if err := mem.Remove("/d.zones"); err != nil {
+					t.Fatal(err)
+				}
+				o.From, o.To = nil, f
+			}
+			before := contents(t, mem)
+			faults := imagetest.NewFaultFS(mem)
+			faults.FailAt(n, errors.New("made to fail"))
+			o.FS = faults
+			err := image.TransferInPlace("/d", o)
+			hit := faults.Hit()
+			after := contents(t, mem)
+			if !bytes.Equal(after["/d"], before["/d"]) {
+				t.Fatalf("%s fails: the data has changed", hit)
+			}
+			ours, theirs := after["/d.zmeta"] != nil, after["/d.zones"] != nil
+			if !release && (!theirs || !bytes.Equal(after["/d.zones"], before["/d.zones"])) || !ours && !theirs {
+				t.Fatalf("%s fails: %v, %v", hit, ours, theirs)
+			}
+			if ours {
+				im, err := image.Open("/d", image.Options{FS: mem})
+				if err != nil {
+					t.Fatalf("%s fails: %v", hit, err)
+				}
+				_ = im.Close()
+			}
+			if theirs {
+				d, closer, err := image.OpenForeign("/d", f, image.TransferOptions{FS: mem}, false)
+				if err != nil || d.Contents[0].CheckSound() != nil {
+					t.Fatalf("%s fails: %v", hit, err)
+				}
+				_ = closer()
+			}
+			if hit == "" {
+				if err != nil || ours == release {
+					t.Fatalf("%v; ours %v", err, ours)
+				}
+				break
+			}
+		}
+	}
+}

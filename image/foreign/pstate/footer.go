@@ -150,7 +150,7 @@ var errLast = fmt.Errorf("behind the last descriptor")
 // encodeFooter writes RFC v5 and the raw data image.
 func encodeFooter(out *foreign.Output) error {
 	n := out.NS
-	if _, err := out.DataFile(out.Path); err != nil {
+	if err := out.DataFile(out.Path); err != nil {
 		return err
 	}
 	file, err := out.Create(out.Second)

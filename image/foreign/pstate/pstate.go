@@ -239,7 +239,7 @@ func (t *table) finish(d *foreign.Decoded, data disk.File) (_ *foreign.Decoded, 
 // encode writes v2 and the raw data image.
 func encode(out *foreign.Output) error {
 	n := out.NS
-	if _, err := out.DataFile(out.Path); err != nil {
+	if err := out.DataFile(out.Path); err != nil {
 		return err
 	}
 	file, err := out.Create(out.Second)

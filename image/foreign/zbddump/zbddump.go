@@ -266,7 +266,7 @@ func (p *dump) check(found func(foreign.Problem) error) error {
 func encode(out *foreign.Output) error {
 	n := out.NS
 	base := prefix(out.Path)
-	if _, err := out.DataFile(base + dataSuffix); err != nil {
+	if err := out.DataFile(base + dataSuffix); err != nil {
 		return err
 	}
 	info, err := out.Create(base + infoSuffix) // last: without it a dump is unfinished

@@ -12,7 +12,7 @@ const pageSize = 4096
 
 // encode writes a zone file of v5, little-endian, and the raw data image.
 func encode(out *foreign.Output) error {
-	if _, err := out.DataFile(out.Path); err != nil {
+	if err := out.DataFile(out.Path); err != nil {
 		return err
 	}
 	file, err := out.Create(out.Second)
