@@ -118,3 +118,32 @@ func TestCopyFromAnyRange(t *testing.T) {
 		}
 	})
 }
+
+// Long extents go another way than short ones, past the page cache where there is one: wherever
+// they begin and end, before, between and after holes.
+func TestCopyFromLong(t *testing.T) {
+	const size = 96 * mib
+	src := create(t, size)
+	write(t, src, noise(50*mib), 3*mib)
+	write(t, src, noise(20*mib+777), 70*mib)
+	all := content(t, src)
+	for _, r := range []struct{ srcOff, off, length int64 }{
+		{0, 0, size}, {3 * mib, 4096, 50 * mib}, {3*mib + 1, 513, 49 * mib}, {4096, 0, 60*mib + 1}, {70 * mib, 1, 20*mib + 777},
+	} {
+		dst := create(t, size+mib)
+		var told int64
+		if err := dst.CopyFrom(src, r.srcOff, r.off, r.length, func(n int64) error { told += n; return nil }); err != nil {
+			t.Fatalf("%+v: %v", r, err)
+		}
+		want := make([]byte, size+mib)
+		copy(want[r.off:], all[r.srcOff:r.srcOff+r.length])
+		if !bytes.Equal(content(t, dst), want) || told != r.length {
+			t.Errorf("%+v: the copy differs, or %d bytes were told", r, told)
+		}
+	}
+	stop := errors.New("stop")
+	dst := create(t, size)
+	if err := dst.CopyFrom(src, 0, 0, size, func(int64) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("%v, want that of progress", err)
+	}
+}

@@ -139,7 +139,9 @@ func (f *osFile) copyFrom(src *osFile, srcOff, off, length int64, progress func(
 	if err != nil {
 		return err
 	}
-	return copyExtents(src, srcOff+done, off+done, length-done, f.kernelMover(src), progress)
+	move, end := f.directMover(src, f.kernelMover(src))
+	defer end()
+	return copyExtents(src, srcOff+done, off+done, length-done, move, progress)
 }
 
 // clone shares the blocks of as much of the range as can be and tells how much that was.
