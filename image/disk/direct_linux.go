@@ -102,7 +102,7 @@ func (d *directCopy) move(srcOff, off, length int64) (done int64, err error) {
 	}()
 	defer func() { // the reader must be out of the buffers before they go
 		close(stop)
-		for range full { //nolint:revive // it ends when the reader does
+		for range full {
 		}
 	}()
 	for p := range full {
