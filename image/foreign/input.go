@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -159,6 +160,20 @@ func (h *Head) Close() error {
 		return nil
 	}
 	return h.file.Close()
+}
+
+// HostOrder is the byte order in which b begins with magic: that of the host that wrote a structure of
+// length bytes out of its memory.
+func HostOrder(b []byte, magic uint32, length int) (binary.ByteOrder, bool) {
+	if len(b) < length {
+		return nil, false
+	}
+	for _, bo := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+		if bo.Uint32(b) == magic {
+			return bo, true
+		}
+	}
+	return nil, false
 }
 
 // ReadFull fills b from off; a file that is too short is an error that says so.

@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 
@@ -78,7 +79,10 @@ func (r *Records) Extension(i uint64) ([]byte, error) {
 // perRead is how many records Each reads at a time.
 const perRead = 4096
 
-// Each yields the records from first on as they stand in the file.
+// ErrStop is what a function returns to end Each, which is no error then.
+var ErrStop = errors.New("stop")
+
+// Each hands the records from first on to fn as they stand in the file.
 func (r *Records) Each(first, count uint64, fn func(i uint64, b []byte) error) error {
 	if first > r.Count || count > r.Count-first {
 		return fmt.Errorf("zones %d to %d of %d: %w", first, first+count-1, r.Count, layout.ErrRange)
@@ -91,7 +95,9 @@ func (r *Records) Each(first, count uint64, fn func(i uint64, b []byte) error) e
 			return err
 		}
 		for ; len(b) > 0; b, i = b[r.Len:], i+1 {
-			if err := fn(i, b[:r.Len]); err != nil {
+			if err := fn(i, b[:r.Len]); errors.Is(err, ErrStop) {
+				return nil
+			} else if err != nil {
 				return err
 			}
 		}
@@ -108,17 +114,15 @@ func (r *Records) All(first, count uint64) iter.Seq2[layout.Zone, error] {
 				return err
 			}
 			if !yield(z, nil) {
-				return errEnough
+				return ErrStop
 			}
 			return nil
 		})
-		if err != nil && err != errEnough { //nolint:errorlint // it is made here and not wrapped
+		if err != nil {
 			yield(layout.Zone{}, err)
 		}
 	}
 }
-
-var errEnough = fmt.Errorf("enough")
 
 // Write writes a table of count records at off, made by encode from the zones in
 // order.

@@ -63,20 +63,9 @@ var Format = &foreign.Format{
 			return nil
 		},
 	},
-	Probe:  func(h *foreign.Head) bool { _, ok := order(h.First); return ok },
+	Probe:  func(h *foreign.Head) bool { _, ok := foreign.HostOrder(h.First, Magic, HeaderLen); return ok },
 	Decode: decode,
 	Encode: encode,
-}
-
-func order(b []byte) (binary.ByteOrder, bool) {
-	switch {
-	case len(b) < HeaderLen:
-	case binary.LittleEndian.Uint32(b) == Magic:
-		return binary.LittleEndian, true
-	case binary.BigEndian.Uint32(b) == Magic:
-		return binary.BigEndian, true
-	}
-	return nil, false
 }
 
 // image is a file, laid out.
@@ -97,7 +86,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	if err := foreign.ReadFull(file, h, 0); err != nil {
 		return nil, err
 	}
-	bo, ok := order(h)
+	bo, ok := foreign.HostOrder(h, Magic, HeaderLen)
 	if !ok {
 		return nil, fmt.Errorf("%s: %w: no magic CBZU at its start", file.Name(), foreign.ErrNotFormat)
 	}

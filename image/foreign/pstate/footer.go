@@ -97,12 +97,12 @@ func inferGeometry(in *foreign.Input, d *foreign.Decoded, data, file disk.File, 
 	err := walk.Each(0, walk.Count, func(i uint64, b []byte) error {
 		z := layout.DecodeZoneDescriptor(b)
 		if z.Type != layout.SeqWriteRequired || i > 0 && (uint64(z.Start)/i != uint64(ns.ZoneSize) || uint64(z.Start)%i != 0) || i == 0 && z.Start != 0 {
-			return errLast
+			return foreign.ErrStop
 		}
 		ns.ZoneCount++
 		return nil
 	})
-	if err != nil && err != errLast { //nolint:errorlint // it is made here and not wrapped
+	if err != nil {
 		return nil, err
 	}
 	if ns.ZoneCount == 0 {
@@ -144,8 +144,6 @@ func inferBlockSize(in *foreign.Input, d *foreign.Decoded, ns *layout.Namespace,
 	}
 	return in.NeedGeometry()
 }
-
-var errLast = fmt.Errorf("behind the last descriptor")
 
 // encodeFooter writes RFC v5 and the raw data image.
 func encodeFooter(out *foreign.Output) error {

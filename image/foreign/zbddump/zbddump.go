@@ -179,15 +179,10 @@ func (p *dump) capacity() (layout.LBA, error) {
 			return nil
 		}
 		zoneCap = layout.LBA(le.Uint64(b[RecCap:]) >> p.n.BlockBits)
-		return errFound
+		return foreign.ErrStop
 	})
-	if err == errFound { //nolint:errorlint // it is made here and not wrapped
-		err = nil
-	}
 	return zoneCap, err
 }
-
-var errFound = fmt.Errorf("found")
 
 // data is where the data lies; a data file that is too short is refused, one that is missing means that
 // there is nothing to copy.

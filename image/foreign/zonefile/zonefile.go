@@ -78,20 +78,8 @@ var Format = &foreign.Format{
 	Encode: encode,
 }
 
-// order is the byte order of a header, that of the host that wrote it.
-func order(b []byte) (binary.ByteOrder, bool) {
-	switch {
-	case len(b) < HeaderLen:
-	case binary.LittleEndian.Uint32(b) == Magic:
-		return binary.LittleEndian, true
-	case binary.BigEndian.Uint32(b) == Magic:
-		return binary.BigEndian, true
-	}
-	return nil, false
-}
-
 func probe(h *foreign.Head) bool {
-	_, ok := order(h.First)
+	_, ok := foreign.HostOrder(h.First, Magic, HeaderLen)
 	return ok
 }
 
@@ -110,7 +98,7 @@ type header struct {
 }
 
 func decodeHeader(b []byte) (*header, error) {
-	bo, ok := order(b)
+	bo, ok := foreign.HostOrder(b, Magic, HeaderLen)
 	if !ok {
 		return nil, foreign.ErrNotFormat
 	}
@@ -263,12 +251,12 @@ func (r *region) count(d *foreign.Decoded, data disk.File) error {
 	n := uint64(0)
 	err = r.rec.Each(0, room, func(i uint64, b []byte) error {
 		if b[0] != uint8(layout.SeqWriteRequired) || r.hdr.bo.Uint64(b[OffZSLBA:]) != i*r.hdr.zoneSize {
-			return errLast
+			return foreign.ErrStop
 		}
 		n++
 		return nil
 	})
-	if err != nil && err != errLast { //nolint:errorlint // it is made here and not wrapped
+	if err != nil {
 		return err
 	}
 	r.rec.Count = n
@@ -278,8 +266,6 @@ func (r *region) count(d *foreign.Decoded, data disk.File) error {
 	d.Assumed = append(d.Assumed, fmt.Sprintf("%d zones, as many as there are sound records; the data image would tell", n))
 	return nil
 }
-
-var errLast = fmt.Errorf("behind the last record")
 
 // regionLen is the length of a region where several namespaces share the file, 0 if this one is
 // alone. All regions are of one length, a multiple of the page size of the host.
@@ -298,7 +284,7 @@ func regionLen(file disk.File, r *region) (int64, error) {
 		if err := foreign.ReadFull(file, b, length); err != nil {
 			return 0, err
 		}
-		if _, ok := order(b); ok {
+		if _, ok := foreign.HostOrder(b, Magic, HeaderLen); ok {
 			return length, nil
 		}
 	}
