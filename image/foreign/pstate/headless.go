@@ -11,8 +11,14 @@ import (
 var V1 = &foreign.Format{
 	Name: "pstate-v1", Title: "raw data and the headerless pstate file of series v1 (Jensen)",
 	Shape: foreign.TwoFiles, Suffix: ".pstate", Original: "QEMU with Jensen's patches (v1)",
-	Holds:  holds(true),
+	Holds:  without(holds(true)),
 	Decode: func(in *foreign.Input) (*foreign.Decoded, error) { return decodeHeadless(in, true) },
+}
+
+// without says that a file holds no geometry.
+func without(h foreign.Holds) foreign.Holds {
+	h.Geometry, h.BlockSize = false, false
+	return h
 }
 
 // V0 is the zone information of the first series: descriptors, extensions; read only. The bitmap
@@ -20,7 +26,7 @@ var V1 = &foreign.Format{
 var V0 = &foreign.Format{
 	Name: "pstate-v0", Title: "raw data and the zns.zoneinfo file of the series of June 2020 (Jensen)",
 	Shape: foreign.TwoFiles, Suffix: ".zoneinfo", Original: "QEMU with Jensen's patches (June 2020)",
-	Holds:  holds(false),
+	Holds:  without(holds(false)),
 	Decode: func(in *foreign.Input) (*foreign.Decoded, error) { return decodeHeadless(in, false) },
 }
 
