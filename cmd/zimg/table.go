@@ -39,9 +39,8 @@ func writeTable(w io.Writer, columns []column, rows [][]string) error {
 		tablewriter.WithHeaderAutoFormat(tw.Off),
 		tablewriter.WithHeaderAutoWrap(tw.WrapNone),
 		tablewriter.WithRowAutoWrap(tw.WrapNone),
-		tablewriter.WithHeaderAlignmentConfig(tw.CellAlignment{PerColumn: align}),
 		tablewriter.WithAlignment(align),
-		tablewriter.WithPadding(tw.Padding{Right: "  ", Overwrite: true}),
+		tablewriter.WithPadding(tw.Padding{Left: " ", Right: " ", Overwrite: true}), // it aligns with what it pads with
 	)
 	t.Header(head)
 	if err := t.Bulk(rows); err != nil {
@@ -50,8 +49,8 @@ func writeTable(w io.Writer, columns []column, rows [][]string) error {
 	if err := t.Render(); err != nil {
 		return err
 	}
-	for line := range strings.Lines(buf.String()) { // it pads the last column too
-		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+	for line := range strings.Lines(buf.String()) { // it pads the first and the last column too
+		if _, err := fmt.Fprintln(w, strings.TrimRight(strings.TrimPrefix(line, " "), " \n")); err != nil {
 			return err
 		}
 	}
