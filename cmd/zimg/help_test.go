@@ -13,7 +13,7 @@ import (
 func TestHelpAndManPages(t *testing.T) {
 	dir := t.TempDir()
 	zimg(t, "man", dir)
-	root := newRootCommand()
+	root := newRootCommand(nil)
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		if c.Hidden || c.Name() == "help" {

@@ -47,11 +47,11 @@ func run(args []string, s streams) int {
 	if epoch, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
 		image.Clock = time.Unix(epoch, 0).UTC()
 	}
-	root := newRootCommand()
+	args, asFsck := fsckArgs(args)
+	root := newRootCommand(args)
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	args, asFsck := fsckArgs(args)
 	root.SetArgs(args)
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) { // what a shell calls; no other command pays for it
 		addCompletions(root)

@@ -21,14 +21,14 @@ func newManCommand() *cobra.Command {
 		Short:  "write the man pages to DIR",
 		Hidden: true,
 		Args:   exactArgs("DIR"),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(_ *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o777); err != nil {
 				return err
 			}
 			if err := writeManFile(filepath.Join(args[0], "zimg-format.5"), writeManFormat); err != nil {
 				return err
 			}
-			return writeManTree(cmd.Root(), args[0])
+			return writeManTree(newRootCommand(nil), args[0])
 		},
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,41 @@ const (
 	groupBoot  = "boot"
 )
 
-func newRootCommand() *cobra.Command {
+// command is one command: its name, its group in the help, and how it is made.
+type command struct {
+	name, group string
+	make        func() *cobra.Command
+}
+
+func commands() []command {
+	return []command{
+		{"create", groupImage, newCreateCommand},
+		{"info", groupImage, newInfoCommand},
+		{"check", groupImage, newCheckCommand},
+		{"undo", groupImage, newUndoCommand},
+		{"convert", groupImage, newConvertCommand},
+		{"resize", groupImage, newResizeCommand},
+		{"compare", groupImage, newCompareCommand},
+		{"snapshot", groupImage, newSnapshotCommand},
+		{"dump", groupImage, newDumpCommand},
+		{"restore", groupImage, newRestoreCommand},
+		{"report", groupZones, newReportCommand},
+		{"map", groupZones, newMapCommand},
+		{"zone", groupZones, newZoneCommand},
+		{"write", groupZones, newWriteCommand},
+		{"append", groupZones, newAppendCommand},
+		{"read", groupZones, newReadCommand},
+		{"run", groupBoot, newRunCommand},
+		{"crash", groupBoot, newCrashCommand},
+		{"qemu-args", groupBoot, newQEMUArgsCommand},
+		{"version", "", newVersionCommand},
+		{"man", "", newManCommand},
+	}
+}
+
+// newRootCommand makes the command tree: of the commands only the one that args call, if they call one
+// by its name, since making all of them takes longer than most of them run.
+func newRootCommand(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "zimg",
 		Short: "images of zoned NVMe (ZNS) namespaces",
@@ -41,17 +76,15 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
 		&cobra.Group{ID: groupZones, Title: "Zones and data:"},
 		&cobra.Group{ID: groupBoot, Title: "QEMU:"},
 	)
-	for group, commands := range map[string][]*cobra.Command{
-		groupImage: {newCreateCommand(), newInfoCommand(), newCheckCommand(), newUndoCommand(), newConvertCommand(), newResizeCommand(), newCompareCommand(), newSnapshotCommand(), newDumpCommand(), newRestoreCommand()},
-		groupZones: {newReportCommand(), newMapCommand(), newZoneCommand(), newWriteCommand(), newAppendCommand(), newReadCommand()},
-		groupBoot:  {newRunCommand(), newCrashCommand(), newQEMUArgsCommand()},
-	} {
-		for _, c := range commands {
-			c.GroupID = group
-			root.AddCommand(c)
-		}
+	list := commands()
+	if i := slices.IndexFunc(list, func(c command) bool { return len(args) > 0 && args[0] == c.name }); i >= 0 {
+		list = list[i : i+1]
 	}
-	root.AddCommand(newVersionCommand(), newManCommand())
+	for _, c := range list {
+		cmd := c.make()
+		cmd.GroupID = c.group
+		root.AddCommand(cmd)
+	}
 	root.InitDefaultCompletionCmd()
 	return root
 }
