@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -257,15 +258,28 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 	if err := writeTable(w, namespaceColumns, namespaceRows(im)); err != nil {
 		return err
 	}
-	if rows := countRows(im); len(rows) > 0 {
-		fmt.Fprintln(w, "zones:")
-		return writeTable(w, countColumns, rows)
-	}
+	printCounts(w, d.Namespaces)
 	return nil
 }
 
+// printCounts prints how many zones of each namespace are in each state.
+func printCounts(w io.Writer, namespaces []infoNamespace) {
+	for _, n := range namespaces {
+		if n.Counts == nil {
+			continue
+		}
+		var states []string
+		for i, key := range stateKeys {
+			if c := n.Counts[key]; c > 0 {
+				states = append(states, fmt.Sprintf("%d %v", c, layout.ZoneStates[i]))
+			}
+		}
+		fmt.Fprintf(w, "zones of namespace %d: %s\n", n.NSID, strings.Join(states, ", "))
+	}
+}
+
 var namespaceColumns = []column{
-	{"  NSID", true},
+	{"NSID", true},
 	{"TYPE", false},
 	{"SIZE", true},
 	{"BLOCK", true},
@@ -277,8 +291,6 @@ var namespaceColumns = []column{
 	{"MAX-ACTIVE", true},
 	{"EXT", true},
 }
-
-var countColumns = []column{{"  NSID", true}, {"STATE", false}, {"ZONES", true}}
 
 // namespaceRows has a row a namespace, in the columns of namespaceColumns.
 func namespaceRows(im *image.Image) [][]string {
@@ -296,22 +308,6 @@ func namespaceRow(n *layout.Namespace) []string {
 	}
 	return append(row, fmt.Sprint(n.ZoneCount), formatSize(int64(n.ByteOff(n.ZoneSize))), formatSize(int64(n.ByteOff(n.ZoneCap))),
 		limitText(n.MaxOpen()), limitText(n.MaxActive()), fmt.Sprint(n.ExtSize()))
-}
-
-// countRows has a row for each state that zones of a namespace are in.
-func countRows(im *image.Image) [][]string {
-	var rows [][]string
-	for _, n := range im.Namespaces() {
-		if !n.Zoned() {
-			continue
-		}
-		for i, c := range n.Counts() {
-			if c > 0 {
-				rows = append(rows, []string{fmt.Sprint(n.ID), layout.ZoneStates[i].String(), fmt.Sprint(c)})
-			}
-		}
-	}
-	return rows
 }
 
 // humanSize is a size as qemu-img info prints it: three digits.

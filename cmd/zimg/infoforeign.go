@@ -6,7 +6,6 @@ import (
 
 	"zimg/image/disk"
 	"zimg/image/foreign"
-	"zimg/layout"
 )
 
 // foreignInfoView is what info tells of a foreign file in JSON.
@@ -87,19 +86,13 @@ func printForeignInfo(w io.Writer, d *foreign.Decoded, v *foreignInfoView, space
 		fmt.Fprintf(w, "cannot be imported: %s\n", printable(l))
 	}
 	fmt.Fprintln(w, "namespaces:")
-	var rows, counts [][]string
-	for k, s := range spaces {
+	var rows [][]string
+	for _, s := range spaces {
 		rows = append(rows, namespaceRow(s.Namespace))
-		states := v.FormatSpecific.Data.Namespaces[k].Counts
-		for i, key := range stateKeys {
-			if n := states[key]; n > 0 {
-				counts = append(counts, []string{fmt.Sprint(s.ID), layout.ZoneStates[i].String(), fmt.Sprint(n)})
-			}
-		}
 	}
 	if err := writeTable(w, namespaceColumns, rows); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, "zones:")
-	return writeTable(w, countColumns, counts)
+	printCounts(w, v.FormatSpecific.Data.Namespaces)
+	return nil
 }
