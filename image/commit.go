@@ -76,8 +76,9 @@ func (im *Image) EndSession() error {
 	return im.commit(layout.Clean, layout.Session{})
 }
 
-// chunk is how much of a slot is read or written at a time.
-const chunk = 1 << 20
+// chunk is how much of a slot is read or written at a time: no more than stays in a cache, and than the memory
+// of a short run costs to touch.
+const chunk = 256 << 10
 
 func (im *Image) commit(flags layout.StateFlags, session layout.Session) error {
 	old := im.slots[im.live].Header

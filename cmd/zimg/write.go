@@ -77,7 +77,7 @@ func machine(n *image.Namespace) *zns.Machine {
 
 // ioChunk is how many bytes a data command moves at a time; a multiple of every
 // block size.
-const ioChunk = 1 << 20
+const ioChunk = 256 << 10
 
 type writeOptions struct {
 	pos    position
