@@ -5,52 +5,22 @@
 // it as JSON; it fails on nothing but commands that fail.
 //
 //	go run ./scripts/bench [-dir DIR] [-n RUNS] [-json FILE] [-only REGEXP]
+//
+//	rows.go     whole programs: what is run, against what, and what has to be moved for it
+//	measure.go  one row                inprocess.go  the packages' own benchmarks
+//	machine.go  how fast this machine moves bytes, and so the least that a row can take
+//	print.go    the table and the JSON
 package main
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
-	"syscall"
-	"time"
 )
-
-// row is one comparison. Commands are run by sh, in the work folder.
-type row struct {
-	Name  string
-	Prep  string  // once, before the first run
-	Reset string  // before every run of either side, not measured
-	Zimg  string  // what is measured
-	Other string  // what it is measured against; empty for an absolute number
-	Goal  float64 // of the ratio of medians, 0 for none
-	Limit float64 // of the median in seconds, 0 for none
-	Runs  int     // 0 for the default
-}
-
-// result is what the table and the JSON show; times are in seconds.
-type result struct {
-	Name   string  `json:"name"`
-	Other  string  `json:"against,omitempty"`
-	Zimg   sample  `json:"zimg"`
-	Theirs *sample `json:"other,omitempty"`
-	Ratio  float64 `json:"ratio,omitempty"`
-	Goal   string  `json:"goal,omitempty"`
-	Met    bool    `json:"met"`
-}
-
-type sample struct {
-	Min    float64 `json:"min-seconds"`
-	Median float64 `json:"median-seconds"`
-	Max    float64 `json:"max-seconds"`
-	PeakKB int64   `json:"peak-kib"`
-}
 
 func main() {
 	dir := flag.String("dir", "", "work folder (default: a temporary one in .cache)")
@@ -64,7 +34,7 @@ func main() {
 	}
 }
 
-func run(dir string, runs int, out string, only *regexp.Regexp) error {
+func run(dir string, runs int, out string, only *regexp.Regexp) (err error) {
 	zimg, err := filepath.Abs("bin/zimg")
 	if err != nil {
 		return err
@@ -78,9 +48,26 @@ func run(dir string, runs int, out string, only *regexp.Regexp) error {
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 	}
-	b := &bench{dir: dir, env: append(os.Environ(), "PATH="+filepath.Dir(zimg)+":"+os.Getenv("PATH"))}
+	if err := os.Setenv("PATH", filepath.Dir(zimg)+":"+os.Getenv("PATH")); err != nil {
+		return err
+	}
+	m, err := measureMachine(dir)
+	if err != nil {
+		return err
+	}
+	b := &bench{dir: dir, machine: m}
 	var results []result
-	for _, r := range rows {
+	list := rows
+	if only.MatchString(reflinkRow.Name) {
+		unmount, err := mountBtrfs(filepath.Join(dir, "btrfs"))
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "left out: %s: %v\n", reflinkRow.Name, err)
+		} else {
+			list = append(list, reflinkRow)
+			defer unmount()
+		}
+	}
+	for _, r := range list {
 		if !only.MatchString(r.Name) {
 			continue
 		}
@@ -94,107 +81,18 @@ func run(dir string, runs int, out string, only *regexp.Regexp) error {
 		}
 		results = append(results, res)
 	}
-	table(os.Stdout, results)
-	if out == "" {
-		return nil
-	}
-	j, err := json.MarshalIndent(results, "", "  ")
+	inside, err := inProcess(only)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(out, append(j, '\n'), 0o666)
+	return report(m, results, inside, out)
 }
 
-type bench struct {
-	dir string
-	env []string
-}
-
-// sh runs a shell line and tells its wall time and the peak memory of what it ran.
-func (b *bench) sh(line string) (time.Duration, int64, error) {
-	cmd := exec.Command("sh", "-ec", line)
-	cmd.Dir, cmd.Env = b.dir, b.env
-	var stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = io.Discard, &stderr
-	start := time.Now()
-	err := cmd.Run()
-	took := time.Since(start)
-	if err != nil {
-		return 0, 0, fmt.Errorf("%s: %w: %s", line, err, stderr.String())
+// mountBtrfs makes a file system that shares data and mounts it at path, as root.
+func mountBtrfs(path string) (unmount func(), err error) {
+	line := fmt.Sprintf("truncate -s 12G %[1]s.img; mkfs.btrfs -q %[1]s.img 2>/dev/null; mkdir -p %[1]s; mount -o loop %[1]s.img %[1]s", path)
+	if out, err := exec.Command("sh", "-ec", line).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("no btrfs: %w: %s", err, strings.TrimSpace(string(out)))
 	}
-	peak := int64(0)
-	if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		peak = ru.Maxrss
-	}
-	return took, peak, nil
-}
-
-// row measures both sides in turns, so that what disturbs one disturbs the other.
-func (b *bench) row(r row) (result, error) {
-	res := result{Name: r.Name, Other: r.Other, Met: true}
-	if r.Prep != "" {
-		if _, _, err := b.sh(r.Prep); err != nil {
-			return res, err
-		}
-	}
-	lines := []string{r.Zimg}
-	if r.Other != "" {
-		lines = append(lines, r.Other)
-	}
-	times := make([][]float64, len(lines))
-	peaks := make([]int64, len(lines))
-	for range r.Runs {
-		for i, line := range lines {
-			if r.Reset != "" {
-				if _, _, err := b.sh(r.Reset); err != nil {
-					return res, err
-				}
-			}
-			took, peak, err := b.sh("exec " + line)
-			if err != nil {
-				return res, err
-			}
-			times[i] = append(times[i], took.Seconds())
-			peaks[i] = max(peaks[i], peak)
-		}
-	}
-	res.Zimg = summary(times[0], peaks[0])
-	if len(lines) > 1 {
-		s := summary(times[1], peaks[1])
-		res.Theirs = &s
-		res.Ratio = res.Zimg.Median / s.Median
-	}
-	if r.Goal > 0 {
-		res.Goal = fmt.Sprintf("<= %.2f", r.Goal)
-		res.Met = res.Ratio <= r.Goal
-	}
-	if r.Limit > 0 {
-		res.Goal = fmt.Sprintf("<= %.2f s", r.Limit)
-		res.Met = res.Zimg.Median <= r.Limit
-	}
-	return res, nil
-}
-
-func summary(t []float64, peak int64) sample {
-	slices.Sort(t)
-	return sample{Min: t[0], Median: t[len(t)/2], Max: t[len(t)-1], PeakKB: peak}
-}
-
-func table(w io.Writer, results []result) {
-	const form = "%-44s %10s %10s %10s %8s %10s %7s %9s  %s\n"
-	fmt.Fprintf(w, form, "work", "min ms", "median", "max", "MiB", "other ms", "ratio", "goal", "")
-	for _, r := range results {
-		ms := func(s float64) string { return fmt.Sprintf("%.1f", 1000*s) }
-		other, ratio, met := "-", "-", ""
-		if r.Theirs != nil {
-			other, ratio = ms(r.Theirs.Median), fmt.Sprintf("%.2f", r.Ratio)
-		}
-		if r.Goal != "" {
-			met = "met"
-			if !r.Met {
-				met = "MISSED"
-			}
-		}
-		fmt.Fprintf(w, form, r.Name, ms(r.Zimg.Min), ms(r.Zimg.Median), ms(r.Zimg.Max), fmt.Sprint(r.Zimg.PeakKB/1024), other, ratio, r.Goal, met)
-	}
+	return func() { _ = exec.Command("umount", path).Run() }, nil
 }
