@@ -122,6 +122,6 @@ var rows = []row{
 
 // reflinkRow is for a file system that shares data, mounted at btrfs.
 var reflinkRow = row{
-	Name: "convert 4 GiB on btrfs / cp --reflink=always", Prep: "cp --sparse=always real.zimg btrfs/real.zimg; sync btrfs/real.zimg", Reset: "rm -f btrfs/c.*",
+	Name: "convert 4 GiB on btrfs / cp --reflink=always", Prep: "cp --sparse=always real.zimg btrfs/real.zimg; sync btrfs/real.zimg", Reset: "rm -f btrfs/c.zimg btrfs/c.raw",
 	Zimg: "zimg convert -q btrfs/real.zimg btrfs/c.zimg", Other: "cp --reflink=always btrfs/real.zimg btrfs/c.raw", Moves: moves{Syncs: 2},
 }
