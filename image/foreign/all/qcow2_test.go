@@ -258,3 +258,14 @@ func TestQcow2InStockQEMU(t *testing.T) {
 		})
 	}
 }
+
+// What QEMU would refuse to read for its size is not written.
+func TestQcow2TooLarge(t *testing.T) {
+	for size, ok := range map[layout.LBA]bool{1 << (50 - 9): true, 2 << (50 - 9): false} { // zones of 512 TiB, of 1 PiB
+		n := &layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 9, ZoneSize: size / 2, ZoneCap: size / 2, ZoneCount: 2, Blocks: size, MAR: layout.NoLimit, MOR: layout.NoLimit}
+		c := &foreign.Content{NS: n, Zones: &layout.ZoneSlice{Table: []layout.Zone{n.EmptyZone(0), n.EmptyZone(1)}}}
+		if _, err := formatOf("qcow2").Holds.Fit(c, false); (err == nil) != ok || err != nil && !errors.Is(err, layout.ErrGeometry) {
+			t.Errorf("%d blocks: %v", size, err)
+		}
+	}
+}
