@@ -139,7 +139,7 @@ var Catalogue = []Entry{
 	{ZoneExtensionLost, Warning, ClassLossy, "a descriptor extension was set before the crash, and went with it", "none of its bytes are known: the zone has none"},
 	{RemainsBeyondWP, Error, ClassSafe, "an interrupted command left data beyond the write pointer", "discards it"},
 
-	{ForeignUnreadable, Error, ClassNone, "a foreign format that cannot be understood here", "none: import what can be read"},
+	{ForeignUnreadable, Error, ClassNone, "a foreign format that cannot be understood here", "none, and it cannot be imported as it is"},
 	{ForeignWiped, Error, ClassNone, "the program that this format belongs to would reset zones when it starts, and say nothing", "none: import it instead"},
 	{ForeignRefused, Error, ClassNone, "the program that this format belongs to would refuse it", "none: import it instead"},
 	{ForeignOdd, Warning, ClassNone, "not as the program that this format belongs to writes it", "none"},

@@ -2,7 +2,6 @@ package fsck
 
 import (
 	"errors"
-	"fmt"
 
 	"zimg/image/foreign"
 	"zimg/layout"
@@ -53,6 +52,7 @@ func CheckForeign(path string, decode func() (*foreign.Decoded, error), o Option
 		if !errors.Is(err, layout.ErrDamaged) {
 			return err
 		}
+		s.report.Unreadable = true
 		return s.found(Finding{Code: ForeignUnreadable, Detail: err.Error()}, nil)
 	}
 	d, err := decode()
@@ -75,7 +75,8 @@ func CheckForeign(path string, decode func() (*foreign.Decoded, error), o Option
 		}
 	}
 	if err := s.checkAny(d.Metadata()); err != nil {
-		return s.report, unreadable(fmt.Errorf("%s: %w", path, err))
+		s.report.Summary = Summary{}
+		return s.report, unreadable(err)
 	}
 	return s.report, nil
 }

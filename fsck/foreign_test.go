@@ -278,6 +278,7 @@ func TestForeignCodes(t *testing.T) {
 		exit         int
 	}{
 		{"zone-file", "/out.zones", 4, "\x02", fsck.ForeignUnreadable, 2},
+		{"zoned-raw", "/out", 512 + 3*65536 + 512 - 4, "\xff\xff\xff\xff", fsck.ForeignUnreadable, 2},
 		{"zone-file", "/out.zones", 48, "\x01", fsck.ForeignWiped, 2},
 		{"zone-file", "/out.zones", 105, "\x01", fsck.ForeignOdd, 3},
 		{"pstate", "/out.pstate", 9, "\x7f", fsck.ForeignRefused, 2},
@@ -307,6 +308,9 @@ func TestForeignCodes(t *testing.T) {
 		}, fsck.Options{FS: fsys, Found: func(x fsck.Finding) { found[x.Code] = true }})
 		if err != nil || !found[c.want] || r.ExitCode() != c.exit {
 			t.Errorf("%s: %v, found %v, exit %d, want %s and %d", c.format, err, found, r.ExitCode(), c.want, c.exit)
+		}
+		if unreadable := c.want == fsck.ForeignUnreadable; r.Unreadable != unreadable || unreadable && r.Summary != (fsck.Summary{}) {
+			t.Errorf("%s, %s: unreadable %v, %+v", c.format, c.want, r.Unreadable, r.Summary)
 		}
 	}
 }

@@ -71,8 +71,8 @@ func openSource(path string, o *TransferOptions) (*source, error) {
 			rest.Zones = &foreign.Mapped{Zones: c.Zones, Map: func(_ uint64, z layout.Zone) layout.Zone { return foreign.AtRest(z) }}
 		}
 		c = &rest
-		if err = c.CheckSound(); err != nil {
-			err = &HintError{Err: fmt.Errorf("%s: %w", path, err), Hint: fmt.Sprintf("zimg check -f %s %s tells all that is wrong", o.From.Name, path)}
+		if err = c.CheckSound(path); err != nil {
+			err = &HintError{Err: err, Hint: fmt.Sprintf("zimg check -f %s %s tells all that is wrong", o.From.Name, path)}
 		}
 	}
 	if err != nil {

@@ -357,6 +357,8 @@ func nextStep(r *fsck.Report, format string) string {
 	switch {
 	case left == 0:
 		return ""
+	case r.Unreadable:
+		return "It cannot be imported as it is."
 	case format != ownFormat:
 		return fmt.Sprintf("zimg convert -f %s %s DST imports what can be read.", format, printable(r.Path))
 	case f.NeedsAll || f.Lossy == left && r.Mode != fsck.All || r.Mode == fsck.Safe && f.Lossy > 0:

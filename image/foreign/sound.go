@@ -38,10 +38,11 @@ func Sound(n *layout.Namespace, i uint64, z layout.Zone) error {
 	return nil
 }
 
-// CheckSound is Sound for all zones of c.
-func (c *Content) CheckSound() error {
+// CheckSound is Sound for all zones of c, which came from the file called name. Errors of reading name
+// their file themselves.
+func (c *Content) CheckSound(name string) error {
 	if err := c.NS.Validate(); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	if !c.NS.Zoned() {
 		return nil
@@ -52,7 +53,7 @@ func (c *Content) CheckSound() error {
 			return err
 		}
 		if err := Sound(c.NS, i, z); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		i++
 	}

@@ -28,7 +28,7 @@ func examine(fsys *imagetest.MemFS, path string, f *foreign.Format, x *fixture) 
 		}
 	}
 	for _, c := range d.Contents {
-		if err := c.CheckSound(); err != nil {
+		if err := c.CheckSound(path); err != nil {
 			return err
 		}
 		if c.Data == nil {

@@ -2,15 +2,9 @@ package all_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
-	"zimg/image"
-	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/layout"
 )
@@ -46,64 +40,6 @@ func TestZoneFileOfSeveralNamespaces(t *testing.T) {
 		}
 	}
 	if err := in.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Compressed clusters are read: qemu-img makes them, and the zoned extension, which it does not know,
-// is put back into its result by hand.
-func TestQcow2Compressed(t *testing.T) {
-	dir := t.TempDir()
-	p := func(name string) string { return filepath.Join(dir, name) }
-	n := small(t, disk.OS, p("a"))
-	qcow := formatOf("qcow2")
-	if err := image.Transfer(p("a"), p("q"), image.TransferOptions{To: qcow}); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(p("q"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ext := bytes.Clone(b[104 : 104+8+56])
-	meta := binary.BigEndian.Uint64(ext[8+48:])
-	pointers := bytes.Clone(b[meta : meta+8*n.ZoneCount])
-	b[79] &^= 0x20 // the feature bit, that stock qemu-img opens it
-	if err := os.WriteFile(p("plain"), b, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("qemu-img", "convert", "-c", "-f", "qcow2", "-O", "qcow2", p("plain"), p("packed")).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if b, err = os.ReadFile(p("packed")); err != nil {
-		t.Fatal(err)
-	}
-	for len(b)%65536 != 0 {
-		b = append(b, 0)
-	}
-	binary.BigEndian.PutUint64(ext[8+48:], uint64(len(b)))
-	at := binary.BigEndian.Uint32(b[100:])
-	old := bytes.Clone(b[at : at+512])
-	copy(b[at:], ext)
-	copy(b[int(at)+len(ext):], old)
-	b[79] |= 0x20
-	if err := os.WriteFile(p("packed"), append(b, pointers...), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if err := image.Transfer(p("packed"), p("b"), image.TransferOptions{From: qcow, Geometry: n}); err != nil {
-		t.Fatal(err)
-	}
-	x, err := image.Open(p("a"), image.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	y, err := image.Open(p("b"), image.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := image.Compare(x, y, nil, func(d image.Difference) bool { t.Errorf("%+v", d); return true }); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(x.Close(), y.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -202,7 +202,7 @@ func TestTransferInPlaceFails(t *testing.T) {
 			}
 			if theirs {
 				d, closer, err := image.OpenForeign("/d", f, image.TransferOptions{FS: mem}, false)
-				if err != nil || d.Contents[0].CheckSound() != nil {
+				if err != nil || d.Contents[0].CheckSound("/d") != nil {
 					t.Fatalf("%s fails: %v", hit, err)
 				}
 				_ = closer()

@@ -3,11 +3,9 @@ package qcow2
 import (
 	"bytes"
 	"compress/flate"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"math"
 
 	"zimg/image/disk"
 	"zimg/image/foreign"
@@ -21,33 +19,49 @@ const (
 	offsetMask   = 0x00FFFFFFFFFFFE00
 )
 
-// clusters finds guest data in a container. One L2 table at a time is in memory.
+// clusters finds guest data in a container. One L2 table at a time is in memory, and a piece of the
+// L1 table.
 type clusters struct {
 	h    *header
 	file disk.File
 	size int64 // of the file
 
+	l1      []byte
+	l1First int64 // entry that l1 begins with
 	table   []byte
 	tableAt int64
+}
+
+// l1Entry is the L1 entry k.
+func (m *clusters) l1Entry(k int64) (uint64, error) {
+	const piece = 512
+	if at := k - m.l1First; at >= 0 && at < int64(len(m.l1)/8) {
+		return be.Uint64(m.l1[8*at:]), nil
+	}
+	first := k / piece * piece
+	b := make([]byte, 8*min(piece, int64(m.h.l1Size)-first))
+	if err := foreign.ReadFull(m.file, b, m.h.l1+8*first); err != nil {
+		return 0, err
+	}
+	m.l1, m.l1First = b, first
+	return be.Uint64(b[8*(k-first):]), nil
 }
 
 // entry is the L2 entry of guest cluster c, and how many clusters from c on are known to be like
 // it: 1, or as many as a table that is not there has.
 func (m *clusters) entry(c int64) (e uint64, like int64, err error) {
-	perTable := m.h.clusterSize() / 8
-	if c/perTable >= int64(m.h.l1Size) {
-		return 0, math.MaxInt64>>m.h.clusterBits - c, nil
-	}
-	var b [8]byte
-	if err := foreign.ReadFull(m.file, b[:], m.h.l1+c/perTable*8); err != nil {
+	perTable := m.h.perTable()
+	k := c / perTable
+	l1, err := m.l1Entry(k)
+	if err != nil {
 		return 0, 0, err
 	}
-	at := int64(be.Uint64(b[:]) & offsetMask)
+	at := int64(l1 & offsetMask)
 	if at == 0 {
 		return 0, perTable - c%perTable, nil
 	}
 	if at%m.h.clusterSize() != 0 || at > m.size-m.h.clusterSize() {
-		return 0, 0, foreign.Field(m.file, "qcow2 L1 table", fmt.Sprintf("entry %d", c/perTable), m.h.l1+c/perTable*8, at, "a cluster of the file")
+		return 0, 0, foreign.Field(m.file, "qcow2 L1 table", fmt.Sprintf("entry %d", k), m.h.l1+8*k, at, "a cluster of the file")
 	}
 	if m.tableAt != at {
 		if m.table == nil {
@@ -88,12 +102,7 @@ func (m *clusters) extents(from, to int64) iter.Seq2[foreign.Extent, error] {
 			next := foreign.Extent{Off: at, Len: end - at, File: m.file, FileOff: int64(e&offsetMask) + at%cs}
 			switch {
 			case e&l2Compressed != 0:
-				plain, err := m.inflate(e)
-				if err != nil {
-					yield(foreign.Extent{}, err)
-					return
-				}
-				next.File, next.FileOff = plain, at%cs
+				next.File, next.FileOff = &packed{File: m.file, h: m.h, size: m.size, entry: e}, at%cs
 			case e&l2Zero != 0 || e&offsetMask == 0:
 				next.Len = 0
 			default: // the file may end in the middle of its last cluster
@@ -113,57 +122,70 @@ func (m *clusters) extents(from, to int64) iter.Seq2[foreign.Extent, error] {
 	}
 }
 
-// inflate unpacks a compressed cluster: raw deflate, at an offset of bytes.
-func (m *clusters) inflate(e uint64) (disk.File, error) {
-	if m.h.incompat&bitZstd != 0 {
-		return nil, fmt.Errorf("%s: clusters compressed by zstd (qemu-img convert makes a copy without): %w", m.file.Name(), foreign.ErrUnsupported)
-	}
-	x := 62 - (m.h.clusterBits - 8)
-	off := int64(e & (1<<x - 1))
-	length := int64(e&(1<<62-1)>>x+1)*512 - off%512
-	if off >= m.size {
-		return nil, foreign.Field(m.file, "qcow2 L2 table", "offset of a compressed cluster", 0, off, fmt.Sprintf("below %d", m.size))
-	}
-	packed := make([]byte, min(length, m.size-off))
-	if err := foreign.ReadFull(m.file, packed, off); err != nil {
-		return nil, err
-	}
-	plain := make([]byte, m.h.clusterSize())
-	if _, err := io.ReadFull(flate.NewReader(bytes.NewReader(packed)), plain); err != nil {
-		return nil, fmt.Errorf("%s: compressed cluster at byte %d: %w", m.file.Name(), off, err)
-	}
-	return &memory{File: m.file, b: plain}, nil
-}
-
-// memory is a file that is in memory, for reading; all else is that of the file it came from.
-type memory struct {
+// packed is a compressed cluster as a file for reading, unpacked when it is read; all else is that of
+// the file it came from.
+type packed struct {
 	disk.File
-	b []byte
+	h     *header
+	size  int64
+	entry uint64
+	plain []byte
 }
 
-func (m *memory) Size() (int64, error) { return int64(len(m.b)), nil }
+// inflate unpacks the cluster: raw deflate, at an offset of bytes.
+func (p *packed) inflate() error {
+	if p.h.incompat&bitZstd != 0 {
+		return fmt.Errorf("%s: clusters compressed by zstd: %w", p.Name(), foreign.ErrUnsupported)
+	}
+	x := 62 - (p.h.clusterBits - 8)
+	off := int64(p.entry & (1<<x - 1))
+	length := int64(p.entry&(1<<62-1)>>x+1)*sector - off%sector
+	field := func(name string, got, want any) error {
+		return foreign.Field(p.File, "qcow2 compressed cluster", name, off, got, want)
+	}
+	if off >= p.size {
+		return field("offset", off, fmt.Sprintf("below %d", p.size))
+	}
+	b := make([]byte, min(length, p.size-off))
+	if err := foreign.ReadFull(p.File, b, off); err != nil {
+		return err
+	}
+	plain := make([]byte, p.h.clusterSize())
+	if n, err := io.ReadFull(flate.NewReader(bytes.NewReader(b)), plain); err != nil {
+		return field("unpacked length", fmt.Sprintf("%d (%v)", n, err), len(plain))
+	}
+	p.plain = plain
+	return nil
+}
 
-func (m *memory) ReadAt(p []byte, off int64) (int, error) {
-	if off >= int64(len(m.b)) {
+func (p *packed) Size() (int64, error) { return p.h.clusterSize(), nil }
+
+func (p *packed) ReadAt(b []byte, off int64) (int, error) {
+	if p.plain == nil {
+		if err := p.inflate(); err != nil {
+			return 0, err
+		}
+	}
+	if off >= int64(len(p.plain)) {
 		return 0, io.EOF
 	}
-	n := copy(p, m.b[off:])
-	if n < len(p) {
+	n := copy(b, p.plain[off:])
+	if n < len(b) {
 		return n, io.EOF
 	}
 	return n, nil
 }
 
-func (m *memory) SeekData(off int64) (int64, error) {
-	if off >= int64(len(m.b)) {
+func (p *packed) SeekData(off int64) (int64, error) {
+	if off >= p.h.clusterSize() {
 		return 0, io.EOF
 	}
 	return off, nil
 }
 
-func (m *memory) SeekHole(off int64) (int64, error) {
-	if off >= int64(len(m.b)) {
-		return 0, errors.New("beyond the end")
+func (p *packed) SeekHole(off int64) (int64, error) {
+	if off >= p.h.clusterSize() {
+		return 0, io.EOF
 	}
-	return int64(len(m.b)), nil
+	return p.h.clusterSize(), nil
 }

@@ -41,6 +41,11 @@ type container struct {
 
 func clustersFor(bytes int64) int64 { return (bytes + clusterSize - 1) / clusterSize }
 
+// anchor is the guest cluster at which the write pointers are mapped.
+func anchor(n *layout.Namespace) int64 {
+	return ((clustersFor(int64(n.Size()))+entriesPer-1)/entriesPer + anchorTables) * entriesPer
+}
+
 // plan finds out which guest clusters hold data, and so where everything else lies.
 func plan(c *foreign.Content) (*container, error) {
 	p := &container{}
@@ -55,9 +60,8 @@ func plan(c *foreign.Content) (*container, error) {
 			p.add(x.From/clusterSize, clustersFor(x.To))
 		}
 	}
-	size := int64(c.NS.Size())
-	anchor := ((clustersFor(size)+entriesPer-1)/entriesPer + anchorTables) * entriesPer
-	p.add(anchor, anchor+clustersFor(entryLen*int64(c.NS.ZoneCount)))
+	at := anchor(c.NS)
+	p.add(at, at+clustersFor(entryLen*int64(c.NS.ZoneCount)))
 	p.l1Size = p.tables[len(p.tables)-1] + 1
 	p.l1Len = clustersFor(8 * p.l1Size)
 	// The refcounts count themselves.
@@ -150,7 +154,10 @@ func encode(out *foreign.Output) error {
 	if err != nil {
 		return err
 	}
-	_, err = file.WriteAt(p.header(n, conv), 0)
+	if n.ZoneSize&(n.ZoneSize-1) != 0 {
+		out.Say("QEMU resets, finishes and appends only to zones at multiples of a power of two: a zone size of %d bytes is none", n.ByteOff(n.ZoneSize))
+	}
+	_, err = file.WriteAt(p.header(out, conv), 0)
 	return err
 }
 
@@ -220,7 +227,8 @@ func (p *container) writeTables(file disk.File) error {
 }
 
 // header is the header with its extensions: the zoned one, and the name of its feature bit.
-func (p *container) header(n *layout.Namespace, conv uint64) []byte {
+func (p *container) header(out *foreign.Output, conv uint64) []byte {
+	n := out.NS
 	h := make([]byte, headerLenV3+8+56+8+48+8)
 	be.PutUint32(h, Magic)
 	be.PutUint32(h[offVersion:], 3)
@@ -242,8 +250,13 @@ func (p *container) header(n *layout.Namespace, conv uint64) []byte {
 	be.PutUint64(z[12:], uint64(n.ByteOff(n.ZoneCap)))
 	be.PutUint32(z[20:], uint32(conv))
 	be.PutUint32(z[24:], uint32(n.ZoneCount))
-	be.PutUint32(z[28:], uint32(min(n.MaxActive(), n.ZoneCount)))
-	be.PutUint32(z[32:], uint32(min(n.MaxOpen(), n.ZoneCount-conv)))
+	active, open := min(n.MaxActive(), n.ZoneCount), min(n.MaxOpen(), n.ZoneCount-conv)
+	if active == 0 && open != 0 { // QEMU refuses more open than active zones, 0 active ones too
+		active = n.ZoneCount
+		out.Say("max-active %d is written, all zones: QEMU takes no max-open without it", active)
+	}
+	be.PutUint32(z[28:], uint32(active))
+	be.PutUint32(z[32:], uint32(open))
 	// The largest that QEMU takes, up to its default.
 	be.PutUint32(z[36:], uint32(min(64<<10, (n.ByteOff(n.ZoneCap)-513)&^511)))
 	be.PutUint64(z[40:], entryLen*n.ZoneCount)

@@ -15,12 +15,7 @@ var Format = &foreign.Format{
 	Holds: foreign.Holds{
 		States: []layout.ZoneState{layout.Empty, layout.Closed, layout.Full, layout.NotWP}, Conventional: true, Capacity: true,
 		Limits: true, Geometry: true, MinBits: 9, MaxBits: 12,
-		Restrict: func(n *layout.Namespace) error {
-			if n.ByteOff(n.ZoneCap) <= 1024 || n.ZoneCount > 1<<32-1 {
-				return fmt.Errorf("%d zones of capacity %d bytes, the extension has up to 2^32, above 1024", n.ZoneCount, n.ByteOff(n.ZoneCap))
-			}
-			return nil
-		},
+		Restrict: restrict,
 	},
 	Probe: func(h *foreign.Head) bool {
 		if len(h.First) < headerLenV3 || be.Uint32(h.First) != Magic {
@@ -32,16 +27,32 @@ var Format = &foreign.Format{
 		}
 		hdr, err := readHeader(file)
 		_ = file.Close()
-		return err != nil || hdr.ext != nil // an unreadable one is named, so that the error can be told
+		if err != nil { // if it says that it has zones, the error is told
+			return be.Uint32(h.First[offVersion:]) >= 3 && be.Uint64(h.First[offIncompat:])&BitZoned != 0
+		}
+		return hdr.ext != nil
 	},
 	Decode: decode,
 	Encode: encode,
+}
+
+// restrict refuses what the container or the extension has no room for.
+func restrict(n *layout.Namespace) error {
+	if n.ByteOff(n.ZoneCap) <= 1024 || n.ZoneCount > maxZones {
+		return fmt.Errorf("%d zones of capacity %d bytes, the extension has up to %d, above 1024", n.ZoneCount, n.ByteOff(n.ZoneCap), maxZones)
+	}
+	if anchor(n)+clustersFor(entryLen*int64(n.ZoneCount)) > maxL1/8*entriesPer {
+		return fmt.Errorf("%d bytes, more than QEMU reads in clusters of %d", n.Size(), clusterSize)
+	}
+	return nil
 }
 
 // Entries hold a write pointer, in bytes of guest space; early versions the state above it.
 const (
 	entryConv = 1 << 59
 	entryLen  = 8
+	// maxZones is what the text of v9 allows.
+	maxZones = (1<<32 - 1) / 8
 )
 
 // image is a container, laid out.
@@ -66,7 +77,10 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	if h.ext == nil {
 		return nil, fmt.Errorf("%s: a qcow2 image without zones: %w", file.Name(), foreign.ErrNotFormat)
 	}
-	z := parseZoned(h.ext)
+	if err := h.support(file); err != nil {
+		return nil, err
+	}
+	z := parseZoned(h.ext, h.incompat&BitZoned != 0)
 	if z == nil {
 		return nil, foreign.Field(file, "zoned extension", "length and arithmetic", h.extOff, len(h.ext), "one of the layouts that were ever posted")
 	}
@@ -79,8 +93,8 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	}
 	d := &foreign.Decoded{Facts: []foreign.Fact{{Key: "extension", Value: z.version}, {Key: "cluster size", Value: fmt.Sprint(h.clusterSize())}}}
 	n := &layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: in.BlockBits(d), ZoneCount: uint64(z.zones), MAR: layout.ZeroBased(z.maxActive), MOR: layout.ZeroBased(z.maxOpen)}
-	if z.maxOpen == 0 || z.maxActive == 0 || z.maxOpen > z.maxActive {
-		n.MOR = n.MAR // the limit on open zones has no effect without the other
+	if z.maxActive != 0 && (z.maxOpen == 0 || z.maxOpen > z.maxActive) {
+		n.MOR = n.MAR
 	}
 	switch {
 	case z.mode != 1:
@@ -115,28 +129,51 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	if err := im.order(); err != nil {
 		return nil, err
 	}
+	if h.snapshots > 0 {
+		d.Lost = append(d.Lost, fmt.Sprintf("%d internal snapshots", h.snapshots))
+	}
 	d.Contents = []*foreign.Content{{NS: n, Zones: im.rec, Data: im.blocks.extents}}
 	d.Problems = im.checkHeader()
 	d.Walk = im.check
 	return d, nil
 }
 
-// order finds the byte order of the entries: that in which all of them lie in their zones;
-// little-endian if neither does, so that errors name plausible numbers.
+// order finds the byte order of the entries, where the extension does not tell: that in which fewer
+// of them lie outside their zones, little-endian if it is the same.
 func (im *image) order() error {
-	bad := map[binary.ByteOrder]int{}
+	if im.z.order != nil {
+		im.bo = im.z.order
+		return nil
+	}
+	var little, big uint64
 	err := im.rec.Each(0, im.n.ZoneCount, func(i uint64, b []byte) error {
-		for _, bo := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-			if wp := bo.Uint64(b) & (entryConv - 1); wp < i*im.z.zoneSize || wp > (i+1)*im.z.zoneSize {
-				bad[bo]++
-			}
+		if !im.inside(i, binary.LittleEndian.Uint64(b)) {
+			little++
+		}
+		if !im.inside(i, binary.BigEndian.Uint64(b)) {
+			big++
 		}
 		return nil
 	})
-	if bad[binary.LittleEndian] > 0 && bad[binary.BigEndian] == 0 {
+	if little > big {
 		im.bo = binary.BigEndian
 	}
 	return err
+}
+
+// wp is the write pointer of an entry. Without states in it, nothing is above the pointer but the
+// mark of a conventional zone.
+func (im *image) wp(e uint64) uint64 {
+	if im.z.states {
+		return e & (entryConv - 1)
+	}
+	return e &^ entryConv
+}
+
+// inside tells whether the write pointer of entry e is in zone i, or at its end.
+func (im *image) inside(i, e uint64) bool {
+	wp := im.wp(e)
+	return wp >= i*im.z.zoneSize && wp <= (i+1)*im.z.zoneSize
 }
 
 // zone decodes entry i. Without states in it, a zone is Empty, Closed or Full by its write pointer.
@@ -151,9 +188,9 @@ func (im *image) zone(i uint64, b []byte) (layout.Zone, error) {
 	if e&entryConv != 0 {
 		return foreign.ConventionalZone(im.n, i), nil
 	}
-	wp := e & (entryConv - 1)
+	wp := im.wp(e)
 	start, end := i*im.z.zoneSize, i*im.z.zoneSize+im.z.zoneCap
-	if wp >= end && wp <= (i+1)*im.z.zoneSize { // finished: up to the end of the zone, not of its capacity
+	if wp >= end && im.inside(i, e) { // finished: up to the end of the zone, not of its capacity
 		wp = end
 	}
 	if wp < start || wp > end || wp%uint64(im.n.BlockSize()) != 0 {
