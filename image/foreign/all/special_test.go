@@ -50,6 +50,30 @@ func TestZoneFileOfSeveralNamespaces(t *testing.T) {
 	}
 }
 
+// What gzoned create makes has no zone table until it is used: all zones are Empty, and nothing is wrong.
+func TestGzonedNeverUsed(t *testing.T) {
+	x := readFixture(t, "../../../testdata/foreign/gzoned.txt")
+	clear(x.files["disk"][12800:13824])
+	fsys, path := x.place()
+	in := &foreign.Input{FS: fsys, Path: path, Format: formatOf("gzoned")}
+	d, err := in.Format.Decode(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkProblems(t, d, nil)
+	if err := d.Contents[0].CheckSound(); err != nil {
+		t.Error(err)
+	}
+	for i, want := range []layout.ZoneState{layout.NotWP, layout.Empty, layout.Empty} {
+		if z, err := d.Contents[0].Zones.Zone(uint64(i)); err != nil || z.State != want {
+			t.Errorf("zone %d: %v, %v", i, z.State, err)
+		}
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Compressed clusters are read: qemu-img makes them, and the zoned extension, which it does not know,
 // is put back into its result by hand.
 func TestQcow2Compressed(t *testing.T) {
