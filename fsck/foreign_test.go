@@ -85,6 +85,9 @@ func (w *written) drawLimits(t *rapid.T, h *foreign.Holds) {
 		}
 	}
 	n.MAR = layout.ZeroBased(uint32(rapid.Uint64Range(max(active, 1), sequential).Draw(t, "max active")))
+	if h.MaxOpen && !h.Limits && n.MaxActive() == n.ZoneCount {
+		n.MAR = layout.NoLimit // such a format may say it so
+	}
 	n.MOR = n.MAR
 	if h.Limits {
 		n.MOR = layout.ZeroBased(uint32(rapid.Uint64Range(1, n.MaxActive()).Draw(t, "max open")))

@@ -207,28 +207,35 @@ func vacant(fsys disk.FS, path string, names []string, o CreateOptions) error {
 		if err != nil {
 			return err
 		}
-		if info.IsDir() {
-			return fmt.Errorf("%s: is a directory", name)
-		}
 		if o.Layout == layout.Trailing && name == path+SidecarSuffix {
 			return &HintError{
 				Err:  fmt.Errorf("%s: a sidecar of that name: %w", name, ErrExists),
 				Hint: "it belongs to another image; move it away or choose another name",
 			}
 		}
-		if !o.Force {
-			return &HintError{Err: fmt.Errorf("%s: %w", name, ErrExists), Hint: "--force overwrites it"}
-		}
-		// What is in use must not be replaced under its user.
-		file, err := openLocked(fsys, name, Options{Write: true})
-		if err != nil {
-			return err
-		}
-		if err := file.Close(); err != nil {
+		if err := replaceable(fsys, name, info, o.Force); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// replaceable refuses to put a file in the place of what has its name: without force, and with it what is
+// no file, or in use, for it must not be replaced under its user.
+func replaceable(fsys disk.FS, name string, info fs.FileInfo, force bool) error {
+	switch {
+	case info.IsDir():
+		return fmt.Errorf("%s: is a directory", name)
+	case !info.Mode().IsRegular():
+		return &HintError{Err: fmt.Errorf("%s: is not a regular file, and is not replaced by one", name), Hint: "what is to be on a block device is made as a file, and copied there"}
+	case !force:
+		return &HintError{Err: fmt.Errorf("%s: %w", name, ErrExists), Hint: "--force overwrites it"}
+	}
+	file, err := openLocked(fsys, name, Options{Write: true})
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 // makeData gives file a data area of length bytes that reads as zeroes.

@@ -66,7 +66,7 @@ func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
 	}
 	return found{}, &HintError{
 		Err:  fmt.Errorf("%s: %w", name, layout.ErrNotImage),
-		Hint: fmt.Sprintf("there is neither a locator at its end nor a sidecar %s; a foreign format without a magic is named by -f", sidecar),
+		Hint: fmt.Sprintf("there is neither a locator at its end nor a sidecar %s", sidecar),
 	}
 }
 

@@ -158,7 +158,7 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 	for _, n := range fitted.Notes {
 		o.Note("%s: %s", src, n)
 	}
-	tick, err := ticker(fitted.Content, o.Progress)
+	tick, err := ticker(fitted.Content, o.To, o.Progress)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 }
 
 // ticker turns bytes that were moved into progress.
-func ticker(c *foreign.Content, progress func(done, total int64) error) (foreign.Tick, error) {
+func ticker(c *foreign.Content, to *foreign.Format, progress func(done, total int64) error) (foreign.Tick, error) {
 	if progress == nil {
 		return nil, nil
 	}
@@ -178,6 +178,9 @@ func ticker(c *foreign.Content, progress func(done, total int64) error) (foreign
 		return nil, err
 	}
 	total += c.BlockMeta.Len
+	if to != nil && to.Shape == foreign.Device { // which is read back as well
+		total *= 2
+	}
 	var done int64
 	return func(n int64) error {
 		done += n
@@ -235,7 +238,11 @@ func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, tick for
 			return err
 		},
 	}
-	if err := o.To.Encode(out); err != nil || o.To.Shape == foreign.Device { // which has nothing staged
+	err = o.To.Encode(out)
+	if errors.Is(err, foreign.ErrUnfinished) {
+		err = &HintError{Err: err, Hint: dst + " is incomplete: all its zones were reset, and not all written; --force starts anew"}
+	}
+	if err != nil || o.To.Shape == foreign.Device { // which has nothing staged
 		return err
 	}
 	if err := o.verify(dst, st, f.Content); err != nil {
@@ -254,21 +261,15 @@ func (o *TransferOptions) free(fsys disk.FS, path, src string) error {
 		return err
 	}
 	for _, s := range []string{src, o.Source, src + SidecarSuffix} {
-		if s != "" && filepath.Clean(s) == filepath.Clean(path) {
+		if s == "" {
+			continue
+		}
+		is, err := fsys.Stat(s)
+		if filepath.Clean(s) == filepath.Clean(path) || err == nil && disk.SameFile(is, info) {
 			return fmt.Errorf("%s is both source and destination", path)
 		}
 	}
-	switch {
-	case info.IsDir():
-		return fmt.Errorf("%s: is a directory", path)
-	case !o.Force:
-		return &HintError{Err: fmt.Errorf("%s: %w", path, ErrExists), Hint: "--force overwrites it"}
-	}
-	file, err := openLocked(fsys, path, Options{Write: true})
-	if err != nil {
-		return err
-	}
-	return file.Close()
+	return replaceable(fsys, path, info, o.Force)
 }
 
 // verify decodes the files as they are staged and compares the zones with what they should be.
@@ -325,31 +326,3 @@ func sameZones(d *foreign.Decoded, want *foreign.Content, f *foreign.Format) err
 	}
 	return nil
 }
-
-// view is the file system as it will be when st is published.
-func (s *staging) view() disk.FS {
-	v := &stagedFS{FS: s.fs, temp: map[string]string{}}
-	for i, n := range s.names {
-		v.temp[filepath.Clean(n)] = s.temps[i]
-	}
-	return v
-}
-
-// stagedFS finds files under the names that they will have.
-type stagedFS struct {
-	disk.FS
-	temp map[string]string
-}
-
-func (v *stagedFS) real(name string) string {
-	if t, ok := v.temp[filepath.Clean(name)]; ok {
-		return t
-	}
-	return name
-}
-
-func (v *stagedFS) Open(name string, mode disk.Mode, perm fs.FileMode) (disk.File, error) {
-	return v.FS.Open(v.real(name), mode, perm)
-}
-
-func (v *stagedFS) Stat(name string) (fs.FileInfo, error) { return v.FS.Stat(v.real(name)) }

@@ -12,8 +12,9 @@ import (
 )
 
 // Live devices, in a guest: null_blk with conventional zones and a ZNS namespace are imported,
-// exported to and compared with what zbd reports of them; dumps go through the real zbd both
-// ways; a device that is mounted, of another geometry or in use is refused.
+// exported to and compared with what zbd and blkzone report of them, also where the limits of open and active
+// zones leave no room; dumps go through the real zbd both ways; a device that is mounted, of another
+// geometry, with something in it or not ours to read is refused, and an interruption is told.
 func TestDevices(t *testing.T) {
 	dir := t.TempDir()
 	bin := filepath.Join(dir, "zimg")
@@ -67,6 +68,14 @@ fill() {
 # or of the zone, by how the zone became full
 report() { zbd report $1 | sed 's/wp [0-9]*, fu/fu/; /^Regular file/d'; }
 ours() { zimg report --output zbd $1 | sed 's/wp [0-9]*, fu/fu/'; }
+# blk FILE: what blkzone reports, as from 2.42 on: no write pointer where there is none
+blk() { blkzone report $1 | sed '/(fu)/s/wptr [^ ]* /wptr N\/A /; /(nw)/s/wptr [^ ]* /wptr N\/A /'; }
+# refused TEXT COMMAND...: fails, and says so
+refused() {
+	text=$1; shift
+	if "$@" >/tmp/said 2>&1; then echo "not refused: $*"; exit 9; fi
+	grep "$text" /tmp/said
+}
 
 for dev in /dev/nullb0 /dev/nvme0n1; do
 	echo "$dev"
@@ -77,13 +86,16 @@ for dev in /dev/nullb0 /dev/nvme0n1; do
 	zimg info $dev
 	ours $dev >/tmp/$n.live
 	cmp /tmp/$n.before /tmp/$n.live
+	blk $dev >/tmp/$n.blk
+	zimg report --output blkzone $dev | cmp /tmp/$n.blk -
 	zimg check $dev
 	zimg convert -q --keep-open $dev /tmp/$n.zimg
 	ours /tmp/$n.zimg >/tmp/$n.image
 	cmp /tmp/$n.before /tmp/$n.image
+	zimg report --output blkzone /tmp/$n.zimg | cmp /tmp/$n.blk -
 	zimg check --data /tmp/$n.zimg || [ $? = 3 ]
 
-	if zimg convert /tmp/$n.zimg $dev; then exit 10; fi   # it has data, and no --force
+	refused 'what is on the device would be lost' zimg convert /tmp/$n.zimg $dev
 	zimg convert --force $dev /tmp/closed.zimg             # open zones as Closed
 	zimg convert --force -q /tmp/closed.zimg $dev
 	report $dev >/tmp/$n.after
@@ -93,7 +105,44 @@ for dev in /dev/nullb0 /dev/nvme0n1; do
 	rm /tmp/again.zimg
 done
 
-if zimg convert --force /tmp/nvme0n1.zimg /dev/nullb0; then exit 11; fi
+# limits: as many zones are active, and as many open, as the device allows, and others are Full
+zimg create -q --zones 16 --zone-size 4M --zone-capacity 3M --max-open 4 --max-active 6 /tmp/m.zimg
+for z in 14 15 0 1 2 3 4 5; do head -c 8192 /tmp/r | zimg write -q --zone $z /tmp/m.zimg; [ $z -lt 14 ] || zimg zone finish /tmp/m.zimg $z; done
+head -c 3145728 /tmp/r >/tmp/full
+zimg zone reset /tmp/m.zimg 5; zimg write -q --zone 13 /tmp/m.zimg /tmp/full; head -c 8192 /tmp/r | zimg write -q --zone 5 /tmp/m.zimg
+zimg zone open /tmp/m.zimg 0-3
+zimg convert -q --force --keep-open /tmp/m.zimg /dev/nvme0n1
+blk /dev/nvme0n1 >/tmp/m.after
+zimg report --output blkzone /tmp/m.zimg >/tmp/m.blk
+grep -c '(oe)' /tmp/m.blk | grep -x 4; grep -c '(cl)' /tmp/m.blk | grep -x 2
+cmp /tmp/m.blk /tmp/m.after
+
+# interrupted, when some zones are written
+zimg create -q --zones 16 --zone-size 4M --zone-capacity 3M --max-open 4 --max-active 6 /tmp/i.zimg
+z=0; while [ $z -lt 16 ]; do zimg write -q --zone $z /tmp/i.zimg /tmp/full; z=$((z+1)); done
+blkzone reset /dev/nvme0n1
+zimg convert /tmp/i.zimg /dev/nvme0n1 >/tmp/said 2>&1 & pid=$!
+until blkzone report /dev/nvme0n1 -c 1 | grep -q '(fu)'; do :; done
+kill -INT $pid
+if wait $pid; then cat /tmp/said; exit 14; fi
+grep 'zimg: interrupted' /tmp/said
+grep '/dev/nvme0n1 is incomplete' /tmp/said
+zimg convert -q --force /tmp/closed.zimg /dev/nvme0n1
+report /dev/nvme0n1 | cmp - /tmp/nvme0n1.after
+
+# what is not for this device, or not ours
+refused 'type of zone 0' zimg convert --force /tmp/nvme0n1.zimg /dev/nullb0
+zimg create -q --zones 8 --zone-size 4M --zone-capacity 3M --max-open 4 --max-active 6 /tmp/half.zimg
+refused 'zones: 16, the source has 8' zimg convert --force /tmp/half.zimg /dev/nvme0n1
+blkzone reset -o $((2*8192)) -l $((14*8192)) /dev/nullb0
+zimg convert -q --keep-open /dev/nullb0 /tmp/conv.zimg
+refused 'zone 0 is conventional and not blank' zimg convert /tmp/conv.zimg /dev/nullb0
+dd if=/dev/zero of=/dev/nullb0 bs=4k count=3 oflag=direct 2>/dev/null
+zimg convert -q /tmp/conv.zimg /dev/nullb0
+zimg convert -q /dev/nullb0 /tmp/conv2.zimg
+zimg compare /tmp/conv.zimg /tmp/conv2.zimg
+mkdir -p /etc; echo 'u:x:1000:1000::/:/bin/sh' >/etc/passwd; chmod 600 /dev/nvme0n1; chmod 755 /bin/zimg
+refused 'permission denied' su u -c 'zimg info /dev/nvme0n1'
 # dumps, by the real zbd: out of the device into zimg, out of zimg onto the device
 zbd dump -d /tmp -f real /dev/nvme0n1 >/dev/null
 zimg convert -q -f zbd-dump /tmp/real /tmp/real.zimg
@@ -110,8 +159,11 @@ zimg compare /tmp/real.zimg /tmp/restored.zimg
 # a device that is mounted is left alone
 mkzonefs /dev/nvme0n1
 mkdir -p /mnt; modprobe zonefs; mount -t zonefs /dev/nvme0n1 /mnt
-if zimg convert --force /dev/nvme0n1 /tmp/m.zimg; then exit 12; fi
-if zimg convert --force /tmp/nvme0n1.zimg /dev/nvme0n1; then exit 13; fi
+refused 'it is mounted' zimg convert --force /dev/nvme0n1 /tmp/m.zimg
+refused 'it is mounted' zimg convert --force /tmp/nvme0n1.zimg /dev/nvme0n1
+refused 'it is mounted' zimg report /dev/nvme0n1
+report /dev/nvme0n1 >/tmp/mounted
+zimg report -U --output zbd /dev/nvme0n1 | sed 's/wp [0-9]*, fu/fu/' | cmp /tmp/mounted -
 umount /mnt
 echo all is well
 `)

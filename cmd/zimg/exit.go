@@ -73,12 +73,21 @@ func report(w io.Writer, err error) int {
 	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(w, "zimg: interrupted")
+		if hint != "" {
+			fmt.Fprintf(w, "%s\n", printable(hint))
+		}
 		return code
 	}
 	text := printable(err.Error())
 	fmt.Fprintf(w, "zimg: %s\n", text)
 	if hint == "" {
 		hint = hintFor(err)
+	}
+	if errors.Is(err, layout.ErrNotImage) {
+		if hint != "" {
+			hint += "; "
+		}
+		hint += "a foreign format without a magic must be named by -f: " + strings.Join(unmarked(), ", ")
 	}
 	if hint != "" {
 		fmt.Fprintf(w, "%s\n", printable(hint))

@@ -100,6 +100,16 @@ func formatList() string {
 	return b.String()
 }
 
+// unmarked are the formats that detection cannot find.
+func unmarked() (names []string) {
+	for _, f := range all.Formats {
+		if f.Probe == nil {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
 // space is a namespace to be reported, of whatever origin.
 type space struct {
 	*layout.Namespace

@@ -78,6 +78,9 @@ func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
+// SameFile tells whether two names, of which these are the Stat, are those of one file.
+func SameFile(a, b fs.FileInfo) bool { return os.SameFile(a, b) }
+
 func (osFS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 
 func (osFS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }

@@ -28,6 +28,10 @@ var ErrNotFormat = errors.New("not of this format")
 // ErrUnsupported is wrapped by errors about what a format allows and zimg does not read.
 var ErrUnsupported = errors.New("not supported")
 
+// ErrUnfinished is wrapped by the error of an encoder that leaves its work half-done: what was on a
+// device is gone, and not all that should be there is.
+var ErrUnfinished = errors.New("not finished")
+
 // Shape says what files a format consists of.
 type Shape int
 
@@ -129,7 +133,7 @@ func Detect(formats []*Format, fsys disk.FS, path string) (*Format, error) {
 		}
 	}
 	if h.IsDir {
-		return nil, nil
+		return nil, fmt.Errorf("%s: is a directory, and has no zone files in it as those of zloop and rublk have: %w", path, ErrNotFormat)
 	}
 	for _, f := range formats {
 		if f.Probe == nil || f.Shape != TwoFiles {

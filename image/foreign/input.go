@@ -106,6 +106,9 @@ func (in *Input) Pair() (data, second disk.File, err error) {
 
 // NeedGeometry is the error of a format that does not say how its zones are.
 func (in *Input) NeedGeometry() error {
+	if _, err := in.FS.Stat(in.Path); err != nil {
+		return err
+	}
 	return fmt.Errorf("%s: the format %s does not hold the geometry; give it with --geometry zone-size=SIZE,zone-capacity=SIZE,block-size=BYTES: %w",
 		in.Path, in.Format.Name, layout.ErrGeometry)
 }

@@ -43,3 +43,45 @@ func TestZoneFileOfSeveralNamespaces(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A limit that ours cannot have, more open than active, is cut down.
+func TestRublkLimits(t *testing.T) {
+	x := readFixture(t, "../../../testdata/foreign/rublk.txt")
+	x.files["disk/superblock"] = []byte("3 1 1 9 2\n")
+	fsys, path := x.place()
+	in := &foreign.Input{FS: fsys, Path: path, Format: formatOf("rublk")}
+	d, err := in.Format.Decode(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := d.Contents[0].NS; n.MaxOpen() != 2 || n.MaxActive() != 2 {
+		t.Errorf("open %d, active %d", n.MaxOpen(), n.MaxActive())
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What gzoned create makes has no zone table until it is used: all zones are Empty, and nothing is wrong.
+func TestGzonedNeverUsed(t *testing.T) {
+	x := readFixture(t, "../../../testdata/foreign/gzoned.txt")
+	clear(x.files["disk"][12800:13824])
+	fsys, path := x.place()
+	in := &foreign.Input{FS: fsys, Path: path, Format: formatOf("gzoned")}
+	d, err := in.Format.Decode(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkProblems(t, d, nil)
+	if err := d.Contents[0].CheckSound(path); err != nil {
+		t.Error(err)
+	}
+	for i, want := range []layout.ZoneState{layout.NotWP, layout.Empty, layout.Empty} {
+		if z, err := d.Contents[0].Zones.Zone(uint64(i)); err != nil || z.State != want {
+			t.Errorf("zone %d: %v, %v", i, z.State, err)
+		}
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

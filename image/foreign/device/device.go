@@ -5,7 +5,6 @@
 package device
 
 import (
-	"bytes"
 	"fmt"
 	"iter"
 	"math/bits"
@@ -22,6 +21,13 @@ var Format = &foreign.Format{
 	Holds: foreign.Holds{
 		States:       []layout.ZoneState{layout.Empty, layout.ImplicitlyOpened, layout.ExplicitlyOpened, layout.Closed, layout.Full, layout.NotWP},
 		Conventional: true, Capacity: true, FullWritten: true, Geometry: true, Limits: true, BlockSize: true, MinBits: 9, MaxBits: 16,
+		Zone: func(_ *layout.Namespace, z layout.Zone) (layout.Zone, string) {
+			if z.State == layout.ImplicitlyOpened && z.Written == z.Start { // only a write opens it so
+				z.State = layout.Empty
+				return z, "implicitly opened zones with nothing written (they become Empty)"
+			}
+			return z, ""
+		},
 	},
 	Probe:  func(h *foreign.Head) bool { return !h.IsDir && disk.IsZoned(h.Path) },
 	Decode: decode,
@@ -38,7 +44,7 @@ type zones struct {
 const perReport = 4096
 
 func decode(in *foreign.Input) (*foreign.Decoded, error) {
-	dev, err := disk.OpenZoned(in.Path, false)
+	dev, err := disk.OpenZoned(in.Path, false, in.ForceShare)
 	if err != nil {
 		return nil, err
 	}
@@ -62,11 +68,8 @@ func describe(dev disk.ZonedDevice) (*zones, error) {
 	}
 	n := &layout.Namespace{
 		ID: 1, CSI: layout.ZNS, BlockBits: uint8(bits.TrailingZeros(uint(g.BlockSize))), ZoneCount: g.Zones,
-		MAR: layout.ZeroBased(uint32(g.MaxActive)), MOR: layout.ZeroBased(uint32(g.MaxOpen)),
 	}
-	if n.MOR == layout.NoLimit || n.MAR != layout.NoLimit && n.MOR > n.MAR {
-		n.MOR = n.MAR
-	}
+	n.MOR, n.MAR = foreign.Limits(uint32(g.MaxOpen), uint32(g.MaxActive))
 	z := &zones{dev, n}
 	n.ZoneSize = z.blocks(g.ZoneSectors)
 	n.ZoneCap, n.Blocks = n.ZoneSize, layout.LBA(n.ZoneCount)*n.ZoneSize
@@ -156,160 +159,4 @@ func (z *zones) All(first, count uint64) iter.Seq2[layout.Zone, error] {
 			yield(layout.Zone{}, err)
 		}
 	}
-}
-
-// encode makes the zones of the device those of out: everything that can be refused is refused
-// before the first zone is touched.
-func encode(out *foreign.Output) error {
-	dev, err := disk.OpenZoned(out.Path, true)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = dev.Close() }()
-	z, err := describe(dev)
-	if err != nil {
-		return err
-	}
-	if err := z.fits(out); err != nil {
-		return fmt.Errorf("%s: %w", out.Path, err)
-	}
-	if err := dev.Manage(disk.ResetZones, 0, z.sectors(z.n.Blocks)); err != nil {
-		return err
-	}
-	var i uint64
-	for want, err := range out.Zones.All(0, out.NS.ZoneCount) {
-		if err != nil {
-			return err
-		}
-		if err := z.write(out, want); err != nil {
-			return fmt.Errorf("zone %d: %w", i, err)
-		}
-		i++
-	}
-	if err := dev.Sync(); err != nil {
-		return err
-	}
-	return z.verify(out)
-}
-
-// fits compares the device with what is to be written.
-func (z *zones) fits(out *foreign.Output) error {
-	a, b := z.n, out.NS
-	mismatch := func(what string, dev, src any) error {
-		return fmt.Errorf("%s %v, the source has %v: %w", what, dev, src, layout.ErrGeometry)
-	}
-	switch {
-	case a.BlockBits != b.BlockBits:
-		return mismatch("blocks of bytes:", a.BlockSize(), b.BlockSize())
-	case a.ZoneSize != b.ZoneSize:
-		return mismatch("blocks in a zone:", a.ZoneSize, b.ZoneSize)
-	case a.ZoneCap != b.ZoneCap:
-		return mismatch("blocks of capacity:", a.ZoneCap, b.ZoneCap)
-	case a.ZoneCount != b.ZoneCount:
-		return mismatch("zones:", a.ZoneCount, b.ZoneCount)
-	}
-	var active, open, i uint64
-	var dirty error
-	next, stop := iter.Pull2(z.All(0, a.ZoneCount))
-	defer stop()
-	for want, err := range out.Zones.All(0, b.ZoneCount) {
-		if err != nil {
-			return err
-		}
-		have, err, ok := next()
-		switch {
-		case err != nil:
-			return err
-		case !ok || have.Type != want.Type:
-			return mismatch(fmt.Sprintf("type of zone %d:", i), have.Type, want.Type)
-		case have.Cap != want.Cap:
-			return mismatch(fmt.Sprintf("capacity of zone %d:", i), have.Cap, want.Cap)
-		case have.State == layout.ReadOnly || have.State == layout.Offline:
-			return fmt.Errorf("zone %d is %v, it cannot be written", i, have.State)
-		case have.State != layout.Empty && have.Type != layout.Conventional && dirty == nil:
-			dirty = fmt.Errorf("zone %d is %v: what is on the device would be lost; --force resets all its zones", i, have.State)
-		}
-		if want.State.Active() {
-			active++
-		}
-		if want.State.Open() {
-			open++
-		}
-		i++
-	}
-	if m := a.MaxActive(); m != 0 && active > m {
-		return fmt.Errorf("%d zones are to be active, the device allows %d", active, m)
-	}
-	if m := a.MaxOpen(); m != 0 && open > m {
-		return fmt.Errorf("%d zones are to be open, the device allows %d", open, m)
-	}
-	if dirty != nil && !out.Force {
-		return dirty
-	}
-	return nil
-}
-
-// pieceLen is how much is written, and compared, at a time.
-const pieceLen = 1 << 20
-
-// write brings a zone that is Empty to want.
-func (z *zones) write(out *foreign.Output, want layout.Zone) error {
-	start := z.sectors(want.Start)
-	size := z.sectors(z.n.ZoneSize)
-	err := out.Pieces(int64(z.n.ByteOff(want.Start)), int64(z.n.ByteOff(want.Written)), pieceLen, func(off int64, b []byte) error {
-		_, err := z.dev.WriteAt(b, off)
-		if err == nil && out.Tick != nil {
-			err = out.Tick(int64(len(b)))
-		}
-		return err
-	})
-	if err != nil || want.Type == layout.Conventional {
-		return err
-	}
-	switch want.State {
-	case layout.Full:
-		if want.Written < want.End() {
-			return z.dev.Manage(disk.FinishZones, start, size)
-		}
-	case layout.Closed:
-		return z.dev.Manage(disk.CloseZones, start, size)
-	case layout.ExplicitlyOpened:
-		return z.dev.Manage(disk.OpenZones, start, size)
-	default: // Empty, and implicitly opened by what was written
-	}
-	return nil
-}
-
-// verify compares the device with what it should be: zones by a new report, data by reading it.
-func (z *zones) verify(out *foreign.Output) error {
-	var i uint64
-	next, stop := iter.Pull2(z.All(0, z.n.ZoneCount))
-	defer stop()
-	for want, err := range out.Zones.All(0, out.NS.ZoneCount) {
-		if err != nil {
-			return err
-		}
-		have, err, ok := next()
-		if err != nil {
-			return err
-		}
-		if !ok || have.State != want.State || have.WP != want.WP {
-			return fmt.Errorf("%s: zone %d is %v, write pointer %d, after it was made %v, %d: %w", out.Path, i, have.State, have.WP, want.State, want.WP, layout.ErrDamaged)
-		}
-		read := make([]byte, pieceLen)
-		err = out.Pieces(int64(z.n.ByteOff(want.Start)), int64(z.n.ByteOff(want.Written)), pieceLen, func(off int64, b []byte) error {
-			if err := foreign.ReadFull(z.dev, read[:len(b)], off); err != nil {
-				return err
-			}
-			if !bytes.Equal(read[:len(b)], b) {
-				return fmt.Errorf("%s: other data than was written, in the %d bytes at %d: %w", out.Path, len(b), off, layout.ErrDamaged)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		i++
-	}
-	return nil
 }

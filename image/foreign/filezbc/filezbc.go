@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"path/filepath"
 
 	"zimg/image/disk"
 	"zimg/image/foreign"
@@ -72,7 +73,7 @@ var Format = &foreign.Format{
 type image struct {
 	n    *layout.Namespace
 	bo   binary.ByteOrder
-	rec  *foreign.Records
+	rec  *foreign.Records // all zones, also a last one that is left out
 	conv uint64
 	max  uint32
 }
@@ -113,16 +114,16 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		ID: 1, CSI: layout.ZNS, BlockBits: uint8(bits.TrailingZeros32(lba)), ZoneSize: layout.LBA(zoneSize), ZoneCap: layout.LBA(zoneSize),
 		ZoneCount: uint64(zones), MAR: layout.NoLimit, MOR: layout.ZeroBased(bo.Uint32(h[OffMaxOpen:])),
 	}
-	if n.MOR != layout.NoLimit {
-		n.MAR = n.MOR // a format without a limit on active zones; ours allows no more open than active
-	}
 	im := &image{n: n, bo: bo, conv: uint64(conv), max: bo.Uint32(h[OffMaxOpen:])}
+	if im.max >= zones {
+		n.MOR = layout.NoLimit // as many as there are
+	}
+	n.MAR = n.MOR // a format without a limit on active zones; ours allows no more open than active
 	d := &foreign.Decoded{}
 	im.rec = &foreign.Records{File: file, Off: HeaderLen, Len: RecordLen, Count: n.ZoneCount, Decode: im.zone}
 	if err := im.runt(d, capacity); err != nil {
 		return nil, err
 	}
-	im.rec.Count = n.ZoneCount
 	if err := im.rec.CheckRoom(); err != nil {
 		return nil, err
 	}
@@ -138,6 +139,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		return nil, fmt.Errorf("%s: %w", file.Name(), err)
 	}
 	d.Contents = []*foreign.Content{{NS: n, Zones: im.rec, Data: foreign.Linear(file, base, size)}}
+	d.Problems = im.header(base)
 	d.Walk = im.check
 	d.Facts = []foreign.Fact{{Key: "data offset", Value: fmt.Sprint(base)}, {Key: "byte order", Value: fmt.Sprint(bo)}}
 	return d, nil
@@ -168,59 +170,12 @@ func (im *image) runt(d *foreign.Decoded, capacity uint64) error {
 
 // zone decodes entry i.
 func (im *image) zone(i uint64, b []byte) (layout.Zone, error) {
-	if b[RecType] == 3 {
-		return layout.Zone{}, fmt.Errorf("%s: zone %d is of type sequential write preferred: %w", im.rec.File.Name(), i, foreign.ErrUnsupported)
-	}
 	z := foreign.FromZBC(im.n, i, b[RecType], b[RecCond], layout.LBA(im.bo.Uint64(b[RecStart:])), layout.LBA(im.bo.Uint64(b[RecWP:])))
 	if z.Type != layout.Conventional && b[RecReset] != 0 {
 		z.Attrs |= layout.RZR
 	}
 	return z, nil
 }
-
-// check reproduces what tcmu-runner checks at its start, where a failure means that it formats the
-// file anew, and finds what it does not look at.
-func (im *image) check(found func(foreign.Problem) error) error {
-	open := uint64(0)
-	err := im.rec.Each(0, im.n.ZoneCount, func(i uint64, b []byte) error {
-		p := foreign.Problem{Verdict: foreign.Wiped, File: im.rec.File.Name(), Off: im.rec.Off + int64(i)*RecordLen, Zone: i, InZone: true}
-		start := im.bo.Uint64(b[RecStart:])
-		const wipes = "; tcmu-runner resets all zones"
-		want := uint8(layout.SeqWriteRequired)
-		if i < im.conv {
-			want = uint8(layout.Conventional)
-		}
-		switch {
-		case b[RecType] != want:
-			p.Off, p.Text, p.Got, p.Want = p.Off+RecType, "zone type"+wipes, fmt.Sprint(b[RecType]), fmt.Sprint(want)
-			return found(p)
-		case want == uint8(layout.Conventional) && b[RecCond] != uint8(layout.NotWP):
-			p.Off, p.Text, p.Got, p.Want = p.Off+RecCond, "condition of a conventional zone"+wipes, fmt.Sprint(b[RecCond]), "0"
-			return found(p)
-		case start%uint64(im.n.ZoneSize) != 0:
-			p.Text, p.Got, p.Want = "zone start"+wipes, fmt.Sprint(start), fmt.Sprint(i*uint64(im.n.ZoneSize))
-			return found(p)
-		}
-		state := layout.ZoneState(b[RecCond])
-		if state.Open() {
-			open++
-			p.Verdict, p.Off, p.Text = foreign.Changed, p.Off+RecCond, fmt.Sprintf("%v; tcmu-runner closes it when it starts", state)
-			return found(p)
-		}
-		if wp := im.bo.Uint64(b[RecWP:]); state == layout.Full && wp != start+uint64(im.n.ZoneSize) {
-			p.Verdict, p.Off, p.Text, p.Got, p.Want = foreign.Odd, p.Off+RecWP, "write pointer of a Full zone", fmt.Sprint(wp), fmt.Sprint(start+uint64(im.n.ZoneSize))
-			return found(p)
-		}
-		return nil
-	})
-	if err == nil && im.max != 0 && open > uint64(im.max) {
-		return found(foreign.Problem{Verdict: foreign.Odd, File: im.rec.File.Name(), Off: OffMaxOpen, Text: "more zones are open than nr_open_zones allows", Got: fmt.Sprint(open), Want: fmt.Sprint(im.max)})
-	}
-	return err
-}
-
-// pageSize is what the data area's offset is rounded up to: that of most hosts.
-const pageSize = 4096
 
 func encode(out *foreign.Output) error {
 	n := out.NS
@@ -232,14 +187,15 @@ func encode(out *foreign.Output) error {
 	if err != nil {
 		return err
 	}
-	base := int64(layout.RoundUp(layout.Bytes(HeaderLen+RecordLen*int64(n.ZoneCount)), pageSize))
+	base := dataOff(n.ZoneCount, pageSizes[0])
 	if err := file.Truncate(base + int64(n.Size())); err != nil {
 		return err
 	}
 	if err := out.CopyLinear(file, base); err != nil {
 		return err
 	}
-	if err := writeZones(file, out); err != nil {
+	bad, err := writeZones(file, out)
+	if err != nil {
 		return err
 	}
 	le := binary.LittleEndian
@@ -251,20 +207,35 @@ func encode(out *foreign.Output) error {
 	le.PutUint32(h[OffZoneSize:], uint32(n.ZoneSize))
 	le.PutUint32(h[OffZones:], uint32(n.ZoneCount))
 	le.PutUint32(h[OffConv:], uint32(conv))
-	le.PutUint32(h[OffMaxOpen:], uint32(min(n.MaxOpen(), n.ZoneCount)))
+	open := n.MaxOpen()
+	if open == 0 || open > n.ZoneCount { // 0 would not be no limit: tcmu-runner refuses every write then
+		open = n.ZoneCount
+	}
+	le.PutUint32(h[OffMaxOpen:], uint32(open))
 	if _, err := file.WriteAt(h, 0); err != nil {
 		return err
 	}
-	out.Say("the backstore must be of exactly %d bytes, and its configuration string zbc//PATH without options: with options tcmu-runner resets all zones at each start", n.Size())
+	path, err := filepath.Abs(out.Path)
+	if err != nil {
+		return err
+	}
+	out.Say("the backstore must be of exactly %d bytes, and its configuration string zbc/%s without options: with options tcmu-runner resets all zones at each start", n.Size(), path)
+	if bad > 0 {
+		out.Say("tcmu-runner reports Read Only and Offline zones as such, but lets them be written: here %d", bad)
+	}
 	return nil
 }
 
-func writeZones(file disk.File, out *foreign.Output) error {
+// writeZones writes the table, and counts the zones that nobody should write.
+func writeZones(file disk.File, out *foreign.Output) (bad uint64, err error) {
 	le := binary.LittleEndian
-	return foreign.Write(file, HeaderLen, RecordLen, out.Zones, out.NS.ZoneCount, func(_ uint64, z layout.Zone, b []byte) error {
+	err = foreign.Write(file, HeaderLen, RecordLen, out.Zones, out.NS.ZoneCount, func(_ uint64, z layout.Zone, b []byte) error {
 		wp := uint64(foreign.ZBCWP(out.NS, z))
 		if z.Type == layout.Conventional {
 			wp = uint64(layout.NoWP)
+		}
+		if z.State == layout.ReadOnly || z.State == layout.Offline {
+			bad++
 		}
 		le.PutUint64(b[RecStart:], uint64(z.Start))
 		le.PutUint64(b[RecLen:], uint64(out.NS.ZoneSize))
@@ -275,4 +246,5 @@ func writeZones(file disk.File, out *foreign.Output) error {
 		}
 		return nil
 	})
+	return bad, err
 }

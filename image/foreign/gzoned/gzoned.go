@@ -10,6 +10,7 @@
 package gzoned
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -41,6 +42,7 @@ const (
 	OffFlags    = 308
 	OffMaxOpen  = 312
 	metaLen     = 316
+	flagsKnown  = 1 // reads beyond the write pointer fail
 
 	tabVersion = 16
 	tabZones   = 20
@@ -111,10 +113,9 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		return nil, err
 	}
 	var m []byte
-	for s := 512; s <= len(last); s *= 2 {
-		if b := last[len(last)-s:]; isMagic(b, Magic) && int(le.Uint32(b[OffSector:])) == s {
+	for s := 512; s <= len(last) && m == nil; s *= 2 {
+		if b := last[len(last)-s:]; isMagic(b, Magic) {
 			m = b
-			break
 		}
 	}
 	if m == nil {
@@ -126,6 +127,10 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		return foreign.Field(file, "gzoned metadata", name, at+off, got, want)
 	}
 	switch {
+	case int64(le.Uint32(m[OffSector:])) != sector:
+		return nil, field("sector size (gzoned ignores the provider)", OffSector, le.Uint32(m[OffSector:]), sector)
+	case le.Uint32(m[OffFlags:])&^flagsKnown != 0:
+		return nil, field("flags (gzoned refuses the provider)", OffFlags, fmt.Sprintf("%#x", le.Uint32(m[OffFlags:])), "0 or 1")
 	case le.Uint32(m[OffVersion:]) != Version:
 		return nil, field("version (gzoned ignores the provider)", OffVersion, le.Uint32(m[OffVersion:]), Version)
 	case le.Uint64(m[OffLength:]) != uint64(size):
@@ -133,7 +138,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	case zoneSize == 0 || zoneSize%uint64(sector) != 0:
 		return nil, field("zone size", OffZoneSize, zoneSize, fmt.Sprintf("a multiple of %d", sector))
 	case le.Uint32(m[OffRanges:]) > MaxRanges:
-		return nil, field("conventional ranges", OffRanges, le.Uint32(m[OffRanges:]), "at most 16")
+		return nil, field("conventional ranges (gzoned refuses the provider)", OffRanges, le.Uint32(m[OffRanges:]), "at most 16")
 	}
 	table := at - (1+(EntryLen*int64(zones)+sector-1)/sector)*sector
 	if zones == 0 || table < 0 || zoneSize > uint64(table)/uint64(zones) {
@@ -151,8 +156,8 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	n.ZoneCap, n.Blocks = n.ZoneSize, layout.LBA(zones)*n.ZoneSize
 	for k := range int64(le.Uint32(m[OffRanges:])) {
 		r := convRange{le.Uint64(m[OffRange0+16*k:]), le.Uint64(m[OffRange0+16*k+8:])}
-		if r.first > n.ZoneCount || r.count > n.ZoneCount-r.first {
-			return nil, field("conventional range", OffRange0+16*k, fmt.Sprintf("%d+%d", r.first, r.count), fmt.Sprintf("within %d zones", zones))
+		if r.first >= n.ZoneCount || r.count == 0 || r.count > n.ZoneCount-r.first {
+			return nil, field("conventional range (gzoned refuses the provider)", OffRange0+16*k, fmt.Sprintf("%d+%d", r.first, r.count), fmt.Sprintf("within %d zones", zones))
 		}
 		p.ranges = append(p.ranges, r)
 	}
@@ -172,7 +177,17 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		p.noTable = true
 		d.Problems = append(d.Problems, foreign.Problem{Verdict: foreign.Wiped, File: file.Name(), Off: table, Text: "the zone table's header is missing or wrong: gzoned takes all zones for Empty"})
 	}
-	d.Contents = []*foreign.Content{{NS: n, Zones: p.rec, Data: foreign.Linear(file, 0, int64(n.Size()))}}
+	c := &foreign.Content{NS: n, Zones: p.rec, Data: foreign.Linear(file, 0, int64(n.Size()))}
+	if p.noTable && len(bytes.Trim(head, "\x00")) == 0 { // as gzoned create leaves it, until the first flush
+		c.Zones = &foreign.Mapped{Zones: p.rec, Map: func(i uint64, z layout.Zone) layout.Zone {
+			if z.Type == layout.Conventional {
+				return z
+			}
+			return n.EmptyZone(i)
+		}}
+		d.Problems, d.Facts = nil, append(d.Facts, foreign.Fact{Key: "zone table", Value: "not written yet: all zones are Empty"})
+	}
+	d.Contents = []*foreign.Content{c}
 	d.Walk = p.check
 	return d, nil
 }
@@ -290,9 +305,12 @@ func encode(out *foreign.Output) error {
 		le.PutUint64(m[OffRange0+16*k:], r.first)
 		le.PutUint64(m[OffRange0+16*k+8:], r.count)
 	}
-	le.PutUint32(m[OffMaxOpen:], uint32(n.MaxOpen()))
-	_, err = file.WriteAt(m, size-sector)
-	return err
+	le.PutUint32(m[OffMaxOpen:], uint32(min(n.MaxOpen(), n.ZoneCount)))
+	if _, err := file.WriteAt(m, size-sector); err != nil {
+		return err
+	}
+	out.Say("gzoned wants sectors of %d bytes and exactly this length: kldload geom_zoned; mdconfig -S %d -f %s", sector, sector, out.Path)
+	return nil
 }
 
 // providerSize is the length for which gzoned itself would arrive at n's zones: it

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"zimg/image/disk"
@@ -56,13 +57,17 @@ func decodeRublk(in *foreign.Input) (*foreign.Decoded, error) {
 		return nil, err
 	}
 	d.n.BlockBits = in.BlockBits(dec)
-	d.n.MAR, d.n.MOR = layout.ZeroBased(s.MaxActive), layout.ZeroBased(s.MaxOpen)
-	if s.MaxOpen == 0 {
-		d.n.MOR = d.n.MAR
-	}
+	d.n.MOR, d.n.MAR = foreign.Limits(s.MaxOpen, s.MaxActive)
 	file := filepath.Join(in.Path, superblock)
 	if s.ZoneSize > 0 && s.Size/s.ZoneSize != int64(len(d.size)) {
 		return nil, fmt.Errorf("%s: size %d and zone size %d make %d zones, there are %d files: %w", file, s.Size, s.ZoneSize, s.Size/s.ZoneSize, len(d.size), layout.ErrDamaged)
+	}
+	conv := slices.Index(d.conv, false)
+	if conv < 0 {
+		conv = len(d.conv)
+	}
+	if uint64(conv) != uint64(s.Conv) {
+		dec.Problems = append(dec.Problems, foreign.Problem{Verdict: foreign.Refused, File: file, Got: fmt.Sprint(s.Conv), Want: fmt.Sprint(conv), Text: "zone_nr_conv is not the number of conventional zones' files: rublk does not find the others"})
 	}
 	if base, err := filepath.Abs(in.Path); s.Base != "" && err == nil && filepath.Clean(s.Base) != base {
 		dec.Problems = append(dec.Problems, foreign.Problem{Verdict: foreign.Refused, File: file, Got: s.Base, Want: base, Text: "base is not where the directory is: rublk refuses to start"})
@@ -140,6 +145,9 @@ func encodeRublk(out *foreign.Output) error {
 	if err := out.Finish(file); err != nil {
 		return err
 	}
+	if err := encode(out, "conv-"); err != nil {
+		return err
+	}
 	out.Say("rublk add zoned --path %s; if the directory is moved, \"base\" in %s must follow", base, superblock)
-	return encode(out, "conv-")
+	return nil
 }

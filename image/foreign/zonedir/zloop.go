@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"zimg/image/foreign"
 	"zimg/layout"
@@ -39,7 +40,7 @@ var Zloop = &foreign.Format{
 }
 
 func decodeZloop(in *foreign.Input) (*foreign.Decoded, error) {
-	d := &dir{in: in, path: in.Path, cnv: "cnv-", n: &layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, MAR: layout.NoLimit, MOR: layout.NoLimit}}
+	d := &dir{in: in, path: in.Path, cnv: "cnv-", odd: "; zloop says so and uses it as it is", n: &layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, MAR: layout.NoLimit, MOR: layout.NoLimit}}
 	if err := d.list(); err != nil {
 		return nil, err
 	}
@@ -80,16 +81,23 @@ func encodeZloop(out *foreign.Output) error {
 	if err := encode(out, "cnv-"); err != nil {
 		return err
 	}
-	n := out.NS
 	base, id := filepath.Split(filepath.Clean(out.Path))
-	if base == "" {
-		base = "."
+	if base, err = filepath.Abs(base); err != nil {
+		return err
 	}
-	if _, err := strconv.ParseUint(id, 10, 31); err != nil {
+	if k, err := strconv.ParseUint(id, 10, 31); err != nil || strconv.FormatUint(k, 10) != id {
 		out.Say("zloop finds a device by a number: rename the directory to one, here 0")
 		id = "0"
 	}
-	out.Say("echo 'add id=%s,capacity_mb=%d,zone_size_mb=%d,zone_capacity_mb=%d,conv_zones=%d,max_open_zones=%d,base_dir=%s' > /dev/zloop-control",
-		id, n.Size()/mebi, n.ByteOff(n.ZoneSize)/mebi, n.ByteOff(n.ZoneCap)/mebi, conv, n.MaxOpen(), filepath.Clean(base))
+	if strings.ContainsAny(base, ",'\n") {
+		out.Say("zloop cannot be told this path, for the character in it: move the directory")
+	}
+	options := fmt.Sprintf("id=%s,capacity_mb=%d,zone_size_mb=%d,zone_capacity_mb=%d,conv_zones=%d",
+		id, out.NS.Size()/mebi, out.NS.ByteOff(out.NS.ZoneSize)/mebi, out.NS.ByteOff(out.NS.ZoneCap)/mebi, conv)
+	if open := out.NS.MaxOpen(); open > 0 && open < out.NS.ZoneCount-conv { // more than there are zones is refused, and 0 means as many
+		options += fmt.Sprintf(",max_open_zones=%d", open)
+		out.Say("Linux before 7.1 does not know max_open_zones: leave it out there")
+	}
+	out.Say("echo 'add %s,base_dir=%s' > /dev/zloop-control", options, base)
 	return nil
 }

@@ -11,11 +11,11 @@
 package zonedir
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"zimg/image/disk"
 	"zimg/image/foreign"
@@ -30,6 +30,8 @@ type dir struct {
 	n    *layout.Namespace
 	size []int64 // of each zone's file
 	conv []bool
+	// odd is what the original does about a conventional zone's file of another length.
+	odd string
 }
 
 // name is the file of zone i.
@@ -44,39 +46,61 @@ func (d *dir) file(i uint64) string {
 	return filepath.Join(d.path, name(prefix, i))
 }
 
-// list finds the zone files. A gap is an error: the drivers refuse it too.
+// number is that of the zone whose file is called entry.
+func (d *dir) number(entry string) (i uint64, conv, ok bool) {
+	for _, prefix := range []string{"seq-", d.cnv} {
+		if digits, found := strings.CutPrefix(entry, prefix); found {
+			i, err := strconv.ParseUint(digits, 10, 62)
+			return i, prefix == d.cnv, err == nil && name(prefix, i) == entry
+		}
+	}
+	return 0, false, false
+}
+
+// list finds the zone files and their lengths. A gap is an error: the drivers refuse it too.
 func (d *dir) list() error {
-	for i := uint64(0); ; i++ {
-		size, conv, ok, err := d.stat(i)
+	entries, err := d.in.FS.List(d.path)
+	if err != nil {
+		return err
+	}
+	const conventional, sequential = 1, 2
+	var kinds []uint8 // by number; as many as there are files, however high a number one claims
+	for _, e := range entries {
+		if _, _, ok := d.number(e); ok {
+			kinds = append(kinds, 0)
+		}
+	}
+	if len(kinds) == 0 {
+		return fmt.Errorf("%s: no file %s or %s in it: %w", d.path, name("seq-", 0), name(d.cnv, 0), foreign.ErrNotFormat)
+	}
+	for _, e := range entries {
+		i, conv, ok := d.number(e)
+		if !ok || i >= uint64(len(kinds)) {
+			continue
+		}
+		if kinds[i] != 0 {
+			return fmt.Errorf("%s: two files of zone %d, %s and %s: %w", d.path, i, name("seq-", i), name(d.cnv, i), layout.ErrDamaged)
+		}
+		if kinds[i] = sequential; conv {
+			kinds[i] = conventional
+		}
+	}
+	d.size, d.conv = make([]int64, len(kinds)), make([]bool, len(kinds))
+	for i, kind := range kinds {
+		if kind == 0 {
+			return fmt.Errorf("%s: the file of zone %d is missing: %w", d.path, i, layout.ErrDamaged)
+		}
+		d.conv[i] = kind == conventional
+		info, err := d.in.FS.Stat(d.file(uint64(i)))
 		if err != nil {
 			return err
 		}
-		if !ok {
-			if _, _, more, err := d.stat(i + 1); err == nil && more {
-				return fmt.Errorf("%s: the file of zone %d is missing: %w", d.path, i, layout.ErrDamaged)
-			}
-			break
+		if !info.Mode().IsRegular() {
+			return fmt.Errorf("%s: is not a regular file: %w", d.file(uint64(i)), layout.ErrDamaged)
 		}
-		d.size, d.conv = append(d.size, size), append(d.conv, conv)
-	}
-	if len(d.size) == 0 {
-		return fmt.Errorf("%s: no file %s or %s in it: %w", d.path, name("seq-", 0), name(d.cnv, 0), foreign.ErrNotFormat)
+		d.size[i] = info.Size()
 	}
 	return nil
-}
-
-func (d *dir) stat(i uint64) (size int64, conv, ok bool, err error) {
-	for _, prefix := range []string{"seq-", d.cnv} {
-		info, err := d.in.FS.Stat(filepath.Join(d.path, name(prefix, i)))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return 0, false, false, err
-		}
-		return info.Size(), prefix == d.cnv, true, nil
-	}
-	return 0, false, false, nil
 }
 
 // complete fills the namespace from zone size and capacity in bytes, and judges the
@@ -99,15 +123,17 @@ func (d *dir) complete(dec *foreign.Decoded, zoneSize, zoneCap int64) error {
 	for i, size := range d.size {
 		p := foreign.Problem{Verdict: foreign.Refused, File: d.file(uint64(i)), Zone: uint64(i), InZone: true, Got: fmt.Sprint(size)}
 		switch {
+		case i > 0 && d.conv[i] && !d.conv[i-1]:
+			p.Text, p.Got = "a conventional zone behind a sequential one: its file is looked for under the other name, and the whole device refused", ""
 		case d.conv[i] && size != zoneSize:
-			p.Text, p.Want = "length of a conventional zone's file", fmt.Sprint(zoneSize)
+			p.Verdict, p.Text, p.Want = foreign.Odd, "length of a conventional zone's file"+d.odd, fmt.Sprint(zoneSize)
 		case d.conv[i]:
 			continue
 		case size == zoneSize && size > zoneCap:
-			p.Text = "as long as the zone, but longer than its capacity, as older kernels leave a finished zone; newer ones refuse the whole device"
+			p.Text = "as long as the zone, but longer than its capacity: kernels up to 7.1 leave a finished zone so, and refuse the whole device then, as newer ones do"
 			p.Want = fmt.Sprintf("%d: truncate -s %d %s", zoneCap, zoneCap, p.File)
 		case size > zoneCap:
-			return fmt.Errorf("%s: %d bytes, a zone has room for %d: %w", p.File, size, zoneCap, layout.ErrDamaged)
+			return fmt.Errorf("%s: %d bytes, a zone has room for %d, so that the whole device is refused: %w", p.File, size, zoneCap, layout.ErrDamaged)
 		case size%n.BlockSize() != 0:
 			down := size / n.BlockSize() * n.BlockSize()
 			p.Text = fmt.Sprintf("no multiple of the block size %d, so the driver refuses the whole device", n.BlockSize())
