@@ -326,6 +326,11 @@ func sameZones(d *foreign.Decoded, want *foreign.Content, f *foreign.Format) err
 	return nil
 }
 
+// geometry describes a namespace for the message that it should be another.
+func geometry(n *layout.Namespace) string {
+	return fmt.Sprintf("%d zones of %d blocks of %d bytes, capacity %d, extensions of %d bytes", n.ZoneCount, n.ZoneSize, n.BlockSize(), n.ZoneCap, n.ExtSize())
+}
+
 // view is the file system as it will be when st is published.
 func (s *staging) view() disk.FS {
 	v := &stagedFS{FS: s.fs, temp: map[string]string{}}

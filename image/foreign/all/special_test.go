@@ -100,7 +100,7 @@ func TestQcow2Compressed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := image.Compare(x, y, nil, func(d image.Difference) bool { t.Errorf("%+v", d); return true }); err != nil {
+	if err := image.Compare(x.Side(), y.Side(), image.CompareOptions{Report: func(d image.Difference) bool { t.Errorf("%+v", d); return true }}); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(x.Close(), y.Close()); err != nil {
