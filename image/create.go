@@ -66,8 +66,8 @@ func (o *CreateOptions) Complete() (*layout.Plan, error) {
 	if o.Layout == 0 {
 		o.Layout = layout.Trailing
 	}
-	if len(o.Label) > layout.LabelLen {
-		return nil, fmt.Errorf("label of %d bytes, at most %d: %w", len(o.Label), layout.LabelLen, layout.ErrGeometry)
+	if err := layout.CheckLabel(o.Label); err != nil {
+		return nil, err
 	}
 	if o.UUID == ([16]byte{}) {
 		o.UUID = NewUUID()
