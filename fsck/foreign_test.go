@@ -262,10 +262,10 @@ func wantSame(t *rapid.T, fsys disk.FS) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = image.Compare(a, b, nil, func(d image.Difference) bool {
+	err = image.Compare(a.Side(), b.Side(), image.CompareOptions{Report: func(d image.Difference) bool {
 		t.Errorf("%+v", d)
 		return true
-	})
+	}})
 	if err := errors.Join(err, a.Close(), b.Close()); err != nil {
 		t.Fatal(err)
 	}

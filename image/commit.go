@@ -100,7 +100,7 @@ func (im *Image) forceCommit(flags layout.StateFlags, session layout.Session) er
 	}
 	im.live = target
 	im.dirty = map[uint64][]byte{}
-	im.cache = nil
+	im.cache = [len(im.cache)]cachedBlock{}
 	return nil
 }
 

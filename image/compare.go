@@ -3,174 +3,241 @@ package image
 import (
 	"bytes"
 	"fmt"
-	"io"
+	"iter"
+	"strings"
 
+	"zimg/image/foreign"
 	"zimg/layout"
 )
 
-// Difference is one way in which two images differ.
+// Difference is one way in which two sides of a comparison differ.
 type Difference struct {
-	Namespace layout.NSID
-	Zone      uint64 // meaningless if What is about the namespace
+	Namespace layout.NSID // 0: about the image
+	Zone      uint64      // meaningless if What is about the namespace
 	InZone    bool
-	What      string // "geometry", "state", "write pointer", "capacity", "attributes", "extension", "data"
+	What      string // "geometry", "identity", "state", "write pointer", "written", "capacity", "attributes", "extension", "data", "block metadata"
 	A, B      string
-	Off       int64 // of the first differing byte in the namespace, for "data"; else -1
+	Off       int64 // of the first differing byte in the namespace, or in its block metadata; else -1
 }
 
-// Compare calls report for each difference between two images: geometry, zones,
-// and the data below the write pointers. Identities, layouts and write pointers of
-// zones whose state has none are not compared. report returns false to stop.
-func Compare(a, b *Image, progress func(done, total int64) error, report func(Difference) bool) error {
-	c := &comparison{a: a, b: b, report: report, progress: progress}
-	if len(a.ns) != len(b.ns) {
-		report(Difference{What: "geometry", A: fmt.Sprintf("%d namespaces", len(a.ns)), B: fmt.Sprintf("%d namespaces", len(b.ns)), Off: -1})
+// Side is one of two things to compare: an image of ours, or a foreign one.
+type Side struct {
+	Label    string
+	UUID     [16]byte
+	Contents []*foreign.Content
+	Holds    *foreign.Holds // what the format can hold; nil: everything
+}
+
+// Side is im as one side of a comparison.
+func (im *Image) Side() Side {
+	s := Side{Label: im.hdr.Label, UUID: im.hdr.UUID}
+	for _, n := range im.ns {
+		s.Contents = append(s.Contents, n.content())
+	}
+	return s
+}
+
+// CompareOptions say how two sides are compared.
+type CompareOptions struct {
+	// Strict compares what is not seen by a guest as well: identities, how far zones without a write
+	// pointer were written, and what lies beyond write pointers.
+	Strict bool
+	// Progress, if not nil, is told the bytes done and to do; an error stops the comparison.
+	Progress func(done, total int64) error
+	// Report is called for each difference, and returns false to stop.
+	Report func(Difference) bool
+}
+
+// Compare reports how two sides differ: in geometry, zones, and the data below the write pointers.
+// Limits that one side's format cannot hold are not compared, nor is the room for extensions.
+func Compare(a, b Side, o CompareOptions) error {
+	c := &comparison{CompareOptions: o, holds: [2]*foreign.Holds{a.Holds, b.Holds}}
+	if o.Strict && !c.strict(0, "label", a.Label, b.Label) || o.Strict && !c.strict(0, "uuid", hexOf(a.UUID[:]), hexOf(b.UUID[:])) {
 		return nil
 	}
-	for _, n := range a.ns {
-		c.total += int64(n.Size())
+	pairs := c.pair(a.Contents, b.Contents)
+	for _, p := range pairs {
+		c.total += int64(p[0].NS.Size())
 	}
-	for i, n := range a.ns {
-		if ok, err := c.namespace(n, b.ns[i]); err != nil || !ok {
+	for _, p := range pairs {
+		if c.stopped {
+			break
+		}
+		if err := c.namespace(p[0], p[1]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// comparison is one run of Compare.
 type comparison struct {
-	a, b        *Image
-	report      func(Difference) bool
-	progress    func(done, total int64) error
+	CompareOptions
+	holds       [2]*foreign.Holds
 	done, total int64
+	stopped     bool // Report wants no more
+	buf         [2][]byte
 }
 
-func (c *comparison) namespace(a, b *Namespace) (bool, error) {
-	x, y := *a.Namespace, *b.Namespace
-	for _, n := range []*layout.Namespace{&x, &y} {
-		n.UUID, n.NGUID, n.EUI64 = [16]byte{}, [16]byte{}, [8]byte{}
-		n.DataFile, n.DataOff = 0, 0
+// differ reports d; it returns false if the comparison is to stop.
+func (c *comparison) differ(d Difference) bool {
+	if !c.stopped && !c.Report(d) {
+		c.stopped = true
 	}
-	if x != y {
-		return c.report(Difference{Namespace: a.ID, What: "geometry", A: geometry(&x), B: geometry(&y), Off: -1}), nil
+	return !c.stopped
+}
+
+func (c *comparison) strict(id layout.NSID, what, a, b string) bool {
+	return a == b || c.differ(Difference{Namespace: id, What: "identity", A: what + " " + a, B: what + " " + b, Off: -1})
+}
+
+func hexOf(b []byte) string { return fmt.Sprintf("%x", b) }
+
+// pair puts namespaces of the same number together; a single one on both sides is the same whatever
+// its number. One that the other side lacks is a difference.
+func (c *comparison) pair(a, b []*foreign.Content) [][2]*foreign.Content {
+	if len(a) == 1 && len(b) == 1 {
+		return [][2]*foreign.Content{{a[0], b[0]}}
 	}
-	if !a.Zoned() {
-		off, err := c.data(a, b, 0, int64(a.Size()))
-		if err != nil || off < 0 {
-			return err == nil, err
+	var pairs [][2]*foreign.Content
+	byID := map[layout.NSID]*foreign.Content{}
+	for _, y := range b {
+		byID[y.NS.ID] = y
+	}
+	for _, x := range a {
+		y, ok := byID[x.NS.ID]
+		if !ok {
+			c.differ(Difference{Namespace: x.NS.ID, What: "geometry", A: "there", B: "missing", Off: -1})
+			continue
 		}
-		return c.report(Difference{Namespace: a.ID, What: "data", Off: off}), nil
+		delete(byID, x.NS.ID)
+		pairs = append(pairs, [2]*foreign.Content{x, y})
 	}
+	for _, y := range b {
+		if byID[y.NS.ID] == y {
+			c.differ(Difference{Namespace: y.NS.ID, What: "geometry", A: "missing", B: "there", Off: -1})
+		}
+	}
+	return pairs
+}
+
+func (c *comparison) namespace(a, b *foreign.Content) error {
+	n := a.NS
+	if c.Strict {
+		for _, id := range []struct {
+			what string
+			a, b []byte
+		}{{"uuid", a.NS.UUID[:], b.NS.UUID[:]}, {"nguid", a.NS.NGUID[:], b.NS.NGUID[:]}, {"eui64", a.NS.EUI64[:], b.NS.EUI64[:]}} {
+			c.strict(n.ID, id.what, hexOf(id.a), hexOf(id.b))
+		}
+	}
+	if !c.geometry(a.NS, b.NS) || c.stopped {
+		return nil
+	}
+	if !n.Zoned() {
+		return c.content(Difference{Namespace: n.ID}, a, b, 0, min(n.Blocks, b.NS.Blocks))
+	}
+	next, stop := iter.Pull2(b.Zones.All(0, min(n.ZoneCount, b.NS.ZoneCount)))
+	defer stop()
 	var i uint64
-	for za, err := range a.All(0, a.ZoneCount) {
+	for za, err := range a.Zones.All(0, min(n.ZoneCount, b.NS.ZoneCount)) {
 		if err != nil {
-			return false, err
+			return err
 		}
-		zb, err := b.Zone(i)
-		if err != nil {
-			return false, err
+		zb, err, ok := next()
+		if err != nil || !ok {
+			return err
 		}
-		if ok, err := c.zone(a, b, i, za, zb); err != nil || !ok {
-			return false, err
+		if err := c.zone(a, b, i, za, zb); err != nil || c.stopped {
+			return err
 		}
 		i++
 	}
-	return true, nil
+	return nil
 }
 
-// geometry says what namespaces of different geometry differ in.
-func geometry(n *layout.Namespace) string {
-	if !n.Zoned() {
-		return fmt.Sprintf("nvm, %d blocks of %d bytes", n.Blocks, n.BlockSize())
+// geometry reports in what the namespaces differ. It returns false where nothing in one has its like
+// in the other.
+func (c *comparison) geometry(a, b *layout.Namespace) bool {
+	all := c.holds[0] == nil && c.holds[1] == nil
+	holds := func(does func(h *foreign.Holds) bool) bool {
+		return (c.holds[0] == nil || does(c.holds[0])) && (c.holds[1] == nil || does(c.holds[1]))
 	}
-	return fmt.Sprintf("zoned, %d zones of %d blocks of %d bytes, capacity %d, MAR %#x, MOR %#x, ZDES %d", n.ZoneCount, n.ZoneSize, n.BlockSize(), n.ZoneCap, n.MAR, n.MOR, n.ZDES)
+	alike := true
+	var in, of []string
+	field := func(name string, x, y any, compared, essential bool) {
+		if x == y || !compared {
+			return
+		}
+		in, of = append(in, fmt.Sprintf("%s %v", name, x)), append(of, fmt.Sprintf("%s %v", name, y))
+		alike = alike && !essential
+	}
+	field("type", a.CSI, b.CSI, true, true)
+	field("block size", a.BlockSize(), b.BlockSize(), true, true)
+	field("metadata size", a.MS, b.MS, true, true)
+	field("zone size", a.ZoneSize, b.ZoneSize, true, true)
+	field("zones", a.ZoneCount, b.ZoneCount, true, false)
+	field("blocks", a.Blocks, b.Blocks, !a.Zoned(), false)
+	field("zone capacity", a.ZoneCap, b.ZoneCap, true, false)
+	field("max-open", a.MaxOpen(), b.MaxOpen(), holds(func(h *foreign.Holds) bool { return h.Limits || h.MaxOpen }), false)
+	field("max-active", a.MaxActive(), b.MaxActive(), holds(func(h *foreign.Holds) bool { return h.Limits }), false)
+	field("extension size", a.ExtSize(), b.ExtSize(), holds(func(h *foreign.Holds) bool { return h.Extensions > 0 }), false)
+	field("metadata in the block", a.ExtLBA, b.ExtLBA, all, false)
+	field("protection", [3]any{a.PI, a.PIFormat, a.PIFirst}, [3]any{b.PI, b.PIFormat, b.PIFirst}, all, false)
+	field("cross-read", a.CrossRead, b.CrossRead, all, false)
+	field("zrwa", [3]uint32{a.ZRWAS, a.ZRWAFG, a.NumZRWA}, [3]uint32{b.ZRWAS, b.ZRWAFG, b.NumZRWA}, all, false)
+	if len(in) > 0 {
+		c.differ(Difference{Namespace: a.ID, What: "geometry", A: strings.Join(in, ", "), B: strings.Join(of, ", "), Off: -1})
+	}
+	return alike
 }
 
-func (c *comparison) zone(a, b *Namespace, i uint64, za, zb layout.Zone) (bool, error) {
-	diff := func(what string, x, y any) bool {
-		return c.report(Difference{Namespace: a.ID, Zone: i, InZone: true, What: what, A: fmt.Sprint(x), B: fmt.Sprint(y), Off: -1})
+func (c *comparison) zone(a, b *foreign.Content, i uint64, za, zb layout.Zone) error {
+	place := Difference{Namespace: a.NS.ID, Zone: i, InZone: true, Off: -1}
+	diff := func(what string, x, y any) {
+		d := place
+		d.What, d.A, d.B = what, fmt.Sprint(x), fmt.Sprint(y)
+		c.differ(d)
 	}
-	ok := true
+	if za.Type != zb.Type {
+		diff("type", za.Type, zb.Type)
+	}
 	if za.State != zb.State {
-		ok = ok && diff("state", za.State, zb.State)
+		diff("state", za.State, zb.State)
 	}
-	if za.State.HasWP() && zb.State.HasWP() && za.WP != zb.WP {
-		ok = ok && diff("write pointer", za.WP, zb.WP)
+	if hasA, hasB := za.State.HasWP(), zb.State.HasWP(); hasA && hasB && za.WP != zb.WP {
+		diff("write pointer", za.WP, zb.WP)
+	} else if c.Strict && !(hasA && hasB) && za.Written != zb.Written {
+		diff("written", za.Written, zb.Written)
 	}
 	if za.Cap != zb.Cap {
-		ok = ok && diff("capacity", za.Cap, zb.Cap)
+		diff("capacity", za.Cap, zb.Cap)
 	}
 	if za.Attrs != zb.Attrs {
-		ok = ok && diff("attributes", fmt.Sprintf("%#x", uint8(za.Attrs)), fmt.Sprintf("%#x", uint8(zb.Attrs)))
+		diff("attributes", fmt.Sprintf("%#x", uint8(za.Attrs)), fmt.Sprintf("%#x", uint8(zb.Attrs)))
 	}
 	if za.Attrs&zb.Attrs&layout.ZDEV != 0 {
-		ea, err := a.Extension(i)
+		ea, err := a.Zones.Extension(i)
 		if err != nil {
-			return false, err
+			return err
 		}
-		eb, err := b.Extension(i)
+		eb, err := b.Zones.Extension(i)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if !bytes.Equal(ea, eb) {
-			ok = ok && diff("extension", fmt.Sprintf("%x", ea), fmt.Sprintf("%x", eb))
+			diff("extension", hexOf(ea), hexOf(eb))
 		}
 	}
-	if !ok {
-		return false, nil
+	if c.stopped {
+		return nil
 	}
-	written := max(za.Written, zb.Written) - za.Start
-	off, err := c.data(a, b, int64(a.ByteOff(za.Start)), int64(a.ByteOff(written)))
-	c.done += int64(a.ByteOff(a.ZoneSize - written))
-	if err != nil || off < 0 {
-		return err == nil, err
+	end := max(za.Written, zb.Written)
+	if c.Strict {
+		end = za.Start + a.NS.ZoneSize
 	}
-	return c.report(Difference{Namespace: a.ID, Zone: i, InZone: true, What: "data", Off: off}), nil
-}
-
-// data compares length bytes at off of both namespaces; it returns the offset
-// of the first that differs, or -1. What is a hole on both sides is not read.
-func (c *comparison) data(a, b *Namespace, off, length int64) (int64, error) {
-	bufA, bufB := make([]byte, chunk), make([]byte, chunk)
-	for end := off + length; off < end; {
-		skip := min(c.nextData(a, off, end), c.nextData(b, off, end))
-		c.done += skip - off
-		if off = skip; off == end {
-			break
-		}
-		n := min(chunk, end-off)
-		if _, err := a.ReadAt(bufA[:n], off); err != nil {
-			return -1, err
-		}
-		if _, err := b.ReadAt(bufB[:n], off); err != nil {
-			return -1, err
-		}
-		if !bytes.Equal(bufA[:n], bufB[:n]) {
-			for i := range n {
-				if bufA[i] != bufB[i] {
-					return off + i, nil
-				}
-			}
-		}
-		off += n
-		c.done += n
-		if c.progress != nil {
-			if err := c.progress(c.done, c.total); err != nil {
-				return -1, err
-			}
-		}
+	if err := c.content(place, a, b, za.Start, end); err != nil {
+		return err
 	}
-	return -1, nil
-}
-
-// nextData is the first offset from off on, up to end, that may hold data.
-func (c *comparison) nextData(n *Namespace, off, end int64) int64 {
-	at, err := n.File().SeekData(int64(n.DataOff) + off)
-	if err == io.EOF { //nolint:errorlint // File says io.EOF itself
-		return end
-	}
-	if err != nil {
-		return off
-	}
-	return min(end, max(off, at-int64(n.DataOff)))
+	return c.tick(int64(a.NS.ByteOff(za.Start + a.NS.ZoneSize - end)))
 }

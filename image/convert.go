@@ -21,6 +21,8 @@ type ConvertOptions struct {
 	// Progress, if not nil, is told the bytes of data done and to do; an error
 	// stops the conversion.
 	Progress func(done, total int64) error
+
+	replaces *replaced // the image whose place dst takes: its sidecar is expected, and its generation exceeded
 }
 
 // ConvertInPlace moves the metadata area of the image at path to the other
@@ -61,6 +63,7 @@ func (im *Image) toSidecar(o ConvertOptions) error {
 		name = data.Name() + SidecarSuffix
 	}
 	st := newStaging(im.files.FS, true)
+	st.like(data)
 	switch old, err := uuidOf(im.files.FS, name); {
 	case errors.Is(err, fs.ErrNotExist):
 		st.replace = false
@@ -228,6 +231,12 @@ func Convert(src, dst string, o ConvertOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	if r := o.replaces; r != nil {
+		if r.sidecar != "" && int64(plan.MetaFileLen()) == r.dataLen {
+			return fmt.Errorf("%s: with its metadata at its end it is as long as the data area of %s: convert it to a new image instead: %w", src, r.sidecar, layout.ErrGeometry)
+		}
+		im.hdr.Generation = max(im.hdr.Generation, r.generation)
+	}
 	for _, f := range append([]disk.File{im.files.Meta}, im.files.Data...) {
 		for _, n := range names {
 			if filepath.Clean(n) == filepath.Clean(f.Name()) {
@@ -238,10 +247,11 @@ func Convert(src, dst string, o ConvertOptions) (err error) {
 	if err := distinct(names); err != nil {
 		return err
 	}
-	if err := vacant(im.files.FS, dst, names, CreateOptions{Layout: kind, Force: o.Force}); err != nil {
+	if err := vacant(im.files.FS, dst, names, CreateOptions{Layout: kind, Force: o.Force}, o.replaces != nil); err != nil {
 		return err
 	}
 	st := newStaging(im.files.FS, o.Force)
+	st.like(im.files.Data[0])
 	defer func() { err = errors.Join(err, st.abandon()) }()
 	for _, n := range names {
 		if _, err := st.create(n); err != nil {

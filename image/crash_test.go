@@ -1,7 +1,10 @@
 package image_test
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -18,6 +21,48 @@ type operation struct {
 	name   string
 	layout layout.Kind // of the image before; 0 for none
 	run    func(fs disk.FS) error
+	before func(fs disk.FS, kind layout.Kind) error // makes the image; nil for the standard one
+	result string                                   // the image that is changed, if it is not the one at path
+}
+
+// pair is an image of two small namespaces of which the second can be resized.
+func pair(fs disk.FS, kind layout.Kind) error {
+	n := layout.Namespace{CSI: layout.ZNS, BlockBits: 9, Blocks: 6 * 32, ZoneCount: 6, ZoneSize: 32, ZoneCap: 32, MAR: layout.NoLimit, MOR: layout.NoLimit, ZDES: 1}
+	a, b := n, n
+	a.ID, b.ID = 1, 2
+	s := imagetest.Spec{Layout: kind, Label: "pair", UUID: [16]byte{1, 2}, Namespaces: []imagetest.SpecNamespace{
+		{Namespace: a, Zones: map[uint64]imagetest.SpecZone{5: {State: layout.Full, Written: 32, Fill: 'a'}}},
+		{Namespace: b, Zones: map[uint64]imagetest.SpecZone{
+			0: {State: layout.Closed, Written: 3, Fill: 'b', Attrs: layout.ZDEV, Ext: "extension"},
+			2: {State: layout.Full, Written: 32, Fill: 'c'},
+		}},
+	}}
+	return s.Create(fs, path)
+}
+
+// snapped is a pair with a snapshot, changed since.
+func snapped(fs disk.FS, kind layout.Kind) error {
+	if err := pair(fs, kind); err != nil {
+		return err
+	}
+	if err := image.TakeSnapshot(path, "s", image.ConvertOptions{FS: fs}); err != nil {
+		return err
+	}
+	if err := image.Resize(path, image.ResizeOptions{Options: image.Options{FS: fs}, Namespace: 2, Zones: 9}); err != nil {
+		return err
+	}
+	return change(func(im *image.Image) error {
+		if _, err := im.Namespaces()[1].WriteAt(make([]byte, 512), 0); err != nil {
+			return err
+		}
+		return errors.Join(closeZone(im, 1, 4, 0), im.SyncData())
+	})(fs)
+}
+
+func resize(zones uint64) func(fs disk.FS) error {
+	return func(fs disk.FS) error {
+		return image.Resize(path, image.ResizeOptions{Options: image.Options{FS: fs}, Namespace: 2, Zones: zones, Shrink: true})
+	}
 }
 
 // change opens the image for writing, and commits what fn does.
@@ -50,11 +95,11 @@ func operations() []operation {
 	for _, kind := range []layout.Kind{layout.Trailing, layout.Sidecar} {
 		other := layout.Trailing + layout.Sidecar - kind
 		ops = append(ops,
-			operation{"create " + kind.String(), 0, func(fs disk.FS) error {
+			operation{name: "create " + kind.String(), run: func(fs disk.FS) error {
 				s := imagetest.Standard(kind)
 				return s.Create(fs, path)
 			}},
-			operation{"commit zones, " + kind.String(), kind, change(func(im *image.Image) error {
+			operation{name: "commit zones, " + kind.String(), layout: kind, run: change(func(im *image.Image) error {
 				for _, c := range []struct {
 					k int
 					i uint64
@@ -65,33 +110,51 @@ func operations() []operation {
 				}
 				return im.Namespaces()[0].SetExtension(8, []byte("another extension"))
 			})},
-			operation{"label, " + kind.String(), kind, change(func(im *image.Image) error { return im.SetLabel("other") })},
-			operation{"convert in place from " + kind.String(), kind, func(fs disk.FS) error {
+			operation{name: "label, " + kind.String(), layout: kind, run: change(func(im *image.Image) error { return im.SetLabel("other") })},
+			operation{name: "convert in place from " + kind.String(), layout: kind, run: func(fs disk.FS) error {
 				return image.ConvertInPlace(path, image.ConvertOptions{FS: fs, Layout: other})
+			}},
+			operation{name: "grow, " + kind.String(), layout: kind, before: pair, run: resize(70)},
+			operation{name: "shrink, " + kind.String(), layout: kind, before: pair, run: resize(3)},
+			operation{name: "take a snapshot, " + kind.String(), layout: kind, before: pair, result: path + ".zsnap/s.zimg", run: func(fs disk.FS) error {
+				return image.TakeSnapshot(path, "s", image.ConvertOptions{FS: fs})
+			}},
+			operation{name: "apply a snapshot, " + kind.String(), layout: kind, before: snapped, run: func(fs disk.FS) error {
+				return image.ApplySnapshot(path, "s", image.ConvertOptions{FS: fs})
 			}},
 		)
 	}
 	return ops
 }
 
-// before makes the file system that an operation starts from, with no operation
+// start makes the file system that an operation starts from, with no operation
 // pending.
-func (o *operation) before(t *testing.T) *imagetest.MemFS {
+func (o *operation) start(t *testing.T) *imagetest.MemFS {
 	t.Helper()
 	fs := imagetest.NewMemFS()
-	if o.layout != 0 {
-		s := imagetest.Standard(o.layout)
-		if err := s.Create(fs, path); err != nil {
-			t.Fatal(err)
-		}
+	if o.layout == 0 {
+		return fs
+	}
+	s := imagetest.Standard(o.layout)
+	create := s.Create
+	if o.before != nil {
+		create = func(fs disk.FS, _ string) error { return o.before(fs, o.layout) }
+	}
+	if err := create(fs, path); err != nil {
+		t.Fatal(err)
 	}
 	return fs
 }
 
-// zones opens the image and describes it; "" if there is none.
-func zones(t *testing.T, fs disk.FS) string {
+// zones opens the image that the operation changes and describes it, small data with it; "" if there
+// is none.
+func (o *operation) zones(t *testing.T, fs disk.FS) string {
 	t.Helper()
-	im, err := image.Open(path, image.Options{FS: fs})
+	name := path
+	if o.result != "" {
+		name = o.result
+	}
+	im, err := image.Open(name, image.Options{FS: fs})
 	if err != nil {
 		if strings.Contains(err.Error(), "not exist") || errors.Is(err, layout.ErrNotImage) {
 			return ""
@@ -107,6 +170,15 @@ func zones(t *testing.T, fs disk.FS) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, n := range im.Namespaces() {
+		if size := int64(n.Size()); o.before != nil {
+			sum := sha256.New()
+			if _, err := io.Copy(sum, io.NewSectionReader(n, 0, size)); err != nil {
+				t.Fatal(err)
+			}
+			text += fmt.Sprintf("%d %x\n", n.ID, sum.Sum(nil))
+		}
+	}
 	return text
 }
 
@@ -115,13 +187,13 @@ func TestPowerCut(t *testing.T) {
 	total := 0
 	for _, op := range operations() {
 		t.Run(op.name, func(t *testing.T) {
-			clean := op.before(t)
-			was := zones(t, clean)
+			clean := op.start(t)
+			was := op.zones(t, clean)
 			start := clean.Ops()
 			if err := op.run(clean); err != nil {
 				t.Fatal(err)
 			}
-			is := zones(t, clean)
+			is := op.zones(t, clean)
 			if strings.HasPrefix(op.name, "convert") {
 				if is != was {
 					t.Fatal("a conversion has changed the zones")
@@ -132,13 +204,13 @@ func TestPowerCut(t *testing.T) {
 			steps := clean.Ops() - start
 			seen := map[bool]int{}
 			for n := 1; n <= steps; n++ {
-				fs := op.before(t)
+				fs := op.start(t)
 				fs.CrashAt(fs.Ops() + n)
 				if err := op.run(fs); !errors.Is(err, imagetest.ErrCrashed) && n < steps {
 					t.Fatalf("cut at %d of %d: %v", n, steps, err)
 				}
 				for name, after := range fs.CrashImages(8) {
-					got := zones(t, after)
+					got := op.zones(t, after)
 					if got != was && got != is {
 						t.Fatalf("cut at %d of %d (%s): neither before nor after:\n%s", n, steps, name, got)
 					}

@@ -66,8 +66,8 @@ func (o *CreateOptions) Complete() (*layout.Plan, error) {
 	if o.Layout == 0 {
 		o.Layout = layout.Trailing
 	}
-	if len(o.Label) > layout.LabelLen {
-		return nil, fmt.Errorf("label of %d bytes, at most %d: %w", len(o.Label), layout.LabelLen, layout.ErrGeometry)
+	if err := layout.CheckLabel(o.Label); err != nil {
+		return nil, err
 	}
 	if o.UUID == ([16]byte{}) {
 		o.UUID = NewUUID()
@@ -149,7 +149,7 @@ func Create(path string, o CreateOptions) (err error) {
 	if err := distinct(names); err != nil {
 		return err
 	}
-	if err := vacant(fsys, path, names, o); err != nil {
+	if err := vacant(fsys, path, names, o, false); err != nil {
 		return err
 	}
 	st := newStaging(fsys, o.Force)
@@ -194,9 +194,9 @@ func distinct(names []string) error {
 }
 
 // vacant refuses to overwrite what is there, and to leave a sidecar beside a
-// new image that would be taken for its own.
-func vacant(fsys disk.FS, path string, names []string, o CreateOptions) error {
-	if o.Layout == layout.Trailing {
+// new image that would be taken for its own, unless it is known what becomes of that.
+func vacant(fsys disk.FS, path string, names []string, o CreateOptions, sidecarKnown bool) error {
+	if o.Layout == layout.Trailing && !sidecarKnown {
 		names = append(names, path+SidecarSuffix)
 	}
 	for _, name := range names {

@@ -17,7 +17,7 @@ var errDisk = errors.New("the disk says no")
 // as after, and no half-made files lie about.
 func TestEveryCallFails(t *testing.T) {
 	ops := operations()
-	ops = append(ops, operation{"convert to a copy", layout.Trailing, nil})
+	ops = append(ops, operation{name: "convert to a copy", layout: layout.Trailing})
 	total := 0
 	for _, op := range ops {
 		t.Run(op.name, func(t *testing.T) {
@@ -27,15 +27,15 @@ func TestEveryCallFails(t *testing.T) {
 					return image.Convert(path, "/d/copy.zimg", image.ConvertOptions{FS: fs, Layout: layout.Sidecar})
 				}
 			}
-			clean := op.before(t)
-			was := zones(t, clean)
+			clean := op.start(t)
+			was := op.zones(t, clean)
 			counter := imagetest.NewFaultFS(clean)
 			if err := run(counter); err != nil {
 				t.Fatal(err)
 			}
-			is := zones(t, clean)
+			is := op.zones(t, clean)
 			for n := 1; n <= counter.Calls(); n++ {
-				under := op.before(t)
+				under := op.start(t)
 				fs := imagetest.NewFaultFS(under)
 				fs.FailAt(n, errDisk)
 				err := run(fs)
@@ -45,7 +45,7 @@ func TestEveryCallFails(t *testing.T) {
 				if err != nil && !errors.Is(err, errDisk) {
 					t.Errorf("call %d (%s): %v", n, fs.Hit(), err)
 				}
-				if got := zones(t, under); got != was && got != is {
+				if got := op.zones(t, under); got != was && got != is {
 					t.Fatalf("call %d (%s): neither before nor after:\n%s", n, fs.Hit(), got)
 				}
 				for _, name := range under.Names() {

@@ -34,8 +34,14 @@ type Image struct {
 	dirty    map[uint64][]byte // table blocks changed since the last commit, by number from TableOff
 	verified bool              // the older slot's blocks are known to match its checksums
 
-	cacheNum uint64 // the table block read last
-	cache    []byte
+	// cache has the table blocks read last: a walk over zones goes through three tables at once.
+	cache     [4]cachedBlock
+	cacheNext int // the one to be replaced
+}
+
+type cachedBlock struct {
+	num uint64
+	b   []byte // nil: none
 }
 
 // Path is the path that the image was opened by.
@@ -84,8 +90,8 @@ func (im *Image) Metadata() *layout.Metadata {
 
 // SetLabel changes the label with the next commit.
 func (im *Image) SetLabel(label string) error {
-	if len(label) > layout.LabelLen {
-		return fmt.Errorf("label of %d bytes, at most %d: %w", len(label), layout.LabelLen, layout.ErrGeometry)
+	if err := layout.CheckLabel(label); err != nil {
+		return err
 	}
 	im.hdr.Label = label
 	return nil
@@ -96,14 +102,17 @@ func (im *Image) block(num uint64) ([]byte, error) {
 	if b, ok := im.dirty[num]; ok {
 		return b, nil
 	}
-	if im.cache != nil && im.cacheNum == num {
-		return im.cache, nil
+	for _, c := range im.cache {
+		if c.b != nil && c.num == num {
+			return c.b, nil
+		}
 	}
 	b := make([]byte, layout.BlockLen)
 	if err := im.readBlocks(b, num); err != nil {
 		return nil, err
 	}
-	im.cacheNum, im.cache = num, b
+	im.cache[im.cacheNext] = cachedBlock{num, b}
+	im.cacheNext = (im.cacheNext + 1) % len(im.cache)
 	return b, nil
 }
 

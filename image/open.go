@@ -84,10 +84,19 @@ func (im *Image) judge(o Options, unclean bool) error {
 		if err != nil {
 			return err
 		}
-		if want := int64(im.plan.DataLen[i]); size < want {
+		want := int64(im.plan.DataLen[i])
+		if size < want {
 			return &HintError{
 				Err:  fmt.Errorf("%s: %d bytes, its data area has %d: the file is truncated or not this image's: %w", d.Name(), size, want, layout.ErrDamaged),
 				Hint: "is this the data file that belongs to " + f.MetaName() + "?",
+			}
+		}
+		if h.Kind == layout.Sidecar && size > want { // a sidecar that was named is not weighed against it by probe
+			if loc, err := readLocator(d); err == nil && loc.Kind == layout.Trailing && loc.UUID == h.UUID {
+				return &HintError{
+					Err:  fmt.Errorf("%s: has the metadata at its end, and %s is what a command that was interrupted left: %w", d.Name(), f.MetaName(), layout.ErrDamaged),
+					Hint: "name the image without its sidecar",
+				}
 			}
 		}
 	}

@@ -44,16 +44,23 @@ func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return found{}, err
 	}
-	if loc != nil && loc.Kind == layout.Trailing && (!haveSidecar || !coversWhole(fsys, sidecar, file)) {
-		return found{kind: layout.Trailing, locator: loc}, nil
+	if loc != nil && loc.Kind == layout.Trailing {
+		covered := false
+		if haveSidecar {
+			if covered, err = coversWhole(fsys, sidecar, file); err != nil {
+				return found{}, err
+			}
+		}
+		if !covered {
+			return found{kind: layout.Trailing, locator: loc}, nil
+		}
 	}
 	if haveSidecar {
 		return found{kind: layout.Sidecar, sidecar: sidecar}, nil
 	}
-	head := make([]byte, 8)
-	if n, err := file.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return found{}, fmt.Errorf("%s: %w", name, err)
-	} else if layout.IsHeader(head[:n]) {
+	if header, err := beginsWithHeader(file); err != nil {
+		return found{}, err
+	} else if header {
 		return found{kind: layout.Sidecar, locator: loc, locatorErr: locErr}, nil
 	}
 	if errors.Is(locErr, layout.ErrNewer) {
@@ -87,9 +94,18 @@ func Known(fsys disk.FS, path, sidecar string) bool {
 	if _, err := readLocator(file); err == nil || errors.Is(err, layout.ErrNewer) {
 		return true
 	}
+	header, _ := beginsWithHeader(file)
+	return header
+}
+
+// beginsWithHeader tells whether file may be a sidecar.
+func beginsWithHeader(file disk.File) (bool, error) {
 	head := make([]byte, 8)
-	n, _ := file.ReadAt(head, 0)
-	return layout.IsHeader(head[:n])
+	n, err := file.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, fmt.Errorf("%s: %w", file.Name(), err)
+	}
+	return layout.IsHeader(head[:n]), nil
 }
 
 // isJudgement tells what was read and found wanting from what could not be read.
@@ -115,19 +131,20 @@ func readLocator(file disk.File) (*layout.Locator, error) {
 }
 
 // coversWhole reports whether the sidecar is sound and its only data file's
-// data area is exactly as long as file.
-func coversWhole(fsys disk.FS, sidecar string, file disk.File) bool {
+// data area is exactly as long as file. What cannot be read is no answer.
+func coversWhole(fsys disk.FS, sidecar string, file disk.File) (bool, error) {
 	size, err := file.Size()
 	if err != nil {
-		return false
+		return false, err
 	}
-	meta, err := fsys.Open(sidecar, disk.ReadOnly, 0)
-	if err != nil {
-		return false
+	s, err := ReadSidecarSlot(fsys, sidecar)
+	switch {
+	case err == nil:
+		return s.Plan.Kind == layout.Sidecar && len(s.Plan.DataLen) == 1 && int64(s.Plan.DataLen[0]) == size, nil
+	case isJudgement(err):
+		return false, nil
 	}
-	defer func() { _ = meta.Close() }()
-	s, err := chooseSlot(meta, nil)
-	return err == nil && s.Plan.Kind == layout.Sidecar && len(s.Plan.DataLen) == 1 && int64(s.Plan.DataLen[0]) == size
+	return false, err
 }
 
 // SearchLimit bounds how much of a file's end SearchHeader reads, in bytes:

@@ -132,6 +132,7 @@ func (im *Image) resizeSidecar(index int, zones uint64) (err error) {
 	}
 	name := im.files.MetaName()
 	st := newStaging(im.files.FS, true)
+	st.like(data)
 	defer func() { err = errors.Join(err, st.abandon()) }()
 	meta, err := st.create(filepath.Clean(name))
 	if err != nil {

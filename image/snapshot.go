@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"zimg/image/disk"
 	"zimg/layout"
 )
 
@@ -62,31 +63,71 @@ func TakeSnapshot(path, name string, o ConvertOptions) error {
 }
 
 // ApplySnapshot makes the image at path what it was when the snapshot was taken. The image as it is
-// now is lost; it is replaced in one step (of a sidecar pair, the data first).
+// now is lost; it may be damaged or gone already. It is replaced in one step: the snapshot gets the name of
+// the data file, and what is then beside it as a sidecar counts no more (see probe). Of a sidecar
+// pair the metadata is moved out again after that.
 func ApplySnapshot(path, name string, o ConvertOptions) error {
 	src, err := SnapshotPath(path, name)
 	if err != nil {
 		return err
 	}
-	im, err := OpenUnclean(path, Options{FS: o.FS, Write: true, Sidecar: o.Source})
+	if _, err := (Options{FS: o.FS}).fs().Stat(src); err != nil {
+		return err
+	}
+	now, err := o.replaced(path)
 	if err != nil {
 		return err
 	}
-	kind, files, meta := im.hdr.Kind, len(im.files.Data), im.files.MetaName()
-	if err := im.Close(); err != nil { // Convert looks whether somebody has it in use
+	to := ConvertOptions{FS: o.FS, Layout: layout.Trailing, Force: true, Progress: o.Progress, replaces: now}
+	if err := Convert(src, now.data, to); err != nil || now.sidecar == "" {
 		return err
 	}
-	if files > 1 {
-		return fmt.Errorf("%s has its namespaces in %d data files, a snapshot is one: convert %s to a new image instead: %w", path, files, src, layout.ErrGeometry)
-	}
-	o.Layout, o.Force, o.Source = kind, true, ""
-	if kind == layout.Sidecar {
-		o.Sidecar = meta
-	}
-	return Convert(src, path, o)
+	return ConvertInPlace(now.data, ConvertOptions{FS: o.FS, Layout: layout.Sidecar, Sidecar: now.sidecar, Force: true})
 }
 
-// DeleteSnapshot removes the snapshot called name, and the folder with the last one.
+// replaced is an image that another takes the place of.
+type replaced struct {
+	data       string // its data file
+	sidecar    string // "" for none
+	dataLen    int64  // of its data area, 0 if not known
+	generation uint64
+}
+
+// replaced looks at the image at path that a snapshot is to replace. Where it cannot be opened any more,
+// there being a sidecar or not tells its layout.
+func (o *ConvertOptions) replaced(path string) (*replaced, error) {
+	im, err := OpenUnclean(path, Options{FS: o.FS, Write: true, Sidecar: o.Source})
+	if err == nil {
+		r := &replaced{data: im.files.Data[0].Name(), dataLen: int64(im.plan.DataLen[0]), generation: im.hdr.Generation}
+		if im.hdr.Kind == layout.Sidecar {
+			r.sidecar = im.files.MetaName()
+		}
+		if files := len(im.files.Data); files > 1 {
+			err = fmt.Errorf("%s has its namespaces in %d data files, a snapshot is one: convert the snapshot to a new image instead: %w", path, files, layout.ErrGeometry)
+		}
+		return r, errors.Join(err, im.Close()) // Convert looks whether somebody has it in use
+	}
+	if !errors.Is(err, fs.ErrNotExist) && !isJudgement(err) {
+		return nil, err
+	}
+	fsys := Options{FS: o.FS}.fs()
+	if file, err := fsys.Open(path, disk.ReadOnly, 0); err == nil {
+		header, err := beginsWithHeader(file)
+		if err := errors.Join(err, file.Close()); err != nil {
+			return nil, err
+		}
+		if header {
+			return nil, fmt.Errorf("%s: is a sidecar, and damaged: name the data file instead: %w", path, layout.ErrDamaged)
+		}
+	}
+	r := &replaced{data: path, sidecar: o.Source}
+	if _, err := fsys.Stat(path + SidecarSuffix); err == nil && r.sidecar == "" {
+		r.sidecar = path + SidecarSuffix
+	}
+	return r, nil
+}
+
+// DeleteSnapshot removes the snapshot called name, and the folder if nothing is left in it.
 func DeleteSnapshot(path, name string, o ConvertOptions) error {
 	snap, err := SnapshotPath(path, name)
 	if err != nil {
@@ -96,11 +137,18 @@ func DeleteSnapshot(path, name string, o ConvertOptions) error {
 	if err := fsys.Remove(snap); err != nil {
 		return err
 	}
-	names, err := Snapshots(path, o)
-	if err != nil || len(names) > 0 {
+	switch left, err := fsys.List(path + SnapshotSuffix); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case len(left) > 0:
+		return fsys.SyncDir(snap)
+	}
+	if err := ignoreMissing(fsys.Remove(path + SnapshotSuffix)); err != nil {
 		return err
 	}
-	return ignoreMissing(fsys.Remove(path + SnapshotSuffix))
+	return fsys.SyncDir(path + SnapshotSuffix)
 }
 
 func ignoreMissing(err error) error {
@@ -110,11 +158,13 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// Snapshots are the names of the snapshots of the image at path, sorted.
+// Snapshots are the names of the snapshots of the image at path, sorted. The image itself may be gone.
 func Snapshots(path string, o ConvertOptions) ([]string, error) {
-	names, err := Options{FS: o.FS}.fs().List(path + SnapshotSuffix)
+	fsys := Options{FS: o.FS}.fs()
+	names, err := fsys.List(path + SnapshotSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		_, err := fsys.Stat(path)
+		return nil, err
 	}
 	var snaps []string
 	for _, n := range names {

@@ -17,6 +17,7 @@ import (
 type staging struct {
 	fs      disk.FS
 	replace bool
+	perm    fs.FileMode // of new files; what is replaced gives its own
 	files   []disk.File
 	names   []string // the real ones
 	temps   []string // emptied when renamed
@@ -24,14 +25,26 @@ type staging struct {
 }
 
 func newStaging(fsys disk.FS, replace bool) *staging {
-	return &staging{fs: fsys, replace: replace}
+	return &staging{fs: fsys, replace: replace, perm: 0o666}
+}
+
+// like gives new files the permissions of file, as cp does: a copy of what only its owner may read is
+// no more open than that.
+func (s *staging) like(file disk.File) {
+	if info, err := s.fs.Stat(file.Name()); err == nil && info.Mode().IsRegular() {
+		s.perm = info.Mode().Perm()
+	}
 }
 
 // create makes the file that is to be called name.
 func (s *staging) create(name string) (disk.File, error) {
 	id := NewUUID()
 	temp := filepath.Join(filepath.Dir(name), fmt.Sprintf(".%s.%s.tmp", filepath.Base(name), hex.EncodeToString(id[:4])))
-	file, err := s.fs.Open(temp, disk.CreateNew, 0o666)
+	perm := s.perm
+	if info, err := s.fs.Stat(name); err == nil && s.replace {
+		perm = info.Mode().Perm()
+	}
+	file, err := s.fs.Open(temp, disk.CreateNew, perm)
 	if err != nil {
 		return nil, err
 	}

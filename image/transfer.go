@@ -326,3 +326,8 @@ func sameZones(d *foreign.Decoded, want *foreign.Content, f *foreign.Format) err
 	}
 	return nil
 }
+
+// geometry describes a namespace for the message that it should be another.
+func geometry(n *layout.Namespace) string {
+	return fmt.Sprintf("%d zones of %d blocks of %d bytes, capacity %d, extensions of %d bytes", n.ZoneCount, n.ZoneSize, n.BlockSize(), n.ZoneCap, n.ExtSize())
+}

@@ -2,7 +2,9 @@ package layout
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // BlockLen is the unit of the metadata area: everything in it begins on a
@@ -46,6 +48,17 @@ func (k Kind) String() string {
 		return "sidecar"
 	}
 	return fmt.Sprintf("layout %d", uint32(k))
+}
+
+// CheckLabel refuses a label that a header cannot hold.
+func CheckLabel(label string) error {
+	switch {
+	case len(label) > LabelLen:
+		return fmt.Errorf("label of %d bytes, at most %d: %w", len(label), LabelLen, ErrGeometry)
+	case !utf8.ValidString(label) || strings.ContainsRune(label, 0):
+		return fmt.Errorf("label %q: UTF-8 without NUL: %w", label, ErrGeometry)
+	}
+	return nil
 }
 
 // StateFlags say how the last user left the image.

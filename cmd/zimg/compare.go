@@ -1,16 +1,33 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"zimg/image"
+	"zimg/layout"
 )
 
-// compareView is one difference in JSON.
+// exitIncomparable is the exit status of compare where there is no answer: 1 is one.
+const exitIncomparable = 2
+
+// compareShown is how many differences are listed if not all are asked for.
+const compareShown = 20
+
+// compareView is the result in JSON.
 type compareView struct {
-	Namespace uint32  `json:"nsid"`
+	A           string           `json:"a"`
+	B           string           `json:"b"`
+	Identical   bool             `json:"identical"`
+	Differences []differenceView `json:"differences"`
+	Truncated   bool             `json:"differences-truncated"`
+}
+
+// differenceView is one difference in JSON.
+type differenceView struct {
+	Namespace *uint32 `json:"nsid"`
 	Zone      *uint64 `json:"zone"`
 	What      string  `json:"what"`
 	A         string  `json:"a,omitempty"`
@@ -19,10 +36,14 @@ type compareView struct {
 }
 
 type compareOptions struct {
-	output string
-	quiet  bool
-	share  bool
-	all    bool
+	output  string
+	quiet   bool
+	share   bool
+	all     bool
+	strict  bool
+	showBar bool
+	foreign foreignOptions // of A, and the geometry of both
+	formatB string
 }
 
 func newCompareCommand() *cobra.Command {
@@ -30,18 +51,28 @@ func newCompareCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "compare A B",
 		Short: "compare two images: geometry, zones and data",
-		Long: `Compare says which zones differ in state, write pointer, capacity, attributes,
-extension or written data. Identities and layouts are not compared.
+		Long: `Compare says in what geometry differs, and which zones differ in state, write pointer,
+capacity, attributes, extension or written data. Layouts are not compared. With --strict, labels and
+identities are as well, how far zones without a write pointer were written, and stale bytes beyond write
+pointers.
+
+Files of foreign formats are compared as they would be imported (zimg convert --help lists them). What one side
+does not tell of its geometry is taken from the other; limits that a format cannot hold are not compared.
 
 Exit status: 0 the images are alike, 1 they differ, 2 they could not be compared.`,
-		Example: "  zimg compare disk.zimg copy.zimg\n  zimg compare -q disk.zimg copy.zimg && echo alike",
+		Example: "  zimg compare disk.zimg copy.zimg\n  zimg compare disk.zimg export.qcow2\n  zimg compare -q disk.zimg copy.zimg && echo alike",
 		Args:    exactArgs("A B"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
 	}
-	c.Flags().StringVar(&o.output, "output", "human", "`FORMAT` of the result: human or json")
-	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing, only the exit status tells")
-	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read images that are in use")
-	c.Flags().BoolVar(&o.all, "all", false, "list every difference, not only the first 20")
+	f := c.Flags()
+	f.StringVar(&o.output, "output", "human", "`FORMAT` of the result: human or json")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing, only the exit status tells")
+	f.BoolVarP(&o.share, "force-share", "U", false, "read images that are in use")
+	f.BoolVarP(&o.strict, "strict", "s", false, "compare also what a guest does not see")
+	f.BoolVar(&o.all, "all", false, fmt.Sprintf("list every difference, not only the first %d", compareShown))
+	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
+	o.foreign.addFlags(f)
+	f.StringVarP(&o.formatB, "second-format", "F", "", "`NAME` of the format of B, as -f is of A")
 	return c
 }
 
@@ -49,70 +80,127 @@ func (o *compareOptions) run(cmd *cobra.Command, a, b string) error {
 	if err := oneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
-	diffs, more, err := o.compare(cmd, a, b)
-	if err != nil {
-		return withExit(2, err)
+	v := compareView{A: a, B: b, Differences: []differenceView{}}
+	if err := o.compare(cmd, &v); err != nil {
+		var usage *codedError
+		if errors.As(err, &usage) {
+			return err
+		}
+		return withExit(exitIncomparable, err)
 	}
+	v.Identical = len(v.Differences) == 0
 	out := cmd.OutOrStdout()
 	switch {
 	case o.output == "json":
-		if err := writeJSON(out, map[string]any{"a": a, "b": b, "identical": len(diffs) == 0, "differences": diffs}); err != nil {
-			return err
+		if err := writeJSON(out, v); err != nil {
+			return withExit(exitIncomparable, err)
 		}
 	case o.quiet:
-	case len(diffs) == 0:
+	case v.Identical:
 		fmt.Fprintln(out, "Images are identical.")
 	default:
-		for _, d := range diffs {
-			fmt.Fprintln(out, d.line())
+		for _, d := range v.Differences {
+			fmt.Fprintln(out, printable(d.line()))
 		}
-		if more {
+		if v.Truncated {
 			fmt.Fprintln(out, "... and more: --all lists every difference")
 		}
 	}
-	if len(diffs) > 0 {
+	if !v.Identical {
 		return withExit(1, nil)
 	}
 	return nil
 }
 
-func (o *compareOptions) compare(cmd *cobra.Command, a, b string) (_ []compareView, more bool, err error) {
-	ia, err := image.Open(a, image.Options{ForceShare: o.share})
-	if err != nil {
-		return nil, false, err
+// compare opens both sides and fills in the differences.
+func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error) {
+	var sides [2]image.Side
+	second := foreignOptions{format: o.formatB, geometry: o.foreign.geometry}
+	opens := []func(*layout.Namespace) (image.Side, func() error, error){
+		func(like *layout.Namespace) (image.Side, func() error, error) { return o.open(&o.foreign, v.A, like) },
+		func(like *layout.Namespace) (image.Side, func() error, error) { return o.open(&second, v.B, like) },
 	}
-	defer closeQuietly(ia)
-	ib, err := image.Open(b, image.Options{ForceShare: o.share})
-	if err != nil {
-		return nil, false, err
+	// A side that needs the other's geometry is opened second.
+	order := []int{0, 1}
+	if f, ferr := o.foreign.find(v.A, ""); ferr == nil && f != nil {
+		order = []int{1, 0}
 	}
-	defer closeQuietly(ib)
-	diffs := []compareView{}
-	err = image.Compare(ia, ib, func(int64, int64) error { return cmd.Context().Err() }, func(d image.Difference) bool {
-		if !o.all && len(diffs) == 20 {
-			more = true
+	var like *layout.Namespace
+	for _, i := range order {
+		side, closer, err := opens[i](like)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = closer() }()
+		sides[i] = side
+		if len(side.Contents) == 1 {
+			like = side.Contents[0].NS
+		}
+	}
+	bar := newProgress(cmd, o.showBar)
+	defer bar.done()
+	return image.Compare(sides[0], sides[1], image.CompareOptions{Strict: o.strict, Progress: bar.update, Report: func(d image.Difference) bool {
+		if v.Truncated = !o.all && len(v.Differences) == compareShown; v.Truncated {
 			return false
 		}
-		v := compareView{Namespace: uint32(d.Namespace), What: d.What, A: d.A, B: d.B}
-		if d.InZone {
-			v.Zone = &d.Zone
-		}
-		if d.Off >= 0 {
-			v.Offset = &d.Off
-		}
-		diffs = append(diffs, v)
-		return true
-	})
-	return diffs, more, err
+		v.Differences = append(v.Differences, newDifference(d))
+		return !o.quiet || o.output == "json" // the first one is answer enough
+	}})
 }
 
-func (v *compareView) line() string {
-	place := fmt.Sprintf("namespace %d", v.Namespace)
+// open opens one side; like is the geometry of the other, where that is known.
+func (o *compareOptions) open(f *foreignOptions, path string, like *layout.Namespace) (image.Side, func() error, error) {
+	format, err := f.find(path, "")
+	if err != nil {
+		return image.Side{}, nil, err
+	}
+	if format == nil {
+		im, err := image.Open(path, image.Options{ForceShare: o.share})
+		if err != nil {
+			return image.Side{}, nil, err
+		}
+		return im.Side(), im.Close, nil
+	}
+	t, err := f.transfer("", 0)
+	if err != nil {
+		return image.Side{}, nil, err
+	}
+	if t.Geometry == nil && like != nil && !(format.Holds.Geometry && format.Holds.BlockSize) {
+		t.Geometry = like
+	}
+	d, closer, err := image.OpenForeign(path, format, t, o.share)
+	if err != nil {
+		return image.Side{}, nil, err
+	}
+	return image.Side{Contents: d.Contents, Holds: &format.Holds}, closer, nil
+}
+
+func newDifference(d image.Difference) differenceView {
+	v := differenceView{What: d.What, A: d.A, B: d.B}
+	if d.Namespace != 0 {
+		id := uint32(d.Namespace)
+		v.Namespace = &id
+	}
+	if d.InZone {
+		v.Zone = &d.Zone
+	}
+	if d.Off >= 0 {
+		v.Offset = &d.Off
+	}
+	return v
+}
+
+// line is the difference for people.
+func (v *differenceView) line() string {
+	place := "image"
+	if v.Namespace != nil {
+		place = fmt.Sprintf("namespace %d", *v.Namespace)
+	}
 	if v.Zone != nil {
 		place += fmt.Sprintf(" zone %d", *v.Zone)
 	}
 	if v.Offset != nil {
-		return fmt.Sprintf("%s: data differs at byte %d of the namespace", place, *v.Offset)
+		return fmt.Sprintf("%s: %s differs at byte %d of the namespace", place, v.What, *v.Offset)
 	}
 	return fmt.Sprintf("%s: %s: %s, %s", place, v.What, v.A, v.B)
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +11,6 @@ import (
 
 	"zimg/fsck"
 	"zimg/image"
-	"zimg/layout"
 )
 
 func newDumpCommand() *cobra.Command {
@@ -19,7 +18,7 @@ func newDumpCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dump IMAGE [FILE]",
 		Short: "write all metadata as JSON that can be edited",
-		Long: `Dump writes label, zones and extensions to FILE, or to standard output. Zones that are
+		Long: `Dump writes geometry, label, zones and extensions to FILE, or to standard output. Zones that are
 not listed are Empty. Restore reads it back, after an edit or into another image of the same
 geometry. The form is in docs/JSON.md.`,
 		Example: "  zimg dump disk.zimg zones.json\n  zimg restore disk.zimg zones.json",
@@ -30,20 +29,16 @@ geometry. The form is in docs/JSON.md.`,
 				return err
 			}
 			defer closeQuietly(im)
-			d, err := image.NewDump(im)
-			if err != nil {
-				return err
-			}
 			out := cmd.OutOrStdout()
 			if len(args) == 2 && args[1] != "-" {
-				file, err := os.Create(args[1])
+				file, err := createOutput(args[1])
 				if err != nil {
 					return err
 				}
 				defer func() { err = errors.Join(err, file.Close()) }()
 				out = file
 			}
-			return writeJSON(out, d)
+			return image.WriteDump(&stoppable{ctx: cmd.Context(), w: out}, im)
 		},
 	}
 	c.Flags().BoolVarP(&share, "force-share", "U", false, "read an image that is in use")
@@ -84,23 +79,13 @@ discarded; data is not brought back where a write pointer moves forward: zeroes 
 }
 
 func restore(cmd *cobra.Command, path string, in io.Reader) (err error) {
-	var d image.Dump
-	dec := json.NewDecoder(in)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&d); err != nil {
-		return fmt.Errorf("not a dump: %w", err)
-	}
 	im, err := image.Open(path, image.Options{Write: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, im.Close()) }()
-	was := im.Metadata()
-	before, err := writtenEnds(was)
+	shorter, err := image.ReadDump(&stoppable{ctx: cmd.Context(), r: in}, im)
 	if err != nil {
-		return err
-	}
-	if err := d.Apply(im); err != nil {
 		return err
 	}
 	report, err := fsck.CheckMetadata(im.Metadata(), fsck.Options{Found: func(f fsck.Finding) {
@@ -112,53 +97,47 @@ func restore(cmd *cobra.Command, path string, in io.Reader) (err error) {
 	if report.ExitCode() != 0 {
 		return &image.HintError{Err: fmt.Errorf("the dump does not make a sound image; nothing was changed"), Hint: "the lines above say what is wrong"}
 	}
-	return commitShorter(im, before)
+	return commitShorter(im, shorter)
 }
 
-// writtenEnds has for each zone, by namespace, how far it is written, where it is at all.
-func writtenEnds(m *layout.Metadata) ([]map[uint64]layout.LBA, error) {
-	var ends []map[uint64]layout.LBA
-	for k, n := range m.Namespaces {
-		set := map[uint64]layout.LBA{}
-		ends = append(ends, set)
-		if !n.Zoned() {
-			continue
-		}
-		i := uint64(0)
-		for z, err := range m.Zones[k].All(0, n.ZoneCount) {
-			if err != nil {
-				return nil, err
-			}
-			if z.Written > z.Start {
-				set[i] = z.Written
-			}
-			i++
-		}
+// commitShorter commits zones of which some are written less far than before, and discards what
+// they lose. The zones are committed first, with the mark that the image is being changed: a crash
+// before the end leaves data beyond write pointers, which a repair keeps, never the reverse.
+func commitShorter(im *image.Image, shorter []image.Shortened) error {
+	if len(shorter) == 0 {
+		return im.Commit()
 	}
-	return ends, nil
-}
-
-// commitShorter commits zones of which some are written less far than before, and
-// discards what they lose.
-func commitShorter(im *image.Image, before []map[uint64]layout.LBA) error {
 	if err := im.BeginChange(); err != nil {
 		return err
 	}
-	for k, n := range im.Namespaces() {
-		for i, end := range before[k] {
-			z, err := n.Zone(i)
-			if err != nil {
-				return err
-			}
-			if z.Written < end {
-				if err := n.DiscardZone(i, z.Written); err != nil {
-					return err
-				}
-			}
+	for _, s := range shorter {
+		if err := s.Namespace.DiscardZone(s.Zone, s.Written); err != nil {
+			return err
 		}
 	}
 	if err := im.SyncData(); err != nil {
 		return err
 	}
 	return im.Commit()
+}
+
+// stoppable is a stream that ends with the command.
+type stoppable struct {
+	ctx context.Context
+	r   io.Reader
+	w   io.Writer
+}
+
+func (s *stoppable) Read(b []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.Read(b)
+}
+
+func (s *stoppable) Write(b []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.w.Write(b)
 }

@@ -89,7 +89,7 @@ func (o *mapOptions) terminal() (width int, colour bool) {
 }
 
 func (o *mapOptions) writeSVG(title string, namespaces []mapped) error {
-	file, err := os.Create(o.svg)
+	file, err := createOutput(o.svg)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -53,7 +52,7 @@ func (o *readOptions) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	out := cmd.OutOrStdout()
 	if len(args) == 2 && args[1] != "-" {
-		file, err := os.Create(args[1])
+		file, err := createOutput(args[1])
 		if err != nil {
 			return err
 		}

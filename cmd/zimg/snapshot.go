@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +17,7 @@ type snapshotView struct {
 	Generation uint64            `json:"generation"`
 	ActualSize int64             `json:"actual-size"`
 	Counts     map[string]uint64 `json:"zone-states"`
+	Error      string            `json:"error,omitempty"` // why it cannot be read: then there is no more than name, file and size
 }
 
 type snapshotOptions struct {
@@ -24,6 +26,7 @@ type snapshotOptions struct {
 	output                string
 	sidecar               string
 	quiet                 bool
+	showBar               bool
 }
 
 func newSnapshotCommand() *cobra.Command {
@@ -35,7 +38,9 @@ func newSnapshotCommand() *cobra.Command {
 zones and data. A snapshot is an image of its own, IMAGE.zsnap/NAME.zimg, by reflink where the file
 system can and a sparse copy elsewhere; every command takes it as it is.
 
--a replaces the image as it is now.`,
+-a replaces the image as it is now, which may be damaged or lost. An interruption leaves the one or the
+other; in the sidecar layout the other may still have its metadata at its end (zimg convert --in-place --layout sidecar
+moves it out).`,
 		Example: "  zimg snapshot -c fresh disk.zimg\n  zimg run disk.zimg -- qemu-system-x86_64 ...\n  zimg snapshot -a fresh disk.zimg\n  zimg compare disk.zimg disk.zimg.zsnap/fresh.zimg",
 		Args:    exactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
@@ -48,6 +53,7 @@ system can and a sparse copy elsewhere; every command takes it as it is.
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the image's metadata")
 	f.StringVar(&o.output, "output", "human", "`FORMAT` of the list: human or json")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
+	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
 	return c
 }
 
@@ -56,15 +62,18 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 		return err
 	}
 	asked := 0
-	for _, on := range []bool{o.list, o.create != "", o.apply != "", o.remove != ""} {
-		if on {
+	for _, flag := range []string{"list", "create", "apply", "delete"} {
+		if cmd.Flags().Changed(flag) {
 			asked++
 		}
 	}
 	if asked > 1 {
 		return usageError("-l, -c, -a and -d exclude one another")
 	}
-	bar := newProgress(cmd, false)
+	if target, err := filepath.EvalSymlinks(path); err == nil { // the image, not a link to it, is what has snapshots and is replaced
+		path = target
+	}
+	bar := newProgress(cmd, o.showBar)
 	defer bar.done()
 	opts := image.ConvertOptions{Source: o.sidecar, Progress: bar.update}
 	say := func(format string, args ...any) {
@@ -74,19 +83,19 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 		}
 	}
 	switch {
-	case o.create != "":
+	case cmd.Flags().Changed("create"):
 		if err := image.TakeSnapshot(path, o.create, opts); err != nil {
 			return err
 		}
 		say("Snapshot '%s' of '%s' taken.\n", o.create, path)
 		return nil
-	case o.apply != "":
+	case cmd.Flags().Changed("apply"):
 		if err := image.ApplySnapshot(path, o.apply, opts); err != nil {
 			return err
 		}
 		say("'%s' is as when snapshot '%s' was taken.\n", path, o.apply)
 		return nil
-	case o.remove != "":
+	case cmd.Flags().Changed("delete"):
 		if err := image.DeleteSnapshot(path, o.remove, opts); err != nil {
 			return err
 		}
@@ -110,6 +119,10 @@ func (o *snapshotOptions) print(cmd *cobra.Command, path string, opts image.Conv
 			return err
 		}
 		views = append(views, v)
+		if v.Error != "" {
+			rows = append(rows, []string{name, "unreadable: " + printable(v.Error), humanSize(v.ActualSize), "-", "-"})
+			continue
+		}
 		active := v.Counts["closed"] + v.Counts["implicitly-opened"] + v.Counts["explicitly-opened"]
 		rows = append(rows, []string{name, v.Committed, humanSize(v.ActualSize), fmt.Sprint(active), fmt.Sprint(v.Counts["full"])})
 	}
@@ -129,13 +142,15 @@ func describeSnapshot(path, name string) (v snapshotView, err error) {
 	if err != nil {
 		return v, err
 	}
+	v = snapshotView{Name: name, Filename: file, ActualSize: allocated(file), Counts: map[string]uint64{}}
 	im, err := image.Open(file, image.Options{ForceShare: true})
-	if err != nil {
-		return v, err
+	if err != nil { // the others are listed all the same
+		v.Error = err.Error()
+		return v, nil
 	}
 	defer closeQuietly(im)
 	h := im.Header()
-	v = snapshotView{Name: name, Filename: file, Committed: timeText(h.Committed), Generation: h.Generation, ActualSize: allocated(file), Counts: map[string]uint64{}}
+	v.Committed, v.Generation = timeText(h.Committed), h.Generation
 	for _, c := range h.Counts {
 		for i, n := range c {
 			v.Counts[stateKeys[i]] += n

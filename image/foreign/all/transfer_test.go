@@ -152,7 +152,7 @@ func TestTransferRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := image.Compare(a, b, nil, func(d image.Difference) bool { t.Errorf("%+v", d); return true }); err != nil {
+	if err := image.Compare(a.Side(), b.Side(), image.CompareOptions{Report: func(d image.Difference) bool { t.Errorf("%+v", d); return true }}); err != nil {
 		t.Fatal(err)
 	}
 }

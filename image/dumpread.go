@@ -1,0 +1,203 @@
+package image
+
+import (
+	"encoding/hex"
+	"io"
+	"math"
+	"slices"
+
+	"zimg/layout"
+)
+
+// Shortened is a zone that a dump has written less far than it was.
+type Shortened struct {
+	Namespace *Namespace
+	Zone      uint64
+	Written   layout.LBA // its new end
+}
+
+// ReadDump puts the label and the zones of a dump into im, in memory: the caller judges them,
+// commits, and discards what lies beyond the new ends. The dump's geometry must be im's.
+func ReadDump(r io.Reader, im *Image) ([]Shortened, error) {
+	d := &undumper{jsonStream: newJSONStream(r), im: im}
+	if err := d.document(); err != nil {
+		return nil, err
+	}
+	return d.shorter, d.end()
+}
+
+// undumper reads a dump.
+type undumper struct {
+	*jsonStream
+	im      *Image
+	shorter []Shortened
+}
+
+func (d *undumper) document() error {
+	var uuid, label string
+	count := 0
+	err := d.object([]field{
+		{"format", false, func() error { return d.same(dumpFormat) }},
+		{"version", false, func() error { return d.same(uint64(dumpVersion)) }},
+		{"uuid", true, func() error { return d.text(&uuid) }}, // for people: a dump may go to another image
+		{"label", false, func() error {
+			if err := d.text(&label); err != nil {
+				return err
+			}
+			if err := d.im.SetLabel(label); err != nil {
+				return d.errorf("%v", err)
+			}
+			return nil
+		}},
+		{"namespaces", false, func() error {
+			return d.array(func(i int) error {
+				count++
+				if i >= len(d.im.ns) {
+					return d.errorf("%s has %d namespaces", d.im.path, len(d.im.ns))
+				}
+				return d.namespace(d.im.ns[i])
+			})
+		}},
+	})
+	if err == nil && count < len(d.im.ns) {
+		err = d.errorf("%d namespaces, %s has %d", count, d.im.path, len(d.im.ns))
+	}
+	return err
+}
+
+// same reads a value that has to be the one given.
+func (d *undumper) same(want any) error {
+	var err error
+	var got any
+	switch want.(type) {
+	case string:
+		var s string
+		err = d.text(&s)
+		got = s
+	default:
+		var n uint64
+		err = d.number(&n, math.MaxUint64)
+		got = n
+	}
+	if err == nil && got != want {
+		err = d.errorf("%v instead of %v", got, want)
+	}
+	return err
+}
+
+func (d *undumper) namespace(n *Namespace) error {
+	var fields []field
+	for _, m := range geometryMembers(n.Namespace) {
+		fields = append(fields, field{m.key, false, func() error {
+			if err := d.same(m.value); err != nil {
+				return &HintError{Err: err, Hint: "the geometry has to be that of " + d.im.path + ": only zones are restored"}
+			}
+			return nil
+		}})
+	}
+	listed := make([]uint64, (n.ZoneCount+63)/64) // a bit a zone
+	fields = append(fields, field{"zones", false, func() error {
+		return d.array(func(int) error { return d.zone(n, listed) })
+	}})
+	if err := d.object(fields); err != nil {
+		return err
+	}
+	var i uint64
+	for z, err := range n.All(0, n.ZoneCount) { // which are not listed are Empty
+		if err != nil {
+			return err
+		}
+		if empty := n.EmptyZone(i); listed[i/64]&(1<<(i%64)) == 0 && z != empty {
+			if err := d.set(n, i, empty, nil); err != nil {
+				return err
+			}
+		}
+		i++
+	}
+	return nil
+}
+
+// zone reads one zone and sets it.
+func (d *undumper) zone(n *Namespace, listed []uint64) error {
+	var dz dumpZone
+	base := len(d.path)
+	err := d.object([]field{
+		{"zone", false, func() error {
+			if err := d.number(&dz.Zone, math.MaxUint64); err != nil {
+				return err
+			}
+			if err := n.inRange(dz.Zone); err != nil {
+				return d.errorf("%v", err)
+			}
+			if listed[dz.Zone/64]&(1<<(dz.Zone%64)) != 0 {
+				return d.errorf("zone %d is listed twice", dz.Zone)
+			}
+			listed[dz.Zone/64] |= 1 << (dz.Zone % 64)
+			return nil
+		}},
+		{"state", false, func() error {
+			if err := d.text(&dz.State); err != nil {
+				return err
+			}
+			if stateIndex(dz.State) < 0 {
+				return d.errorf("%q is no state of a zone: %v", dz.State, layout.ZoneStates)
+			}
+			return nil
+		}},
+		{"capacity", false, func() error { return d.lba(&dz.Capacity) }},
+		{"write-pointer", false, func() error { return d.lbaOrNull(&dz.WP) }},
+		{"written", false, func() error { return d.lba(&dz.Written) }},
+		{"attributes", true, func() error { return d.number(&dz.Attributes, math.MaxUint8) }},
+		{"attributes-info", true, func() error { return d.number(&dz.AttrsInfo, math.MaxUint8) }},
+		{"extension", true, func() error { return d.text(&dz.Extension) }},
+	})
+	if err != nil {
+		return err
+	}
+	ext, err := hex.DecodeString(dz.Extension)
+	if err != nil || len(ext) > n.ExtSize() {
+		d.path = append(d.path[:base], ".extension"...)
+		return d.errorf("not hexadecimal digits of at most %d bytes", n.ExtSize())
+	}
+	if has := dz.Attributes&uint64(layout.ZDEV) != 0; len(ext) > 0 && !has {
+		d.path = append(d.path[:base], ".extension"...)
+		return d.errorf("attributes without %d, which says that there is one", layout.ZDEV)
+	}
+	return d.set(n, dz.Zone, dz.zone(n.EmptyZone(dz.Zone)), ext)
+}
+
+func stateIndex(name string) int {
+	return slices.IndexFunc(layout.ZoneStates[:], func(s layout.ZoneState) bool { return s.String() == name })
+}
+
+// zone is dz put over the zone z.
+func (dz *dumpZone) zone(z layout.Zone) layout.Zone {
+	z.State, z.Cap, z.Written = layout.ZoneStates[stateIndex(dz.State)], dz.Capacity, dz.Written
+	z.Attrs, z.AttrsInfo = layout.ZoneAttrs(dz.Attributes), uint8(dz.AttrsInfo)
+	z.WP = layout.NoWP
+	if dz.WP != nil {
+		z.WP = *dz.WP
+	}
+	if z.State == layout.NotWP {
+		z.Type = layout.Conventional
+	}
+	return z
+}
+
+// set replaces zone i and its extension.
+func (d *undumper) set(n *Namespace, i uint64, z layout.Zone, ext []byte) error {
+	old, err := n.Zone(i)
+	if err != nil {
+		return err
+	}
+	if z.Written < old.Written {
+		d.shorter = append(d.shorter, Shortened{n, i, z.Written})
+	}
+	if err := n.SetZone(i, z); err != nil {
+		return err
+	}
+	if n.ZDES == 0 {
+		return nil
+	}
+	return n.SetExtension(i, ext)
+}
