@@ -162,7 +162,7 @@ func TestAgainstQEMU(t *testing.T) {
 						t.Fatal(err)
 					}
 					if err := d.sameAs(t, dst); err != nil {
-						t.Fatalf("seed %d %s:%d %s: %v\n%s", seed, kind, i+1, fate, err, strings.Join(commands[:min(i+8,len(commands))], "\n"))
+						t.Fatalf("seed %d %s:%d %s: %v\n%s", seed, kind, i+1, fate, err, strings.Join(commands[:min(i+8, len(commands))], "\n"))
 					}
 					if err := os.Remove(dst); err != nil {
 						t.Fatal(err)
