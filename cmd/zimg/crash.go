@@ -3,18 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"zimg/image/crash"
-	"zimg/image/writelog"
-	"zimg/layout"
 )
 
 type crashOptions struct {
@@ -24,9 +20,11 @@ type crashOptions struct {
 	command   string
 	unflushed string
 	seed      uint64
-	ns        uint32
 	force     bool
 	keep      bool
+	stop      bool
+	output    string
+	showBar   bool
 }
 
 func newCrashCommand() *cobra.Command {
@@ -34,24 +32,27 @@ func newCrashCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "crash --list DIR | crash --at write:N|flush:N DIR DST | crash --every flush|write --run COMMAND DIR",
 		Short: "make images as they would be had the power failed during a recorded run",
-		Long: `Crash makes images out of what zimg run --record kept: the image before the run, and every
-write, discard and flush since, in order.
+		Long: `Crash makes images out of what zimg run --record kept: the image before the run, every
+write, discard and flush since, in order, and what was done to zones.
 
 --at makes DST as it would be had the power failed right after write N or flush N, counted from
-1; 0 is the moment before the first. Writes that no flush followed are kept, dropped or torn
-(--unflushed): of each zone a drive keeps what was written up to some block, which --seed
-chooses; of a namespace without zones any of the blocks.
+1; 0 is the moment before the first. What becomes of the writes that no flush followed by then
+--unflushed says: drop, none is there; keep, all are; torn, a part that --seed chooses: of each zone
+what was written up to some block, of a namespace without zones any of the blocks.
+A zone reset or finish is never undone. The same point, fate and seed give the same image.
 
 --every walks all flushes, or all writes, and runs COMMAND by the shell for each, {} standing
-for the image. It exits 1 if the command failed for any of them.
+for the image, which is removed afterwards, and $ZIMG_POINT for the point. It tells for which the
+command failed, and exits 1 if there were any.
 
-Write pointers follow the writes, and resets their zeroes. What else was done to zones leaves no
-write: a zone that was finished is Closed in the result, and extensions are those of before the run. With several
-namespaces --ns says which log is replayed; the others are as before the run.`,
+--list shows the points, with what happened at each.
+
+What crash takes for granted of a drive is in docs/CRASH.md.`,
 		Example: `  zimg run --record rec disk.zimg -- qemu-system-x86_64 ...
   zimg crash --list rec
   zimg crash --at flush:12 --unflushed torn --seed 7 rec crashed.zimg
-  zimg crash --every flush --run './mounts.sh {}' rec`,
+  zimg crash --every flush --run './mounts.sh {}' rec
+  zimg crash --every write --run 'zimg check --data {}' --stop --keep rec`,
 		Args: rangeArgs(1, 2, "DIR, or DIR and DST with --at"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
@@ -62,14 +63,19 @@ namespaces --ns says which log is replayed; the others are as before the run.`,
 	f.StringVar(&o.command, "run", "", "`COMMAND` to run for each point of --every; {} is the image")
 	f.StringVar(&o.unflushed, "unflushed", "drop", "`FATE` of unflushed writes: keep, drop or torn")
 	f.Uint64Var(&o.seed, "seed", 1, "`N` that decides what is torn")
-	f.Uint32Var(&o.ns, "ns", 0, "the log of namespace `N` (default: the only one)")
 	f.BoolVar(&o.force, "force", false, "overwrite DST")
 	f.BoolVar(&o.keep, "keep", false, "keep the images for which COMMAND failed, in DIR")
+	f.BoolVar(&o.stop, "stop", false, "stop at the first point for which COMMAND failed")
+	f.StringVar(&o.output, "output", "human", "`FORMAT` of the list: human or json")
+	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress of --every even if standard error is no terminal")
 	return c
 }
 
 func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err := oneOf("unflushed", o.unflushed, string(crash.Keep), string(crash.Drop), string(crash.Torn)); err != nil {
+		return err
+	}
+	if err := oneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
 	modes := 0
@@ -81,13 +87,19 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if want := map[bool]int{true: 2, false: 1}[o.at != ""]; modes != 1 || len(args) != want || (o.every != "") != (o.command != "") {
 		return usageError("crash takes --list DIR, or --at POINT DIR DST, or --every KIND --run COMMAND DIR")
 	}
-	id := layout.NSID(o.ns)
-	if id == 0 {
-		if id, err = crash.Only(args[0]); err != nil {
+	if o.every != "" {
+		if err := oneOf("every", o.every, string(crash.AtFlush), string(crash.AtWrite)); err != nil {
 			return err
 		}
+		if !strings.Contains(o.command, "{}") {
+			return usageError("--run %q: {} must stand for the image in it", o.command)
+		}
 	}
-	r, err := crash.Open(args[0], id)
+	kind, n, err := o.point()
+	if err != nil {
+		return err
+	}
+	r, err := crash.Open(args[0])
 	if err != nil {
 		return err
 	}
@@ -96,7 +108,7 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 	case o.list:
 		return o.print(cmd, r)
 	case o.at != "":
-		entries, err := o.point(r)
+		entries, err := r.Point(kind, n)
 		if err != nil {
 			return err
 		}
@@ -106,70 +118,47 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 }
 
 // point parses --at.
-func (o *crashOptions) point(r *crash.Recording) (int, error) {
+func (o *crashOptions) point() (crash.Kind, int, error) {
+	if o.at == "" {
+		return "", 0, nil
+	}
 	kind, number, _ := strings.Cut(o.at, ":")
 	n, err := strconv.Atoi(number)
-	if err != nil || n < 0 || kind != "write" && kind != "flush" {
-		return 0, usageError("--at %q: write:N or flush:N", o.at)
+	if err != nil || n < 0 || kind != string(crash.AtWrite) && kind != string(crash.AtFlush) {
+		return "", 0, usageError("--at %q: write:N or flush:N", o.at)
 	}
-	return r.After(kind == "flush", n)
-}
-
-// print lists the log: points, numbered as --at has them.
-func (o *crashOptions) print(cmd *cobra.Command, r *crash.Recording) error {
-	w := cmd.OutOrStdout()
-	writes, flushes := 0, 0
-	for _, e := range r.Log {
-		switch {
-		case e.Flags&writelog.Mark != 0:
-			continue
-		case e.Length > 0:
-			writes++
-			kind := "write"
-			if e.Flags&writelog.Discard != 0 {
-				kind = "discard"
-			}
-			if e.Flags&writelog.FUA != 0 {
-				kind += " (FUA)"
-			}
-			fmt.Fprintf(w, "write:%-6d %s of %d bytes at %d\n", writes, kind, e.Length, e.Off)
-		}
-		if e.Flags&writelog.Flush != 0 {
-			flushes++
-			fmt.Fprintf(w, "flush:%d\n", flushes)
-		}
-	}
-	fmt.Fprintf(w, "%s, %s of namespace %d\n", count(writes, "write", "writes"), count(flushes, "flush", "flushes"), r.NS)
-	return nil
+	return crash.Kind(kind), n, nil
 }
 
 // walk makes the image of every point in turn and runs the command on it.
-func (o *crashOptions) walk(cmd *cobra.Command, r *crash.Recording) error {
-	if err := oneOf("every", o.every, "flush", "write"); err != nil {
+func (o *crashOptions) walk(cmd *cobra.Command, r *crash.Recording) (err error) {
+	points := r.Points(crash.Kind(o.every))
+	w, err := r.Walk(crash.Unflushed(o.unflushed), o.seed)
+	if err != nil {
 		return err
 	}
-	if !strings.Contains(o.command, "{}") {
-		return usageError("--run %q: {} must stand for the image in it", o.command)
-	}
-	flush := o.every == "flush"
-	points := r.Writes()
-	if flush {
-		points = r.Flushes()
-	}
-	failed := 0
-	for n := 1; n <= points; n++ {
-		if err := cmd.Context().Err(); err != nil {
+	defer func() { err = errors.Join(err, w.Close()) }()
+	bar := newProgress(cmd, o.showBar)
+	defer bar.done()
+	tried, failed := 0, 0
+	for i, entries := range points {
+		if err := bar.update(int64(i), int64(len(points))); err != nil {
 			return err
 		}
-		ok, err := o.try(cmd, r, flush, n)
+		ok, err := o.try(cmd, w, bar, i+1, entries)
 		if err != nil {
 			return err
 		}
+		tried++
 		if !ok {
 			failed++
+			if o.stop {
+				break
+			}
 		}
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s, %d failed\n", count(points, o.every+" point", o.every+" points"), failed)
+	bar.clear()
+	fmt.Fprintf(cmd.OutOrStdout(), "%s, %d failed\n", count(tried, o.every+" point", o.every+" points"), failed)
 	if failed > 0 {
 		return withExit(exitFailed, nil)
 	}
@@ -177,13 +166,9 @@ func (o *crashOptions) walk(cmd *cobra.Command, r *crash.Recording) error {
 }
 
 // try makes the image of one point, runs the command, and removes the image.
-func (o *crashOptions) try(cmd *cobra.Command, r *crash.Recording, flush bool, n int) (ok bool, err error) {
-	entries, err := r.After(flush, n)
-	if err != nil {
-		return false, err
-	}
-	path := filepath.Join(r.Dir, fmt.Sprintf("%s-%d-%08x.zimg", o.every, n, rand.Uint32()))
-	if err := r.Make(path, entries, crash.Unflushed(o.unflushed), o.seed, false); err != nil {
+func (o *crashOptions) try(cmd *cobra.Command, w *crash.Walk, bar *progress, n, entries int) (ok bool, err error) {
+	path := w.Path(fmt.Sprintf("%s-%d", o.every, n))
+	if err := w.Make(path, entries); err != nil {
 		return false, err
 	}
 	ok = true
@@ -194,16 +179,22 @@ func (o *crashOptions) try(cmd *cobra.Command, r *crash.Recording, flush bool, n
 	}()
 	c := exec.CommandContext(cmd.Context(), "sh", "-c", strings.ReplaceAll(o.command, "{}", "'"+strings.ReplaceAll(path, "'", `'\''`)+"'"))
 	c.Stdout, c.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
-	switch err := c.Run(); {
-	case errors.As(err, new(*exec.ExitError)):
+	c.Env = append(os.Environ(), fmt.Sprintf("ZIMG_POINT=%s:%d", o.every, n))
+	err = c.Run()
+	if stopped := cmd.Context().Err(); stopped != nil {
+		return true, stopped
+	}
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		return true, err
+	}
+	if err != nil {
 		ok = false
 		kept := ""
 		if o.keep {
 			kept = ", kept as " + path
 		}
+		bar.clear()
 		fmt.Fprintf(cmd.OutOrStdout(), "%s:%d: %v%s\n", o.every, n, err, printable(kept))
-	case err != nil:
-		return true, err
 	}
 	return ok, nil
 }

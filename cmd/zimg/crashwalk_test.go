@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -91,6 +92,57 @@ done`)
 		t.Fatalf("%d of %d flush points mount:\n%s", mounted, len(images), seen)
 	}
 	t.Logf("%d flush points, %d mounted", len(images), mounted)
+}
+
+// An f2fs over two namespaces, one of them zoned, is cut off after each of its flushes: both are as they
+// were at one moment, or it would not mount.
+func TestCrashWalkF2fs(t *testing.T) {
+	t.Parallel()
+	bin, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "d.zimg")
+	zimg(t, "create", "-q", "--ns", "type=nvm,size=20M", "--ns", "like=f2fs,zones=32", path)
+	runBoot(t, path, "modprobe f2fs; mkfs.f2fs -f -m -c /dev/nvme0n2 /dev/nvme0n1 >/dev/null")
+	rec := record(t, path, `
+modprobe f2fs; mount -t f2fs /dev/nvme0n1 /mnt; cd /mnt
+n=0; while [ $n -lt 2 ]; do
+	n=$((n + 1)); yes "file $n" | head -c 100000 >file.$n; sync
+done
+cd /; umount /mnt`)
+	list := zimg(t, "crash", "--list", rec)
+	for _, want := range []string{"namespace 1: write", "namespace 2 zone 3: write"} {
+		if !strings.Contains(list, want) {
+			t.Errorf("no %s:\n%s", want, list)
+		}
+	}
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte(`
+set -e
+modprobe f2fs; mount -t f2fs /dev/nvme0n1 /mnt
+for f in /mnt/file.*; do
+	[ -e $f ] || continue
+	size=$(stat -c %s $f)
+	yes "file ${f##*.}" | head -c $size | cmp - $f
+	echo "$size bytes in $f"
+done
+umount /mnt; fsck.f2fs --dry-run /dev/nvme0n1 >/tmp/fsck || { cat /tmp/fsck; exit 1; }
+`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	guest := builtGuest(t).Args(script)
+	for i, arg := range guest {
+		guest[i] = "'" + arg + "'"
+	}
+	run := bin + " check -q --data {} && " + bin + " run -q {} -- qemu-system-x86_64 " + strings.Join(guest, " ") + " </dev/null >{}.out && cat {}.out && grep -q 'zimg-guest end 0@@' {}.out"
+	out, errs, code := zimgStatus("crash", "--every", "flush", "--run", run, rec)
+	if points := regexp.MustCompile(`(\d+) flush points, 0 failed`).FindStringSubmatch(out); code != 0 || points == nil || number(points[0]) < 5 {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if !strings.Contains(out, "100000 bytes in /mnt/file.2") {
+		t.Errorf("the last file is nowhere:\n%s", out)
+	}
 }
 
 // A program that writes data and then a record of it is caught if it does not flush in

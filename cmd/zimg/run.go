@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -100,14 +101,13 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 			return err
 		}
 	}
-	var logs map[layout.NSID]string
-	if o.record != "" && !o.dryRun {
-		if logs, err = o.startRecord(images, paths); err != nil {
+	config := qemu.Config{Images: images, Command: command, Timeout: o.timeout, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}
+	config.Log = func(format string, args ...any) { o.say(cmd, format, args...) }
+	if o.record != "" {
+		if config.Record, err = o.recordTo(images, paths); err != nil {
 			return err
 		}
 	}
-	config := qemu.Config{Record: logs, Images: images, Command: command, Timeout: o.timeout, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}
-	config.Log = func(format string, args ...any) { o.say(cmd, format, args...) }
 	if o.dryRun {
 		argv, err := qemu.CommandLine(&config, os.TempDir())
 		if err != nil {
@@ -121,6 +121,9 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 	status, err := qemu.Run(ctx, config, stop)
 	if err != nil {
 		if !errors.Is(err, qemu.ErrDied) {
+			if config.Record != nil { // of a guest that never ran
+				err = errors.Join(err, crash.Remove(o.record))
+			}
 			return err
 		}
 		return o.recover(cmd, paths, closeAll, status, err)
@@ -131,27 +134,34 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 	return nil
 }
 
-// startRecord makes the folder of a recording. The image is closed for a moment, to be copied.
-func (o *runOptions) startRecord(images []*image.Image, paths []string) (map[layout.NSID]string, error) {
+// recordTo makes the folder of a recording. The image is closed for a moment, to be copied.
+func (o *runOptions) recordTo(images []*image.Image, paths []string) (*qemu.Record, error) {
 	if len(images) != 1 {
 		return nil, usageError("--record is for one image, %d were given", len(images))
 	}
-	var ids []layout.NSID
 	for _, n := range images[0].Namespaces() {
 		if n.MS > 0 {
 			return nil, fmt.Errorf("%s: namespace %d has metadata per block, which --record cannot tell from data", paths[0], n.ID)
 		}
-		ids = append(ids, n.ID)
 	}
-	if err := images[0].Close(); err != nil {
-		return nil, err
-	}
-	logs, err := crash.Prepare(o.record, paths[0], ids)
+	dir, err := filepath.Abs(o.record)
 	if err != nil {
 		return nil, err
 	}
+	r := &qemu.Record{Log: filepath.Join(dir, crash.LogName), Trace: filepath.Join(dir, crash.TraceName), TraceEvents: crash.TraceEvents()}
+	if o.dryRun {
+		return r, nil
+	}
+	im := images[0]
+	images[0] = nil
+	if err := im.Close(); err != nil {
+		return nil, err
+	}
+	if err := crash.Prepare(dir, paths[0]); err != nil {
+		return nil, err
+	}
 	images[0], err = image.Open(paths[0], image.Options{Write: true})
-	return logs, err
+	return r, err
 }
 
 // powerButton turns the first SIGINT or SIGTERM into the end of ctx and the

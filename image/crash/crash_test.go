@@ -2,69 +2,23 @@ package crash_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
-	"io/fs"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"zimg/image"
 	"zimg/image/crash"
 	"zimg/layout"
 )
 
-const block, zone = 4096, 16 * 4096
-
-// logger writes a log as QEMU does, sectors of 512 bytes.
-type logger struct{ bytes.Buffer }
-
-func newLogger() *logger {
-	l := &logger{}
-	super := make([]byte, 512)
-	copy(super, "\x72\x68\x73\x77\x66\x73\x6a\x00\x01")
-	super[25] = 2
-	l.Write(super)
-	return l
-}
-
-func (l *logger) entry(off, length int64, flags uint64, data []byte) {
-	e := make([]byte, 512)
-	binary.LittleEndian.PutUint64(e, uint64(off/512))
-	binary.LittleEndian.PutUint64(e[8:], uint64(length/512))
-	binary.LittleEndian.PutUint64(e[16:], flags)
-	l.Write(e)
-	l.Write(data)
-}
-
-func (l *logger) write(off int64, c byte, blocks int) {
-	l.entry(off, int64(blocks)*block, 0, bytes.Repeat([]byte{c}, blocks*block))
-}
-
-func (l *logger) flush() { l.entry(0, 0, 1, nil) }
-
-func (l *logger) reset(i int64) { l.entry(i*zone, zone, 0, make([]byte, zone)) }
-
-// recording is a run on an image of four zones of 16 blocks, zone 3 with two blocks before:
+// first is a run with resets:
 //
 //	write:1 zone 0, 4 blocks    write:2 zone 1, 16 blocks    flush:1
 //	write:3 zone 0, 4 blocks    write:4 reset of zone 1      write:5 zone 1, 2 blocks
 //	write:6 zone 3, 1 block     flush:2
-func recording(t *testing.T) *crash.Recording {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "rec")
-	path := filepath.Join(t.TempDir(), "d.zimg")
-	n := layout.Namespace{CSI: layout.ZNS, BlockBits: 12, ZoneSize: 16, ZoneCap: 16, ZoneCount: 4, Blocks: 64, MAR: layout.NoLimit, MOR: layout.NoLimit}
-	z := &layout.ZoneSlice{Table: []layout.Zone{n.EmptyZone(0), n.EmptyZone(1), n.EmptyZone(2), n.EmptyZone(3)}}
-	z.Table[3].State, z.Table[3].WP, z.Table[3].Written = layout.Closed, 50, 50
-	if err := image.Create(path, image.CreateOptions{Namespaces: []image.NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{z}}); err != nil {
-		t.Fatal(err)
-	}
-	logs, err := crash.Prepare(dir, path, []layout.NSID{1})
-	if err != nil {
-		t.Fatal(err)
-	}
+func first() *logger {
 	l := newLogger()
 	l.write(0, 'a', 4)
 	l.write(zone, 'b', 16)
@@ -74,127 +28,274 @@ func recording(t *testing.T) *crash.Recording {
 	l.write(zone, 'd', 2)
 	l.write(3*zone+2*block, 'e', 1)
 	l.flush()
-	if err := os.WriteFile(logs[1], l.Bytes(), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	id, err := crash.Only(dir)
-	if err != nil || id != 1 {
-		t.Fatal(id, err)
-	}
-	r, err := crash.Open(dir, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
-	if r.Writes() != 6 || r.Flushes() != 2 {
-		t.Fatalf("%d writes, %d flushes", r.Writes(), r.Flushes())
-	}
-	if _, err := crash.Prepare(dir, path, []layout.NSID{1}); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("a recording was overwritten: %v", err)
-	}
-	return r
-}
-
-// state is an image in one line: for each zone its state, how far it is written, and the first
-// byte of each block up to there.
-func state(t *testing.T, path string) string {
-	t.Helper()
-	im, err := image.Open(path, image.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = im.Close() }()
-	n := im.Namespaces()[0]
-	var out []string
-	for z, err := range n.All(0, 4) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := z.State.String()[:1]
-		b := make([]byte, 1)
-		for lba := z.Start; lba < z.Written; lba++ {
-			if _, err := n.ReadAt(b, int64(n.ByteOff(lba))); err != nil {
-				t.Fatal(err)
-			}
-			if b[0] == 0 {
-				b[0] = '.'
-			}
-			text += string(b)
-		}
-		out = append(out, text)
-	}
-	return strings.Join(out, " ")
+	return l
 }
 
 func TestMake(t *testing.T) {
-	r := recording(t)
-	for _, c := range []struct {
-		flush bool
-		n     int
-		fate  crash.Unflushed
-		want  string
-	}{
-		{false, 0, crash.Keep, "E E E C.."},
-		{false, 1, crash.Keep, "Caaaa E E C.."},
-		{false, 1, crash.Drop, "E E E C.."},
-		{true, 1, crash.Drop, "Caaaa Fbbbbbbbbbbbbbbbb E C.."},
-		{false, 3, crash.Drop, "Caaaa Fbbbbbbbbbbbbbbbb E C.."},
-		{false, 3, crash.Keep, "Caaaacccc Fbbbbbbbbbbbbbbbb E C.."},
-		{false, 4, crash.Drop, "Caaaa E E C.."}, // a reset is not held back
-		{false, 6, crash.Keep, "Caaaacccc Cdd E C..e"},
-		{true, 2, crash.Drop, "Caaaacccc Cdd E C..e"},
-	} {
-		entries, err := r.After(c.flush, c.n)
-		if err != nil {
-			t.Fatal(err)
+	for _, traced := range []bool{true, false} {
+		r := open(t, record(t, first(), 0, traced))
+		if w, f := len(r.Points(crash.AtWrite)), len(r.Points(crash.AtFlush)); w != 6 || f != 2 || r.Traced != traced {
+			t.Fatalf("%d writes, %d flushes, traced %v", w, f, r.Traced)
 		}
-		dst := filepath.Join(t.TempDir(), "c.zimg")
-		if err := r.Make(dst, entries, c.fate, 1, false); err != nil {
-			t.Fatal(err)
+		for _, c := range []struct {
+			kind crash.Kind
+			n    int
+			fate crash.Unflushed
+			want string
+		}{
+			{crash.AtWrite, 0, crash.Keep, "E E E C.."},
+			{crash.AtWrite, 1, crash.Keep, "Caaaa E E C.."},
+			{crash.AtWrite, 1, crash.Drop, "E E E C.."},
+			{crash.AtFlush, 1, crash.Drop, "Caaaa Fbbbbbbbbbbbbbbbb E C.."},
+			{crash.AtWrite, 3, crash.Drop, "Caaaa Fbbbbbbbbbbbbbbbb E C.."},
+			{crash.AtWrite, 3, crash.Keep, "Caaaacccc Fbbbbbbbbbbbbbbbb E C.."},
+			{crash.AtWrite, 4, crash.Drop, "Caaaa E E C.."}, // a reset is not held back
+			{crash.AtWrite, 5, crash.Drop, "Caaaa E E C.."},
+			{crash.AtWrite, 6, crash.Keep, "Caaaacccc Cdd E C..e"},
+			{crash.AtFlush, 2, crash.Drop, "Caaaacccc Cdd E C..e"},
+		} {
+			if got := at(t, r, c.kind, c.n, c.fate, 1); got != c.want {
+				t.Errorf("%s:%d %s: %s, want %s", c.kind, c.n, c.fate, got, c.want)
+			}
 		}
-		if got := state(t, dst); got != c.want {
-			t.Errorf("flush %v %d %s: %s, want %s", c.flush, c.n, c.fate, got, c.want)
+		if _, err := r.Point(crash.AtFlush, 3); !errors.Is(err, layout.ErrRange) {
+			t.Errorf("flush 3: %v", err)
 		}
-	}
-	if _, err := r.After(true, 3); !errors.Is(err, layout.ErrRange) {
-		t.Errorf("flush 3: %v", err)
-	}
-	if err := r.Make(filepath.Join(t.TempDir(), "c"), 0, "lose", 1, false); err == nil {
-		t.Error("fate lose was taken")
+		if err := r.Make(filepath.Join(t.TempDir(), "c"), 0, "lose", 1, false); err == nil {
+			t.Error("fate lose was taken")
+		}
 	}
 }
 
-// Torn keeps of each zone what was written up to some block, by the seed: every length occurs, none
-// below what was flushed, and the same seed gives the same image.
+// Torn keeps of each zone what was written up to some block, by the seed: every length occurs, of
+// what was written since a reset too, none below what was flushed, in zones that do not know of each
+// other, and the same seed gives the same image.
 func TestMakeTorn(t *testing.T) {
-	r := recording(t)
-	entries, err := r.After(false, 3)
-	if err != nil {
+	r := open(t, record(t, first(), 0, true))
+	for _, c := range []struct {
+		point int
+		want  func(yield func(string))
+	}{
+		{3, func(yield func(string)) {
+			for n := range 5 {
+				yield("Caaaa" + strings.Repeat("c", n) + " Fbbbbbbbbbbbbbbbb E C..")
+			}
+		}},
+		{6, func(yield func(string)) {
+			for n := range 5 {
+				for _, reset := range []string{"E", "Cd", "Cdd"} {
+					for _, old := range []string{"C..", "C..e"} {
+						yield("Caaaa" + strings.Repeat("c", n) + " " + reset + " E " + old)
+					}
+				}
+			}
+		}},
+	} {
+		seen := map[string]int{}
+		for seed := range uint64(150) {
+			got := at(t, r, crash.AtWrite, c.point, crash.Torn, seed)
+			if seed < 5 && at(t, r, crash.AtWrite, c.point, crash.Torn, seed) != got {
+				t.Fatalf("seed %d: two images", seed)
+			}
+			seen[got]++
+		}
+		c.want(func(want string) {
+			if seen[want] == 0 {
+				t.Errorf("never %s", want)
+			}
+			delete(seen, want)
+		})
+		if len(seen) > 0 {
+			t.Errorf("unexpected: %v", seen)
+		}
+	}
+}
+
+// What a seed gives does not change from version to version.
+func TestSeed(t *testing.T) {
+	r := open(t, record(t, first(), 0, true))
+	for seed, want := range []string{"Caaaacc Cdd E C..e", "Caaaac E E C..", "Caaaaccc Cdd E C..e"} {
+		if got := at(t, r, crash.AtWrite, 6, crash.Torn, uint64(seed)); got != want {
+			t.Errorf("seed %d: %q", seed, got)
+		}
+	}
+}
+
+// A zone is finished when it was, between the write before and the flush or write after; without QEMU's trace
+// nobody knows.
+func TestFinish(t *testing.T) {
+	l := newLogger()
+	l.write(0, 'a', 1)
+	l.flush()
+	l.finish(0)
+	l.write(zone, 'b', 1) // write:2
+	l.finish(2)
+	l.flush()
+	l.write(3*zone+2*block, 'c', 1)
+	l.manage("pci_nvme_finish_zone finish zone, slba=0, idx=0, all=1")
+	l.flush() // flush:3
+	l.reset(0)
+	dir := record(t, l, 0, true)
+	r := open(t, dir)
+	for _, c := range []struct {
+		kind crash.Kind
+		n    int
+		fate crash.Unflushed
+		want string
+	}{
+		{crash.AtWrite, 1, crash.Keep, "Ca E E C.."},
+		{crash.AtFlush, 1, crash.Drop, "Ca E E C.."},
+		{crash.AtWrite, 2, crash.Drop, "Fa E E C.."},
+		{crash.AtFlush, 2, crash.Drop, "Fa Cb F C.."},
+		{crash.AtWrite, 3, crash.Drop, "Fa Cb F C.."},
+		{crash.AtFlush, 3, crash.Drop, "Fa Fb F F..c"},
+		{crash.AtWrite, 4, crash.Drop, "E Fb F F..c"},
+	} {
+		if got := at(t, r, c.kind, c.n, c.fate, 1); got != c.want {
+			t.Errorf("%s:%d %s: %s, want %s", c.kind, c.n, c.fate, got, c.want)
+		}
+	}
+	var list []string
+	for e := range r.Events() {
+		list = append(list, fmt.Sprintf("%s%d", e.Op, e.Write+e.Flush))
+	}
+	if got, want := strings.Join(list, " "), "write1 flush1 finish0 write2 finish0 flush2 write3 finish-all0 flush3 reset4"; got != want {
+		t.Errorf("events %s, want %s", got, want)
+	}
+	if err := os.Remove(filepath.Join(dir, crash.TraceName)); err != nil {
 		t.Fatal(err)
 	}
-	seen := map[string]int{}
-	for seed := range uint64(60) {
-		var got [2]string
-		for i := range got {
-			dst := filepath.Join(t.TempDir(), "c.zimg")
-			if err := r.Make(dst, entries, crash.Torn, seed, false); err != nil {
-				t.Fatal(err)
-			}
-			got[i] = state(t, dst)
-		}
-		if got[0] != got[1] {
-			t.Fatalf("seed %d: %s and %s", seed, got[0], got[1])
-		}
-		seen[got[0]]++
+	if got, want := at(t, open(t, dir), crash.AtFlush, 3, crash.Drop, 1), "Ca Cb E C..c"; got != want {
+		t.Errorf("without a trace: %s, want %s", got, want)
 	}
-	for n := range 5 {
-		want := "Caaaa" + strings.Repeat("c", n) + " Fbbbbbbbbbbbbbbbb E C.."
-		if seen[want] == 0 {
+}
+
+// Zeroes written over all of a zone are not its reset.
+func TestZeroesAreNoReset(t *testing.T) {
+	l := newLogger()
+	l.write(0, 0, 16)
+	l.write(zone, 0, 16)
+	l.reset(1)
+	l.flush()
+	want := "F................ E E C.."
+	dir := record(t, l, 0, true)
+	for range 2 { // with a trace and without
+		if got := at(t, open(t, dir), crash.AtFlush, 1, crash.Drop, 1); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		_ = os.Remove(filepath.Join(dir, crash.TraceName))
+	}
+}
+
+// Of several writes to a zone that are under way at once a later one may be done first: then those before
+// it are on the drive as well.
+func TestOutOfOrder(t *testing.T) {
+	l := newLogger()
+	l.write(2*block, 'c', 1)
+	l.flush()
+	l.write(3*block, 'd', 1)
+	l.write(block, 'b', 1)
+	l.write(0, 'a', 1)
+	l.reset(0)
+	l.write(block, 'B', 1) // whose predecessor the log does not have any more
+	r := open(t, record(t, l, 0, true))
+	for n, want := range []string{"E E E C..", "Cabc E E C..", "Cabcd E E C..", "Cabcd E E C..", "Cabcd E E C..", "E E E C..", "C.B E E C.."} {
+		if got := at(t, r, crash.AtWrite, n, crash.Keep, 1); got != want {
+			t.Errorf("write:%d: %s, want %s", n, got, want)
+		}
+	}
+	if got, want := at(t, r, crash.AtFlush, 1, crash.Drop, 1), "Cabc E E C.."; got != want {
+		t.Errorf("flush:1: %s, want %s", got, want)
+	}
+}
+
+// No image has more active zones than its drive can have: a zone that was Full and lost its end stays
+// Full if need be, and no other does.
+func TestActiveLimit(t *testing.T) {
+	l := newLogger()
+	l.write(0, 'a', 4)
+	l.flush()
+	l.write(4*block, 'a', 12)
+	l.write(zone, 'b', 1)
+	r := open(t, record(t, l, 2, true))
+	if got, want := at(t, r, crash.AtWrite, 2, crash.Drop, 1), "Caaaa E E C.."; got != want {
+		t.Errorf("two active: %s, want %s", got, want)
+	}
+	held := 0
+	for seed := range uint64(100) {
+		got := at(t, r, crash.AtWrite, 3, crash.Torn, seed)
+		if strings.Count(got, "C") > 2 {
+			t.Fatalf("seed %d: %s", seed, got)
+		}
+		if strings.HasPrefix(got, "Faaaa") && !strings.HasPrefix(got, "Faaaaaaaaaaaaaaaa") {
+			held++
+		}
+	}
+	if held == 0 {
+		t.Error("no zone was held Full")
+	}
+}
+
+// A namespace without zones: unflushed writes and discards are dropped, or any of their blocks are there;
+// a write with FUA is durable with what it was written over.
+func TestPlain(t *testing.T) {
+	l := newLogger()
+	l.write(plainOff, 'a', 4)
+	l.flush()
+	l.write(plainOff+block, 'b', 2)
+	l.entry(plainOff, 2*block, 4, nil) // a discard
+	l.write(plainOff+3*block, 'c', 1)
+	l.entry(plainOff+3*block, block, 2, bytes.Repeat([]byte{'d'}, block))
+	r := open(t, record(t, l, 0, true))
+	for _, c := range []struct {
+		n    int
+		fate crash.Unflushed
+		want string
+	}{
+		{1, crash.Drop, ""},
+		{2, crash.Drop, " | aaaa"},
+		{2, crash.Keep, " | abba"},
+		{3, crash.Keep, " | ..ba"},
+		{3, crash.Drop, " | aaaa"},
+		{5, crash.Drop, " | aaad"},
+		{5, crash.Keep, " | ..bd"},
+	} {
+		if got, want := at(t, r, crash.AtWrite, c.n, c.fate, 1), "E E E C.."+c.want; got != want {
+			t.Errorf("write:%d %s: %s, want %s", c.n, c.fate, got, want)
+		}
+	}
+	seen := map[string]bool{}
+	for seed := range uint64(100) {
+		seen[strings.TrimPrefix(at(t, r, crash.AtWrite, 3, crash.Torn, seed), "E E E C.. | ")] = true
+	}
+	for _, want := range []string{"aaaa", "abaa", "aaba", "abba", "..aa", "..ba"} {
+		if !seen[want] {
 			t.Errorf("never %s", want)
 		}
 		delete(seen, want)
 	}
 	if len(seen) > 0 {
 		t.Errorf("unexpected: %v", seen)
+	}
+}
+
+// What no NVMe drive has done is said to be wrong, with its place.
+func TestHostile(t *testing.T) {
+	for name, entry := range map[string]func(*logger){
+		"beyond all":         func(l *logger) { l.entry(1<<30, block, 4, nil) },
+		"between":            func(l *logger) { l.entry(4*zone, block, 4, nil) },
+		"over the end":       func(l *logger) { l.entry(plainOff+15*block, 2*block, 4, nil) },
+		"over two zones":     func(l *logger) { l.write(15*block, 'a', 2) },
+		"half a block":       func(l *logger) { l.entry(0, 512, 0, make([]byte, 512)) },
+		"no block at all":    func(l *logger) { l.entry(512, block, 4, nil) },
+		"far beyond the end": func(l *logger) { l.entry(1<<60, block, 4, nil) },
+	} {
+		l := newLogger()
+		l.write(0, 'a', 1)
+		entry(l)
+		_, err := crash.Open(record(t, l, 0, true))
+		if !errors.Is(err, layout.ErrRange) || !strings.Contains(err.Error(), "entry 1 at byte 5120") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

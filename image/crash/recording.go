@@ -1,9 +1,12 @@
 // Package crash makes images as they would be had the power failed at some
 // point of a recorded run: `zimg run --record DIR` keeps a copy of the image as it was
-// before the run, and for each namespace a log of every write, discard and flush (package
-// writelog).
+// before the run, a log of every write, discard and flush of its data file (package writelog), and
+// QEMU's trace of what was done to zones. docs/CRASH.md has the model.
 //
-//	recording.go  what is in the folder    replay.go  from a point to zones and data
+//	recording.go  what is in the folder       trace.go   what QEMU has told of its commands
+//	history.go    the log as steps, in the order in which they took effect
+//	replay.go     the steps up to a point     fate.go    what becomes of unflushed writes
+//	walk.go       the images of many points
 package crash
 
 import (
@@ -17,130 +20,176 @@ import (
 	"zimg/layout"
 )
 
-// BaseName and LogName are the names in a recording's folder.
-const BaseName = "base.zimg"
+// The names in a recording's folder.
+const (
+	BaseName  = "base.zimg"
+	LogName   = "writes.log"
+	TraceName = "commands.log"
+)
 
-// LogName is the name of the write log of namespace id.
-func LogName(id layout.NSID) string { return fmt.Sprintf("ns%d.log", id) }
-
-// Prepare makes the folder dir of a recording to come: a copy of the image at path, and an empty log
-// for each namespace. It returns the logs' paths.
-func Prepare(dir, path string, ids []layout.NSID) (map[layout.NSID]string, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
-	}
+// Prepare makes the folder dir of a recording to come: a copy of the image at path, and an empty log.
+func Prepare(dir, path string) (err error) {
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		if errors.Is(err, os.ErrExist) {
-			return nil, &image.HintError{Err: err, Hint: "a recording is not overwritten: remove it, or choose another name"}
+			return &image.HintError{Err: err, Hint: "a recording is not overwritten: remove it, or choose another name"}
 		}
-		return nil, err
+		return err
 	}
-	if err := image.Convert(path, filepath.Join(dir, BaseName), image.ConvertOptions{Layout: layout.Trailing}); err != nil {
-		return nil, errors.Join(err, os.Remove(dir))
-	}
-	logs := map[layout.NSID]string{}
-	for _, id := range ids {
-		logs[id] = filepath.Join(dir, LogName(id))
-		if err := os.WriteFile(logs[id], nil, 0o666); err != nil {
-			return nil, err
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, Remove(dir))
 		}
+	}()
+	base := filepath.Join(dir, BaseName)
+	if err := image.Convert(path, base, image.ConvertOptions{Layout: layout.Trailing}); err != nil {
+		return err
 	}
-	return logs, nil
+	if err := sameOffsets(path, base); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, LogName), nil, 0o666)
 }
 
-// Only is the namespace of the only log in dir.
-func Only(dir string) (layout.NSID, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "ns*.log"))
-	if err != nil {
-		return 0, err
-	}
-	var id layout.NSID
-	switch len(names) {
-	case 0:
-		return 0, fmt.Errorf("%s: no write log in it; zimg run --record makes one: %w", dir, os.ErrNotExist)
-	case 1:
-		if _, err := fmt.Sscanf(filepath.Base(names[0]), "ns%d.log", &id); err != nil {
-			return 0, fmt.Errorf("%s: %w", names[0], err)
+// Remove removes a recording, and its folder if nothing else is in it.
+func Remove(dir string) error {
+	for _, name := range []string{BaseName, LogName, TraceName} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
 		}
-		return id, nil
 	}
-	return 0, fmt.Errorf("%s: logs of %d namespaces: say which one with --ns: %w", dir, len(names), layout.ErrRange)
+	return os.Remove(dir)
+}
+
+// sameOffsets makes sure that the offsets in the log of the image at path, which are those of
+// its one data file, mean the same in base.
+func sameOffsets(path, base string) (err error) {
+	var offs [2][]layout.Bytes
+	for i, name := range []string{path, base} {
+		im, err := image.Open(name, image.Options{})
+		if err != nil {
+			return err
+		}
+		for _, n := range im.Namespaces() {
+			if n.DataFile > 0 {
+				err = &image.HintError{
+					Err:  fmt.Errorf("%s: its namespaces lie in several data files, whose writes no log has in one order", path),
+					Hint: "convert it to a new image, which has one, and record that",
+				}
+			}
+			offs[i] = append(offs[i], n.DataOff)
+		}
+		if err := errors.Join(err, im.Close()); err != nil {
+			return err
+		}
+	}
+	for i, off := range offs[0] {
+		if offs[1][i] != off {
+			return &image.HintError{Err: fmt.Errorf("%s: has its namespaces at other offsets than a new image", path), Hint: "convert it to a new image and record that"}
+		}
+	}
+	return nil
 }
 
 // Recording is one recorded run of one image.
 type Recording struct {
-	Dir  string
-	NS   layout.NSID
-	Log  []writelog.Entry
-	file *os.File
+	Dir    string
+	Log    *writelog.Log
+	Traced bool // QEMU's trace is there: it is known which zones were finished
+
+	file  *os.File
+	base  *image.Image
+	ns    []*image.Namespace
+	steps []Step
+	after []int // for each entry of the log, how many steps there are after it
 }
 
-// Open reads the log of namespace id in dir.
-func Open(dir string, id layout.NSID) (*Recording, error) {
-	file, err := os.Open(filepath.Join(dir, LogName(id)))
+// Open reads the recording in dir.
+func Open(dir string) (_ *Recording, err error) {
+	file, err := os.Open(filepath.Join(dir, LogName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no recording, which zimg run --record makes: %w", dir, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	r := &Recording{Dir: dir, NS: id, file: file}
+	r := &Recording{Dir: dir, file: file}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
 	info, err := file.Stat()
-	if err == nil {
-		r.Log, err = writelog.Read(file, info.Size())
-	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", file.Name(), err), file.Close())
+		return nil, err
+	}
+	if r.Log, err = writelog.Read(file, info.Size()); err != nil {
+		return nil, fmt.Errorf("%s: %w", file.Name(), err)
+	}
+	if r.base, err = image.Open(r.basePath(), image.Options{}); err != nil {
+		return nil, err
+	}
+	r.ns = r.base.Namespaces()
+	t, err := readTrace(filepath.Join(dir, TraceName), r.ns)
+	if err != nil {
+		return nil, err
+	}
+	r.Traced = t != nil
+	if err := r.build(t); err != nil {
+		return nil, fmt.Errorf("%s: %w", file.Name(), err)
 	}
 	return r, nil
 }
 
-// Base is the path of the image as it was before the run.
-func (r *Recording) Base() string { return filepath.Join(r.Dir, BaseName) }
+func (r *Recording) basePath() string { return filepath.Join(r.Dir, BaseName) }
 
-// Close closes the log.
-func (r *Recording) Close() error { return r.file.Close() }
-
-// Writes is the number of writes and discards, Flushes that of flushes: the points that
-// --at names are counted from 1.
-func (r *Recording) Writes() int { return r.count(false) }
-
-// Flushes is the number of flushes in the log.
-func (r *Recording) Flushes() int { return r.count(true) }
-
-func (r *Recording) count(flush bool) int {
-	n := 0
-	for _, e := range r.Log {
-		if isPoint(e, flush) {
-			n++
-		}
+// Close closes the recording's files.
+func (r *Recording) Close() error {
+	err := r.file.Close()
+	if r.base != nil {
+		err = errors.Join(err, r.base.Close())
 	}
-	return n
+	return err
 }
 
-// isPoint reports whether e is a flush, or what is not one: a write or discard.
-func isPoint(e writelog.Entry, flush bool) bool {
-	if flush {
+// Kind is what points are counted by.
+type Kind string
+
+// Flushes are points for themselves; everything else that changed data, discards and
+// zone resets too, counts as a write.
+const (
+	AtWrite Kind = "write"
+	AtFlush Kind = "flush"
+)
+
+// is reports whether e is a point of kind k; a flush with data is one of both.
+func (k Kind) is(e writelog.Entry) bool {
+	if k == AtFlush {
 		return e.Flags&writelog.Flush != 0
 	}
 	return e.Length > 0 && e.Flags&writelog.Mark == 0
 }
 
-// After is how many entries of the log precede the moment after the n-th flush
-// (or write): n from 0, the moment before anything happened.
-func (r *Recording) After(flush bool, n int) (int, error) {
+// Points are the points of a kind in order: the n-th element is how many entries of the log
+// have completed at point n+1.
+func (r *Recording) Points(k Kind) []int {
+	var points []int
+	for i, e := range r.Log.Entries {
+		if k.is(e) {
+			points = append(points, i+1)
+		}
+	}
+	return points
+}
+
+// Point is how many entries of the log have completed at point n of a kind; 0 is the moment before
+// anything happened.
+func (r *Recording) Point(k Kind, n int) (int, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	seen := 0
-	for i, e := range r.Log {
-		if isPoint(e, flush) {
-			if seen++; seen == n {
-				return i + 1, nil
-			}
-		}
+	points := r.Points(k)
+	if n > len(points) {
+		return 0, fmt.Errorf("%s: its last %s is number %d, there is no %d: %w", r.Dir, k, len(points), n, layout.ErrRange)
 	}
-	what := "writes"
-	if flush {
-		what = "flushes"
-	}
-	return 0, fmt.Errorf("%s: has %d %s, no number %d: %w", r.Dir, seen, what, n, layout.ErrRange)
+	return points[n-1], nil
 }

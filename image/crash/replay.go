@@ -1,224 +1,250 @@
 package crash
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
+	"maps"
+	"slices"
 
 	"zimg/image"
-	"zimg/image/writelog"
+	"zimg/image/disk"
 	"zimg/layout"
 )
 
-// Unflushed says what becomes of writes that no flush followed before the
-// power failed.
-type Unflushed string
+// chunk is how much data is moved at a time, and the smallest hole left in it.
+const chunk = 1 << 20
 
-// The fates of unflushed writes. A zoned drive keeps, of each zone, what was written up to
-// some block: so Torn cuts the unflushed writes of each zone at a random one. Of a
-// namespace without zones it keeps a random half of the blocks.
-const (
-	Keep Unflushed = "keep"
-	Drop Unflushed = "drop"
-	Torn Unflushed = "torn"
-)
-
-// Make makes at dst the image as it would be had the power failed when the
-// first `entries` entries of the log had completed. The other namespaces are as before
-// the run. It overwrites dst only with force.
-func (r *Recording) Make(dst string, entries int, fate Unflushed, seed uint64, force bool) (err error) {
-	if fate != Keep && fate != Drop && fate != Torn {
-		return fmt.Errorf("unflushed writes %q: keep, drop or torn", fate)
-	}
-	if err := image.Convert(r.Base(), dst, image.ConvertOptions{Force: force}); err != nil {
-		return err
-	}
-	im, err := image.Open(dst, image.Options{Write: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, im.Close()) }()
-	n, err := im.Namespace(r.NS)
-	if err != nil {
-		return err
-	}
-	if err := im.BeginChange(); err != nil {
-		return err
-	}
-	p := &replay{rec: r, ns: n, fate: fate, rnd: rand.New(rand.NewPCG(seed, uint64(entries))), cut: map[uint64]int64{}}
-	if err := p.run(r.Log[:entries]); err != nil {
-		return err
-	}
-	if err := im.SyncData(); err != nil {
-		return err
-	}
-	return im.Commit()
-}
-
-// replay applies entries to a namespace.
+// replay goes through the steps of a recording. What is durable at the point where it is has
+// its data in file and its zones in zones; what is not waits in pending.
 type replay struct {
-	rec  *Recording
-	ns   *image.Namespace
-	fate Unflushed
-	rnd  *rand.Rand
-	// cut is, for each zone with unflushed writes under Torn, how many bytes of
-	// the zone survive.
-	cut map[uint64]int64
+	rec     *Recording
+	fate    Unflushed
+	seed    uint64
+	file    disk.File
+	next    int // the first step that was not taken
+	zones   zoneSet
+	pending []Step // writes and discards, in order
+	buf     []byte
 }
 
-func (p *replay) run(log []writelog.Entry) error {
-	durable := 0 // entries up to the last flush
-	for i, e := range log {
-		if e.Flags&writelog.Flush != 0 {
-			durable = i
-		}
+// zoneSet has the zones that differ from the base image's.
+type zoneSet map[zoneKey]layout.Zone
+
+func newReplay(r *Recording, fate Unflushed, seed uint64, file disk.File) (*replay, error) {
+	if fate != Keep && fate != Drop && fate != Torn {
+		return nil, fmt.Errorf("unflushed writes %q: keep, drop or torn", fate)
 	}
-	if p.fate == Torn && p.ns.Zoned() {
-		p.chooseCuts(log[durable:])
-	}
-	for i, e := range log {
-		flushed := i < durable || e.Flags&writelog.FUA != 0 || p.fate == Keep
-		if e.Length == 0 || e.Flags&writelog.Mark != 0 {
+	p := &replay{rec: r, fate: fate, seed: seed, file: file, zones: zoneSet{}, buf: make([]byte, chunk)}
+	for i, n := range r.ns {
+		if n.Counts().Open() == 0 {
 			continue
 		}
-		if err := p.apply(e, flushed); err != nil {
-			return fmt.Errorf("entry %d: %w", i, err)
-		}
-	}
-	return nil
-}
-
-// chooseCuts picks for each zone how far its unflushed writes survive.
-func (p *replay) chooseCuts(log []writelog.Entry) {
-	first, last := map[uint64]int64{}, map[uint64]int64{}
-	var order []uint64
-	zoneLen := int64(p.ns.ByteOff(p.ns.ZoneSize))
-	for _, e := range log {
-		if !e.HasData() || p.resets(e) {
-			continue
-		}
-		z, in := uint64(e.Off/zoneLen), e.Off%zoneLen
-		if _, ok := first[z]; !ok {
-			order = append(order, z)
-			first[z] = in
-		}
-		last[z] = max(last[z], in+e.Length)
-	}
-	for _, z := range order {
-		blocks := (last[z] - first[z]) / p.ns.BlockSize()
-		p.cut[z] = first[z] + p.rnd.Int64N(blocks+1)*p.ns.BlockSize()
-	}
-}
-
-// resets reports whether e is what a zone reset leaves in the log: zeroes, or a
-// discard, over exactly one zone.
-func (p *replay) resets(e writelog.Entry) bool {
-	if !p.ns.Zoned() {
-		return false
-	}
-	zoneLen := int64(p.ns.ByteOff(p.ns.ZoneSize))
-	if e.Length != zoneLen || e.Off%zoneLen != 0 {
-		return false
-	}
-	return !e.HasData() || p.zero(e)
-}
-
-// zero reports whether the data of e is all zero.
-func (p *replay) zero(e writelog.Entry) bool {
-	buf := make([]byte, 1<<20)
-	for off := int64(0); off < e.Length; off += int64(len(buf)) {
-		b := buf[:min(int64(len(buf)), e.Length-off)]
-		if _, err := p.rec.file.ReadAt(b, e.DataOff+off); err != nil && !errors.Is(err, io.EOF) {
-			return false
-		}
-		for _, c := range b {
-			if c != 0 {
-				return false
+		zone := uint64(0)
+		for z, err := range n.All(0, n.ZoneCount) {
+			if err != nil {
+				return nil, err
 			}
+			if z.State.Open() {
+				z.State = layout.Closed
+				if z.WP == z.Start && z.Attrs&layout.ZDEV == 0 {
+					z.State = layout.Empty
+				}
+				p.zones[zoneKey{i, zone}] = z
+			}
+			zone++
 		}
 	}
-	return true
+	return p, nil
 }
 
-func (p *replay) apply(e writelog.Entry, flushed bool) error {
-	if !p.ns.Zoned() {
-		return p.plain(e, flushed)
+// zone is the zone as it is in set, or else in the base image.
+func (p *replay) zone(set zoneSet, k zoneKey) (layout.Zone, error) {
+	if z, ok := set[k]; ok {
+		return z, nil
 	}
-	zoneLen := int64(p.ns.ByteOff(p.ns.ZoneSize))
-	i := uint64(e.Off / zoneLen)
-	if p.resets(e) {
-		if err := p.ns.DiscardZone(i, layout.LBA(i)*p.ns.ZoneSize); err != nil {
+	return p.rec.ns[k.ns].Zone(k.zone)
+}
+
+// fixed are zones whose state is the image's alone: QEMU shows them to a guest as something else.
+func fixed(z layout.Zone) bool { return z.State == layout.ReadOnly || z.State == layout.Offline }
+
+// advance takes the steps up to the point at which so many entries of the log have completed.
+func (p *replay) advance(entries int) error {
+	end := 0
+	if entries > 0 {
+		end = p.rec.after[entries-1]
+	}
+	for ; p.next < end; p.next++ {
+		if err := p.take(p.rec.steps[p.next]); err != nil {
 			return err
 		}
-		delete(p.cut, i)
-		return p.ns.SetZone(i, p.ns.EmptyZone(i))
 	}
-	if !e.HasData() {
-		return nil
+	return nil
+}
+
+func (p *replay) take(s Step) error {
+	switch s.Op {
+	case Flush:
+		return p.flush(func(Step) bool { return true })
+	case ZoneReset:
+		return p.reset(s)
+	case ZoneFinish:
+		return p.finish(zoneKey{s.NS, s.Zone})
+	case ZonesFinish:
+		return p.finishAll(s.NS)
+	case Write, Discard:
 	}
-	length := e.Length
-	if !flushed {
-		switch p.fate {
-		case Drop:
-			return nil
-		case Torn:
-			length = max(0, min(length, p.cut[i]-e.Off%zoneLen))
-		case Keep:
+	p.pending = append(p.pending, s)
+	switch {
+	case p.fate == Keep:
+		return p.flush(func(Step) bool { return true })
+	case s.FUA: // with it goes what it is written behind, or over
+		zoned := p.rec.ns[s.NS].Zoned()
+		return p.flush(func(q Step) bool {
+			if zoned {
+				return q.NS == s.NS && q.Zone == s.Zone
+			}
+			return q.NS == s.NS && q.Off < s.Off+s.Length && s.Off < q.Off+q.Length
+		})
+	}
+	return nil
+}
+
+// flush makes the pending steps durable that which says.
+func (p *replay) flush(which func(Step) bool) error {
+	kept := p.pending[:0]
+	for _, s := range p.pending {
+		if !which(s) {
+			kept = append(kept, s)
+			continue
+		}
+		if err := p.apply(p.file, p.zones, s, s.Length); err != nil {
+			return err
 		}
 	}
-	if err := p.copy(e, 0, length); err != nil || length == 0 {
-		return err
-	}
-	return p.advance(i, layout.LBA((e.Off+length)>>p.ns.BlockBits))
+	p.pending = kept
+	return nil
 }
 
-// advance moves the write pointer of zone i to end, if it is not beyond.
-func (p *replay) advance(i uint64, end layout.LBA) error {
-	z, err := p.ns.Zone(i)
-	if err != nil || end <= z.Written {
+// reset is durable at once, and what the zone held is gone.
+func (p *replay) reset(s Step) error {
+	k := zoneKey{s.NS, s.Zone}
+	z, err := p.zone(p.zones, k)
+	if err != nil || fixed(z) {
 		return err
 	}
-	z.Written, z.WP, z.State = end, end, layout.Closed
-	if end >= z.End() {
-		z.Written, z.WP, z.State = z.End(), layout.NoWP, layout.Full
-	}
-	return p.ns.SetZone(i, z)
+	p.pending = slices.DeleteFunc(p.pending, func(q Step) bool { return q.NS == s.NS && q.Zone == s.Zone })
+	n := p.rec.ns[s.NS]
+	p.zones[k] = n.EmptyZone(s.Zone)
+	return p.file.PunchHole(int64(n.DataOff)+s.Off, s.Length)
 }
 
-// plain applies e to a namespace without zones.
-func (p *replay) plain(e writelog.Entry, flushed bool) error {
-	if !e.HasData() {
-		return p.ns.File().PunchHole(int64(p.ns.DataOff)+e.Off, e.Length)
+// finish is durable at once, too.
+func (p *replay) finish(k zoneKey) error {
+	z, err := p.zone(p.zones, k)
+	if err != nil || fixed(z) {
+		return err
 	}
-	if flushed {
-		return p.copy(e, 0, e.Length)
+	z.State, z.WP = layout.Full, layout.NoWP
+	p.zones[k] = z
+	return nil
+}
+
+// finishAll finishes the zones that are active, those with pending writes too.
+func (p *replay) finishAll(ns int) error {
+	active := map[uint64]bool{}
+	for _, s := range p.pending {
+		if s.NS == ns && s.Op == Write {
+			active[s.Zone] = true
+		}
 	}
-	if p.fate == Drop {
-		return nil
+	n, i := p.rec.ns[ns], uint64(0)
+	for z, err := range n.All(0, n.ZoneCount) {
+		if err != nil {
+			return err
+		}
+		if now, ok := p.zones[zoneKey{ns, i}]; ok {
+			z = now
+		}
+		if z.State.Active() {
+			active[i] = true
+		}
+		i++
 	}
-	for off := int64(0); off < e.Length; off += p.ns.BlockSize() {
-		if p.rnd.IntN(2) == 0 {
-			if err := p.copy(e, off, p.ns.BlockSize()); err != nil {
-				return err
-			}
+	for _, i := range slices.Sorted(maps.Keys(active)) {
+		if err := p.finish(zoneKey{ns, i}); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// copy writes length bytes from off of e's data to where they belong.
-func (p *replay) copy(e writelog.Entry, off, length int64) error {
-	buf := make([]byte, min(length, 1<<20))
+// apply does the first length bytes of s, a write or discard, to file and set.
+func (p *replay) apply(file disk.File, set zoneSet, s Step, length int64) error {
+	n := p.rec.ns[s.NS]
+	if s.Op == Discard {
+		return file.PunchHole(int64(n.DataOff)+s.Off, length)
+	}
+	k := zoneKey{s.NS, s.Zone}
+	if n.Zoned() {
+		z, err := p.zone(set, k)
+		if err != nil || fixed(z) {
+			return err
+		}
+		set[k] = advanced(z, layout.LBA((s.Off+length)>>n.BlockBits))
+	}
+	return p.copy(file, int64(n.DataOff)+s.Off, s.data, length)
+}
+
+// advanced is z with its write pointer moved to end, if it is not beyond. One that was
+// finished stays so.
+func advanced(z layout.Zone, end layout.LBA) layout.Zone {
+	z.Written = max(z.Written, end)
+	if z.State == layout.Full {
+		return z
+	}
+	z.WP, z.State = z.Written, layout.Closed
+	if z.Written >= z.End() {
+		z.WP, z.State = layout.NoWP, layout.Full
+	}
+	return z
+}
+
+// copy brings length bytes from the log to file. Zeroes become holes.
+func (p *replay) copy(file disk.File, dst, src, length int64) error {
 	for length > 0 {
-		b := buf[:min(length, int64(len(buf)))]
-		if _, err := p.rec.file.ReadAt(b, e.DataOff+off); err != nil {
+		b := p.buf[:min(length, chunk)]
+		if _, err := p.rec.file.ReadAt(b, src); err != nil {
 			return err
 		}
-		if _, err := p.ns.WriteAt(b, e.Off+off); err != nil {
+		var err error
+		if b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1]) {
+			err = file.PunchHole(dst, int64(len(b)))
+		} else {
+			_, err = file.WriteAt(b, dst)
+		}
+		if err != nil {
 			return err
 		}
-		off, length = off+int64(len(b)), length-int64(len(b))
+		dst, src, length = dst+int64(len(b)), src+int64(len(b)), length-int64(len(b))
 	}
 	return nil
+}
+
+// settle makes im, which has the durable data, what the power failure leaves: it decides
+// on the pending steps and commits the zones.
+func (p *replay) settle(im *image.Image, point int) error {
+	file := im.Files().Data[0]
+	set, err := p.decide(file, point)
+	if err != nil {
+		return err
+	}
+	for k, z := range set {
+		n := im.Namespaces()[k.ns]
+		if err := n.SetZone(k.zone, z); err != nil {
+			return err
+		}
+	}
+	return errors.Join(im.SyncData(), im.Commit())
 }

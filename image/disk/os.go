@@ -137,6 +137,9 @@ func (osFS) SyncDir(name string) error {
 	return errors.Join(err, dir.Close())
 }
 
+// self is f, also where f is part of another kind of file.
+func (f *osFile) self() *osFile { return f }
+
 // Fd is the descriptor, valid until Close.
 func (f *osFile) Fd() uintptr { return f.file.Fd() }
 
@@ -235,8 +238,8 @@ func (f *osFile) seekDenseEnd(off int64) (int64, error) {
 }
 
 func (f *osFile) CopyFrom(src File, srcOff, off, length int64, progress func(n int64) error) error {
-	if from, ok := src.(*osFile); ok {
-		return f.copyFrom(from, srcOff, off, length, progress)
+	if from, ok := src.(interface{ self() *osFile }); ok {
+		return f.copyFrom(from.self(), srcOff, off, length, progress)
 	}
 	return CopyByHand(f, src, srcOff, off, length, progress)
 }

@@ -41,25 +41,23 @@ func (s *session) nodes(k int, set int) []string {
 	for _, n := range namespaces {
 		args = append(args, "-blockdev", fmt.Sprintf("driver=raw,node-name=%s,file=%s,offset=%d,size=%d,discard=unmap", RawNode(id, n.ID), nullNode(id, int(n.DataFile)), n.DataOff, n.DataLen))
 	}
-	for _, n := range namespaces {
-		if log := s.Record[n.ID]; log != "" {
-			args = append(args, recorder(n, id, log)...)
-		}
+	if s.Record != nil {
+		args = append(args, recorder(id, s.Record.Log)...)
 	}
 	return append(args, Devices(namespaces, im.Header().UUID, id, func(n *layout.Namespace) bool { return sharers[n.DataFile] > 1 })...)
 }
 
-// recorder is QEMU's filter that keeps every write, discard and flush of n in log, in order.
-func recorder(n *layout.Namespace, id, log string) []string {
-	part, file := fmt.Sprintf("%s-part%d", id, n.ID), fmt.Sprintf("%s-log%d", id, n.ID)
+// recorder is QEMU's filter that keeps every write, discard and flush of the data file in log: of all
+// namespaces in one order.
+func recorder(id, log string) []string {
+	file := id + "-log"
 	return []string{
-		"-blockdev", fmt.Sprintf("driver=raw,node-name=%s,file=%s,offset=%d,size=%d,discard=unmap", part, FileNode(id, int(n.DataFile)), n.DataOff, n.DataLen),
 		"-blockdev", fmt.Sprintf("driver=file,node-name=%s,filename=%s,locking=off", file, escape(log)),
-		"-blockdev", fmt.Sprintf("driver=blklogwrites,node-name=%s,file=%s,log=%s,log-sector-size=512,discard=unmap", recordNode(id, n.ID), part, file),
+		"-blockdev", fmt.Sprintf("driver=blklogwrites,node-name=%s,file=%s,log=%s,log-sector-size=512,discard=unmap", recordNode(id), FileNode(id, 0), file),
 	}
 }
 
-func recordNode(id string, ns layout.NSID) string { return fmt.Sprintf("%s-record%d", id, ns) }
+func recordNode(id string) string { return id + "-record" }
 
 // fdSet numbers sets so that they are not the caller's.
 func fdSet(i int) int { return 0x7a696d + i }

@@ -31,7 +31,11 @@ func (s *session) begin() error {
 			zoned++
 		}
 	}
-	for _, event := range journal.TraceEvents(zoned) {
+	events := journal.TraceEvents(zoned)
+	if s.Record != nil {
+		events = append(events, s.Record.TraceEvents...)
+	}
+	for _, event := range events {
 		// Not every QEMU has every event: what one does not trace the data must tell.
 		err := s.qmp.Do("trace-event-set-state", map[string]any{"name": event, "enable": true, "ignore-unavailable": true}, nil)
 		var refused *QMPError
@@ -40,6 +44,19 @@ func (s *session) begin() error {
 		}
 	}
 	return nil
+}
+
+// linkTrace has QEMU's trace, which a repair looks for beside the image and which goes with
+// the session, lie in the recording, where it stays.
+func (s *session) linkTrace() error {
+	link := s.traceFile()
+	if s.Record == nil || link == "" {
+		return nil
+	}
+	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) { // of a run long ago
+		return err
+	}
+	return os.Symlink(s.Record.Trace, link)
 }
 
 func (s *session) beginImage(im *image.Image, id [16]byte) error {

@@ -12,7 +12,6 @@ import (
 
 	"zimg/image"
 	"zimg/image/journal"
-	"zimg/layout"
 )
 
 // A session is one run of QEMU:
@@ -38,11 +37,17 @@ type Config struct {
 	Stdout, Stderr io.Writer
 	// Log, if not nil, is told what happens.
 	Log func(format string, args ...any)
-	// Record, if not nil, is the path of a write log for each namespace of the only image, by its
-	// number; the files exist and are empty.
-	Record map[layout.NSID]string
+	// Record, if not nil, says where the run of the only image, which has one data file, is recorded.
+	Record *Record
 	// Timeout is how long QEMU may take to answer; 0 for the default.
 	Timeout time.Duration
+}
+
+// Record is where a run is recorded: Log exists and is empty, Trace does not exist. TraceEvents are
+// traced beside those of the journal.
+type Record struct {
+	Log, Trace  string
+	TraceEvents []string
 }
 
 // DefaultTimeout for an answer of QEMU: it answers within milliseconds, unless
@@ -97,6 +102,9 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (status int, err e
 }
 
 func (s *session) run(ctx context.Context, stop <-chan struct{}) error {
+	if err := s.linkTrace(); err != nil {
+		return err
+	}
 	if err := s.start(ctx); err != nil {
 		return s.explain(err)
 	}
@@ -197,14 +205,14 @@ func (s *session) restore() error {
 	var options []any
 	for k, im := range s.Images {
 		for _, n := range im.Namespaces() {
-			node := map[string]any{
-				"driver": "raw", "node-name": RawNode(s.ids[k], n.ID), "file": FileNode(s.ids[k], int(n.DataFile)),
+			file := FileNode(s.ids[k], int(n.DataFile))
+			if s.Record != nil {
+				file = recordNode(s.ids[k])
+			}
+			options = append(options, map[string]any{
+				"driver": "raw", "node-name": RawNode(s.ids[k], n.ID), "file": file,
 				"offset": n.DataOff, "size": n.DataLen, "discard": "unmap",
-			}
-			if s.Record != nil { // the recorder is on a node that has its part of the file already
-				node["file"], node["offset"] = recordNode(s.ids[k], n.ID), 0
-			}
-			options = append(options, node)
+			})
 		}
 	}
 	if err := s.qmp.Do("blockdev-reopen", map[string]any{"options": options}, nil); err != nil {

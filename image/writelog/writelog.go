@@ -25,6 +25,9 @@ const (
 	version  = 1
 	superLen = 28
 	entryLen = 32
+
+	// defaultSector is QEMU's, and the kernel's, where nobody asks for another.
+	defaultSector = 512
 )
 
 // ErrNotLog says that a file is no write log.
@@ -52,16 +55,35 @@ type Entry struct {
 // HasData reports whether e's data is in the log.
 func (e Entry) HasData() bool { return e.Flags&(Discard|Mark) == 0 && e.Length > 0 }
 
+// Log is a log that was read.
+type Log struct {
+	Entries []Entry
+	// Missing is how many entries the super block counts beyond those that are there.
+	Missing uint64
+	sector  int64
+}
+
+// Pos is where in the log entry i begins.
+func (l *Log) Pos(i int) int64 { return l.Entries[i].DataOff - l.sector }
+
 // Read lists the entries of the log in r, which has size bytes. A log that ends
-// within an entry, as that of a killed QEMU does, ends before it: the super block's count is
-// only brought up to date now and then.
-func Read(r io.ReaderAt, size int64) ([]Entry, error) {
+// within an entry, as that of a killed QEMU does, ends before it. The super block's count is no
+// measure: QEMU brings it up to date at flushes, and counts entries that it has yet to write.
+// Before the first flush there is none at all, and with no write there is nothing.
+func Read(r io.ReaderAt, size int64) (*Log, error) {
 	super := make([]byte, superLen)
+	if size == 0 {
+		return &Log{sector: defaultSector}, nil
+	}
 	if size < superLen {
 		return nil, fmt.Errorf("%d bytes: %w", size, ErrNotLog)
 	}
 	if _, err := r.ReadAt(super, 0); err != nil {
 		return nil, err
+	}
+	if [superLen]byte(super) == [superLen]byte{} {
+		l := &Log{sector: defaultSector}
+		return l, l.read(r, size, 0)
 	}
 	if m := binary.LittleEndian.Uint64(super); m != magic {
 		return nil, fmt.Errorf("magic %#x: %w", m, ErrNotLog)
@@ -74,44 +96,58 @@ func Read(r io.ReaderAt, size int64) ([]Entry, error) {
 	if sector < 512 || sector > 1<<23 || sector&(sector-1) != 0 {
 		return nil, fmt.Errorf("sector size %d: %w", sector, ErrNotLog)
 	}
-	return readEntries(r, size, sector, count)
+	l := &Log{sector: sector}
+	if err := l.read(r, size, count); err != nil {
+		return nil, err
+	}
+	if n := uint64(len(l.Entries)); n < count {
+		l.Missing = count - n
+	}
+	return l, nil
 }
 
-// readEntries walks the entries. Beyond count, which may be behind, an entry is
-// believed as long as it makes sense.
-func readEntries(r io.ReaderAt, size, sector int64, count uint64) ([]Entry, error) {
-	var entries []Entry
+// read walks the entries. What is not there yet reads as zeroes, which no entry
+// is; beyond count, which may be behind, anything that makes no sense is the end.
+func (l *Log) read(r io.ReaderAt, size int64, count uint64) error {
 	b := make([]byte, entryLen)
-	for off := sector; off <= size-sector; {
+	for off := l.sector; off <= size-l.sector; {
 		if _, err := r.ReadAt(b, off); err != nil {
-			return entries, err
+			return err
 		}
-		n := uint64(len(entries))
-		first := binary.LittleEndian.Uint64(b)
-		sectors := binary.LittleEndian.Uint64(b[8:])
-		flags := Flags(binary.LittleEndian.Uint64(b[16:]))
-		length := binary.LittleEndian.Uint64(b[24:])
-		const most = 1 << 53
-		sane := flags&^(Flush|FUA|Discard|Mark) == 0 && first < most && sectors < most && length < most &&
-			(sectors > 0 || flags != 0) && (length == 0 || flags&Mark != 0)
-		if !sane {
-			if n < count {
-				return entries, fmt.Errorf("entry %d at byte %d makes no sense: %w", n, off, ErrNotLog)
+		e, length, ok := l.decode(b, off)
+		if !ok {
+			if n := uint64(len(l.Entries)); n < count && [entryLen]byte(b) != [entryLen]byte{} {
+				return fmt.Errorf("entry %d at byte %d makes no sense: %w", n, off, ErrNotLog)
 			}
-			return entries, nil
+			return nil
 		}
-		e := Entry{Flags: flags, Off: int64(first) * sector, Length: int64(sectors) * sector, DataOff: off + sector}
-		off += sector
-		switch {
-		case flags&Mark != 0: // its length is in bytes
-			off += (int64(length) + sector - 1) &^ (sector - 1)
-		case e.HasData():
-			off += e.Length
+		if length > size-off {
+			return nil
 		}
-		if off > size {
-			return entries, nil
-		}
-		entries = append(entries, e)
+		off += length
+		l.Entries = append(l.Entries, e)
 	}
-	return entries, nil
+	return nil
+}
+
+// decode takes apart the entry at off; length is that of the entry with all that belongs to it.
+func (l *Log) decode(b []byte, off int64) (e Entry, length int64, ok bool) {
+	first := binary.LittleEndian.Uint64(b)
+	sectors := binary.LittleEndian.Uint64(b[8:])
+	e.Flags = Flags(binary.LittleEndian.Uint64(b[16:]))
+	extra := binary.LittleEndian.Uint64(b[24:]) // of a mark, in bytes
+	most := uint64(1<<61) / uint64(l.sector)
+	if e.Flags&^(Flush|FUA|Discard|Mark) != 0 || first > most || sectors > most || extra > 1<<61 ||
+		sectors == 0 && e.Flags == 0 || extra != 0 && e.Flags&Mark == 0 {
+		return e, 0, false
+	}
+	e.Off, e.Length, e.DataOff = int64(first)*l.sector, int64(sectors)*l.sector, off+l.sector
+	length = l.sector
+	switch {
+	case e.Flags&Mark != 0:
+		length += (int64(extra) + l.sector - 1) &^ (l.sector - 1)
+	case e.HasData():
+		length += e.Length
+	}
+	return e, length, true
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math"
 	"testing"
 
 	"zimg/image/writelog"
@@ -43,10 +44,11 @@ func log() []byte {
 
 func TestRead(t *testing.T) {
 	b := log()
-	got, err := writelog.Read(bytes.NewReader(b), int64(len(b)))
-	if err != nil {
-		t.Fatal(err)
+	l, err := writelog.Read(bytes.NewReader(b), int64(len(b)))
+	if err != nil || l.Missing != 0 {
+		t.Fatal(err, l)
 	}
+	got := l.Entries
 	want := []writelog.Entry{
 		{Off: 4096, Length: 1024, DataOff: 1024},
 		{Flags: writelog.Flush, DataOff: 2560},
@@ -58,8 +60,8 @@ func TestRead(t *testing.T) {
 		t.Fatalf("%d entries: %+v", len(got), got)
 	}
 	for i := range want {
-		if got[i] != want[i] {
-			t.Errorf("entry %d: %+v, want %+v", i, got[i], want[i])
+		if got[i] != want[i] || l.Pos(i) != want[i].DataOff-512 {
+			t.Errorf("entry %d at %d: %+v, want %+v", i, l.Pos(i), got[i], want[i])
 		}
 	}
 	if data := string(b[got[4].DataOff:][:4]); data != "last" || !got[4].HasData() || got[2].HasData() {
@@ -67,17 +69,42 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A log that ends anywhere ends before the entry that is not whole; what is no log is said not
-// to be one.
+// A log that ends anywhere, or has zeroes from anywhere on as where QEMU had not written yet, ends
+// before the entry that is not whole; what is no log is said not to be one.
 func TestReadCutAndDamaged(t *testing.T) {
 	b := log()
 	last := 0
 	for n := range len(b) {
-		got, err := writelog.Read(bytes.NewReader(b[:n]), int64(n))
-		if n < 28 && !errors.Is(err, writelog.ErrNotLog) || n >= 28 && err != nil || len(got) < last || len(got) > 5 {
-			t.Fatalf("first %d bytes: %d entries, %v", n, len(got), err)
+		l, err := writelog.Read(bytes.NewReader(b[:n]), int64(n))
+		if n == 0 {
+			if err != nil || len(l.Entries) > 0 {
+				t.Fatalf("nothing: %+v, %v", l, err)
+			}
+			continue
 		}
-		last = len(got)
+		if n < 28 {
+			if !errors.Is(err, writelog.ErrNotLog) {
+				t.Fatalf("first %d bytes: %v", n, err)
+			}
+			continue
+		}
+		if err != nil || len(l.Entries) < last || int(l.Missing)+len(l.Entries) != 5 {
+			t.Fatalf("first %d bytes: %+v, %v", n, l, err)
+		}
+		last = len(l.Entries)
+	}
+	if last != 4 {
+		t.Errorf("all but a byte: %d entries", last)
+	}
+	hole := bytes.Clone(b)
+	clear(hole[2560:3072]) // the discard, counted and not written
+	if l, err := writelog.Read(bytes.NewReader(hole), int64(len(hole))); err != nil || len(l.Entries) != 2 || l.Missing != 3 {
+		t.Errorf("an entry of zeroes: %+v, %v", l, err)
+	}
+	early := bytes.Clone(b)
+	clear(early[:512]) // before its first flush
+	if l, err := writelog.Read(bytes.NewReader(early), int64(len(early))); err != nil || len(l.Entries) != 5 || l.Missing != 0 {
+		t.Errorf("no super block yet: %+v, %v", l, err)
 	}
 	for _, at := range []int{0, 8, 24, 512 + 7, 512 + 15, 512 + 20, 512 + 25} {
 		c := bytes.Clone(b)
@@ -86,4 +113,30 @@ func TestReadCutAndDamaged(t *testing.T) {
 			t.Errorf("byte %d: %v", at, err)
 		}
 	}
+}
+
+// Whatever a log says, what is read of it lies in it, and offsets are numbers.
+func FuzzRead(f *testing.F) {
+	f.Add(log())
+	huge := log()
+	copy(huge[512:], "\xff\xff\xff\xff\xff\xff\x0f") // first sector
+	f.Add(huge)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := writelog.Read(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			return
+		}
+		end := int64(0)
+		for i, e := range l.Entries {
+			if e.Off < 0 || e.Length < 0 || e.Off > math.MaxInt64-e.Length || l.Pos(i) < end || e.DataOff <= l.Pos(i) {
+				t.Fatalf("entry %d at %d: %+v", i, l.Pos(i), e)
+			}
+			if end = e.DataOff; e.HasData() {
+				end += e.Length
+			}
+			if end > int64(len(b)) {
+				t.Fatalf("entry %d ends at byte %d of %d", i, end, len(b))
+			}
+		}
+	})
 }

@@ -1,0 +1,171 @@
+package crash
+
+import (
+	"cmp"
+	"maps"
+	"math/bits"
+	"slices"
+
+	"zimg/image/disk"
+	"zimg/layout"
+)
+
+// Unflushed says what becomes of writes that no flush followed before the
+// power failed.
+type Unflushed string
+
+// The fates of unflushed writes. A zoned drive keeps, of each zone, what was written up to
+// some block: so Torn cuts the unflushed writes of each zone at one of its blocks. Of a
+// namespace without zones it keeps some of the blocks of each write.
+const (
+	Keep Unflushed = "keep"
+	Drop Unflushed = "drop"
+	Torn Unflushed = "torn"
+)
+
+// tail is what is pending in a zone: its blocks from first to end.
+type tail struct{ first, end layout.LBA }
+
+// decide applies to file what survives of the pending steps, and returns the zones.
+func (p *replay) decide(file disk.File, point int) (zoneSet, error) {
+	set := maps.Clone(p.zones)
+	tails, err := p.tails()
+	if err != nil {
+		return nil, err
+	}
+	if p.fate == Torn {
+		for k, t := range tails {
+			n := p.rec.ns[k.ns]
+			tails[k] = tail{t.first, t.first + layout.LBA(pick(uint64(t.end-t.first)+1, p.seed, uint64(point), uint64(n.ID), k.zone))}
+		}
+		for _, s := range p.pending {
+			if err := p.tear(file, set, s, tails, point); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return set, p.holdFull(set)
+}
+
+// tails finds, for each zone with pending writes, where those begin and end.
+func (p *replay) tails() (map[zoneKey]tail, error) {
+	tails := map[zoneKey]tail{}
+	for _, s := range p.pending {
+		n := p.rec.ns[s.NS]
+		if s.Op != Write || !n.Zoned() {
+			continue
+		}
+		k := zoneKey{s.NS, s.Zone}
+		t, ok := tails[k]
+		if !ok {
+			z, err := p.zone(p.zones, k)
+			if err != nil {
+				return nil, err
+			}
+			t = tail{z.Written, z.Written}
+		}
+		t.end = max(t.end, layout.LBA((s.Off+s.Length)>>n.BlockBits))
+		tails[k] = t
+	}
+	return tails, nil
+}
+
+// tear applies a part of s: up to where its zone is cut, or some of its blocks. A
+// discard happens or does not.
+func (p *replay) tear(file disk.File, set zoneSet, s Step, tails map[zoneKey]tail, point int) error {
+	n := p.rec.ns[s.NS]
+	keeps := func(block int64) bool {
+		return pick(2, p.seed, uint64(point), uint64(n.ID), uint64(s.Entry), uint64(block)) == 1
+	}
+	if s.Op == Discard {
+		if keeps(0) {
+			return p.apply(file, set, s, s.Length)
+		}
+		return nil
+	}
+	if n.Zoned() {
+		cut := int64(n.ByteOff(tails[zoneKey{s.NS, s.Zone}].end))
+		if length := min(s.Length, cut-s.Off); length > 0 {
+			return p.apply(file, set, s, length)
+		}
+		return nil
+	}
+	blocks := s.Length / n.BlockSize()
+	for first := int64(0); first < blocks; first++ {
+		end := first
+		for end < blocks && keeps(end) {
+			end++
+		}
+		if end == first {
+			continue
+		}
+		off := first * n.BlockSize()
+		if err := p.copy(file, int64(n.DataOff)+s.Off+off, s.data+off, (end-first)*n.BlockSize()); err != nil {
+			return err
+		}
+		first = end // which is not kept
+	}
+	return nil
+}
+
+// holdFull keeps to the limit of active zones. A zone that was Full and has lost its end would be
+// active again; where there would be too many, it stays Full: those with the least left first.
+func (p *replay) holdFull(set zoneSet) error {
+	tails, err := p.tails()
+	if err != nil {
+		return err
+	}
+	for i, n := range p.rec.ns {
+		limit := n.MaxActive()
+		if limit == 0 {
+			continue
+		}
+		counts := n.Counts()
+		active := counts.Active()
+		var cut []zoneKey
+		for k, z := range set {
+			if k.ns != i {
+				continue
+			}
+			was, err := n.Zone(k.zone)
+			if err != nil {
+				return err
+			}
+			switch {
+			case z.State.Active() && !was.State.Active():
+				active++
+			case was.State.Active() && !z.State.Active():
+				active--
+			}
+			if t, ok := tails[k]; ok && z.State.Active() && t.end >= z.End() {
+				cut = append(cut, k)
+			}
+		}
+		slices.SortFunc(cut, func(a, b zoneKey) int {
+			left := func(k zoneKey) layout.LBA { return set[k].End() - set[k].Written }
+			return cmp.Or(cmp.Compare(left(a), left(b)), cmp.Compare(a.zone, b.zone))
+		})
+		for ; active > limit && len(cut) > 0; active-- {
+			z := set[cut[0]]
+			z.State, z.WP = layout.Full, layout.NoWP
+			set[cut[0]] = z
+			cut = cut[1:]
+		}
+	}
+	return nil
+}
+
+// pick is a number below n that follows from the seed and what it is for: the steps of
+// splitmix64, and the high half of a product. A seed means the same in every version, so
+// this does not change.
+func pick(n, seed uint64, what ...uint64) uint64 {
+	h := seed
+	for _, w := range what {
+		h = (h ^ w) + 0x9e3779b97f4a7c15
+		h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+		h = (h ^ h>>27) * 0x94d049bb133111eb
+		h ^= h >> 31
+	}
+	hi, _ := bits.Mul64(h, n)
+	return hi
+}

@@ -1,0 +1,306 @@
+package crash
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+
+	"zimg/image"
+	"zimg/image/writelog"
+	"zimg/layout"
+)
+
+// Op is what a step did.
+type Op string
+
+// What can happen to a namespace. ZoneFinish takes one zone, ZonesFinish all that are active.
+const (
+	Write       Op = "write"
+	Discard     Op = "discard"
+	Flush       Op = "flush"
+	ZoneReset   Op = "reset"
+	ZoneFinish  Op = "finish"
+	ZonesFinish Op = "finish-all"
+)
+
+// Step is one thing that happened to a namespace; a flush is of all of them.
+type Step struct {
+	Op     Op
+	NS     int    // index of the namespace in the image
+	Zone   uint64 // where there are zones
+	Off    int64  // of the namespace's bytes
+	Length int64
+	FUA    bool
+	Entry  int // of the log; meaningless for a finish
+	data   int64
+}
+
+// Namespace is the namespace that s happened to.
+func (r *Recording) Namespace(s Step) *layout.Namespace { return r.ns[s.NS].Namespace }
+
+type zoneKey struct {
+	ns   int
+	zone uint64
+}
+
+// history turns the log into steps.
+type history struct {
+	*Recording
+	log     []writelog.Entry
+	pos     []int        // of each entry in the trace, -1 if it is not in it
+	reset   map[int]bool // of entries that are or may be one: whether they are a reset
+	pending []finished   // in order
+	carried map[int]bool // entries that have their step already
+	wp      map[zoneKey]int64
+}
+
+func (r *Recording) build(t *trace) error {
+	h := &history{Recording: r, log: r.Log.Entries, reset: map[int]bool{}, carried: map[int]bool{}, wp: map[zoneKey]int64{}}
+	if t != nil {
+		h.place(t)
+		h.pending = t.finishes
+	}
+	for i, e := range h.log {
+		if t != nil {
+			h.finishBefore(h.pos[i])
+		}
+		if e.Flags&writelog.Mark == 0 {
+			if e.Flags&writelog.Flush != 0 {
+				r.steps = append(r.steps, Step{Op: Flush, Entry: i})
+			}
+			if e.Length > 0 && !h.carried[i] {
+				if err := h.entry(i); err != nil {
+					return fmt.Errorf("entry %d at byte %d: %w", i, r.Log.Pos(i), err)
+				}
+			}
+		}
+		r.after = append(r.after, len(r.steps))
+	}
+	return nil
+}
+
+// place finds where in the trace each entry of the log is.
+func (h *history) place(t *trace) {
+	h.pos = make([]int, len(h.log))
+	for i, e := range h.log {
+		h.pos[i] = -1
+		if e.Length == 0 || e.Flags&(writelog.Mark|writelog.Discard) != 0 {
+			continue
+		}
+		if ns, off, err := h.locate(e); err == nil {
+			if found, ok := t.take(request{ns, off, e.Length}); ok {
+				h.pos[i] = found.pos
+				h.reset[i] = found.reset
+			}
+		}
+	}
+	// A flush that had nothing to do is not in the log. The one that is, is the first
+	// that came after what the log has before it; QEMU's own, at the end, is none that came.
+	next := make([]int, len(h.log)) // the position of the next write
+	for i, last := len(h.log)-1, never; i >= 0; i-- {
+		next[i] = last
+		if h.pos[i] >= 0 {
+			last = h.pos[i]
+		}
+	}
+	before, flushes := -1, t.flushes
+	for i, e := range h.log {
+		if e.Flags&writelog.Flush != 0 && h.pos[i] < 0 {
+			k, _ := slices.BinarySearch(flushes, before+1)
+			flushes = flushes[k:]
+			h.pos[i] = before
+			switch {
+			case len(flushes) > 0 && flushes[0] < next[i]:
+				h.pos[i] = flushes[0]
+				flushes = flushes[1:]
+			case next[i] == never:
+				h.pos[i] = never
+			}
+		}
+		if h.pos[i] != never {
+			before = max(before, h.pos[i])
+		}
+	}
+}
+
+// finishBefore adds the finishes that came before position pos of the trace.
+func (h *history) finishBefore(pos int) {
+	for len(h.pending) > 0 && h.pending[0].pos < pos {
+		f := h.pending[0]
+		h.pending = h.pending[1:]
+		s := Step{Op: ZoneFinish, NS: f.ns, Zone: f.zone}
+		if f.all {
+			s = Step{Op: ZonesFinish, NS: f.ns}
+		}
+		h.steps = append(h.steps, s)
+	}
+}
+
+// locate finds the namespace that e is in.
+func (h *history) locate(e writelog.Entry) (ns int, off int64, err error) {
+	for i, n := range h.ns {
+		if off := e.Off - int64(n.DataOff); off >= 0 && off < int64(n.Size()) {
+			if e.Length > int64(n.Size())-off {
+				break
+			}
+			return i, off, nil
+		}
+	}
+	return 0, 0, fmt.Errorf("%d bytes at %d, which are not all in a namespace: %w", e.Length, e.Off, layout.ErrRange)
+}
+
+func (h *history) step(i int) (Step, *image.Namespace, error) {
+	e := h.log[i]
+	ns, off, err := h.locate(e)
+	if err != nil {
+		return Step{}, nil, err
+	}
+	n := h.ns[ns]
+	s := Step{Op: Write, NS: ns, Off: off, Length: e.Length, FUA: e.Flags&writelog.FUA != 0, Entry: i, data: e.DataOff}
+	if off%n.BlockSize() != 0 || e.Length%n.BlockSize() != 0 {
+		return s, n, fmt.Errorf("%d bytes at %d of namespace %d, whose blocks have %d: %w", e.Length, off, n.ID, n.BlockSize(), layout.ErrRange)
+	}
+	if n.Zoned() {
+		s.Zone = uint64(off / zoneLen(n))
+	}
+	if !e.HasData() {
+		s.Op = Discard
+	}
+	return s, n, nil
+}
+
+func zoneLen(n *image.Namespace) int64 { return int64(n.ByteOff(n.ZoneSize)) }
+
+// entry adds the step of entry i, after those that it carries with it.
+func (h *history) entry(i int) error {
+	s, n, err := h.step(i)
+	if err != nil || s.Op == Discard || !n.Zoned() {
+		h.steps = append(h.steps, s)
+		return err
+	}
+	key := zoneKey{s.NS, s.Zone}
+	start := int64(s.Zone) * zoneLen(n)
+	wp, ok := h.wp[key]
+	if !ok {
+		z, err := n.Zone(s.Zone)
+		if err != nil {
+			return err
+		}
+		wp = int64(n.ByteOff(z.Written))
+	}
+	if h.isReset(i, s, n, wp > start) {
+		s.Op = ZoneReset
+		h.steps = append(h.steps, s)
+		h.wp[key] = start
+		return nil
+	}
+	if end := s.Off + s.Length; end > start+int64(n.ByteOff(n.ZoneCap)) {
+		return fmt.Errorf("%d bytes at %d go beyond the capacity of zone %d of namespace %d: %w", s.Length, s.Off, s.Zone, n.ID, layout.ErrRange)
+	}
+	if s.Off > wp {
+		h.carry(s, wp)
+	}
+	h.steps = append(h.steps, s)
+	h.wp[key] = max(wp, s.Off+s.Length)
+	return nil
+}
+
+// inFlight is how far ahead a write is looked for that was under way: more than there can be.
+const inFlight = 1 << 16
+
+// carry adds the writes that fill zone s.Zone from wp to s, where they are later in the
+// log: a drive writes a zone from its start, so when s was done they were.
+func (h *history) carry(s Step, wp int64) {
+	ahead := map[int64]Step{}
+	for j := s.Entry + 1; j < min(len(h.log), s.Entry+inFlight); j++ {
+		if e := h.log[j]; e.Length == 0 || !e.HasData() || h.carried[j] {
+			continue
+		}
+		a, n, err := h.step(j)
+		if err != nil || a.NS != s.NS || a.Zone != s.Zone {
+			continue
+		}
+		if h.isReset(j, a, n, true) {
+			return
+		}
+		ahead[a.Off] = a
+		for a, ok := ahead[wp]; ok && wp < s.Off; a, ok = ahead[wp] {
+			h.steps = append(h.steps, a)
+			h.carried[a.Entry] = true
+			wp += a.Length
+		}
+		if wp >= s.Off {
+			return
+		}
+	}
+}
+
+// isReset reports whether entry i is what the reset of a zone leaves in the log. Where the
+// trace does not say, it is zeroes over all of a zone, of one that has data or that
+// cannot be written as a whole.
+func (h *history) isReset(i int, s Step, n *image.Namespace, written bool) bool {
+	if s.Length != zoneLen(n) || s.Off%zoneLen(n) != 0 {
+		return false
+	}
+	is, known := h.reset[i]
+	if !known {
+		is = (written || n.ZoneCap < n.ZoneSize) && h.zero(s)
+		h.reset[i] = is
+	}
+	return is
+}
+
+// zero reports whether the data of s is all zero.
+func (h *history) zero(s Step) bool {
+	buf, zeroes := make([]byte, chunk), make([]byte, chunk)
+	for off := int64(0); off < s.Length; off += chunk {
+		b := buf[:min(chunk, s.Length-off)]
+		if _, err := h.file.ReadAt(b, s.data+off); err != nil && !errors.Is(err, io.EOF) {
+			return false
+		}
+		if !bytes.Equal(b, zeroes[:len(b)]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Event is one thing in a list of what happened: Write and Flush are the numbers of the points that it
+// is, 0 if it is none.
+type Event struct {
+	Write, Flush int
+	Step
+}
+
+// Events lists what happened, in the order of the log: so that of points.
+func (r *Recording) Events() iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		byEntry := make([]int, len(r.Log.Entries))
+		for i, s := range r.steps {
+			if s.Op != ZoneFinish && s.Op != ZonesFinish && s.Op != Flush {
+				byEntry[s.Entry] = i
+			}
+		}
+		next, writes, flushes := 0, 0, 0
+		for i, e := range r.Log.Entries {
+			for ; next < r.after[i]; next++ {
+				if s := r.steps[next]; (s.Op == ZoneFinish || s.Op == ZonesFinish) && !yield(Event{Step: s}) {
+					return
+				}
+			}
+			if AtFlush.is(e) {
+				if flushes++; !yield(Event{Flush: flushes, Step: Step{Op: Flush, Entry: i}}) {
+					return
+				}
+			}
+			if AtWrite.is(e) {
+				if writes++; !yield(Event{Write: writes, Step: r.steps[byEntry[i]]}) {
+					return
+				}
+			}
+		}
+	}
+}

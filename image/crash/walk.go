@@ -1,0 +1,86 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"zimg/image"
+	"zimg/image/disk"
+)
+
+// Make makes at dst the image as it would be had the power failed when so many entries of the log had
+// completed. It overwrites dst only with force.
+func (r *Recording) Make(dst string, entries int, fate Unflushed, seed uint64, force bool) error {
+	return r.make(disk.OS, r.basePath(), dst, force, func(im *image.Image) error {
+		p, err := newReplay(r, fate, seed, im.Files().Data[0])
+		if err != nil {
+			return err
+		}
+		if err := p.advance(entries); err != nil {
+			return err
+		}
+		return p.settle(im, entries)
+	})
+}
+
+// make copies the image src to dst and has change change it.
+func (r *Recording) make(fsys disk.FS, src, dst string, force bool, change func(*image.Image) error) (err error) {
+	if err := image.Convert(src, dst, image.ConvertOptions{FS: fsys, Force: force}); err != nil {
+		return err
+	}
+	im, err := image.Open(dst, image.Options{FS: fsys, Write: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, im.Close()) }()
+	if err := im.BeginChange(); err != nil {
+		return err
+	}
+	return change(im)
+}
+
+// Walk makes the images of points that follow each other: the log is gone through once, each
+// image is a copy of what was durable by then, with what survives of the rest.
+type Walk struct {
+	*replay
+	path string
+}
+
+// Walk begins a walk. What is durable it keeps in a file in the recording's folder, until Close.
+func (r *Recording) Walk(fate Unflushed, seed uint64) (_ *Walk, err error) {
+	id := image.NewUUID()
+	w := &Walk{path: filepath.Join(r.Dir, fmt.Sprintf("%s%x.zimg", walkPrefix, id[:4]))}
+	if err := image.Convert(r.basePath(), w.path, image.ConvertOptions{FS: disk.Scratch}); err != nil {
+		return nil, err
+	}
+	file, err := disk.Scratch.Open(w.path, disk.ReadWrite, 0)
+	if err == nil {
+		w.replay, err = newReplay(r, fate, seed, file)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(w.path))
+	}
+	return w, nil
+}
+
+// Path is a name for an image in the recording's folder that no other walk gives.
+func (w *Walk) Path(name string) string {
+	return filepath.Join(w.rec.Dir, name+"-"+strings.TrimPrefix(filepath.Base(w.path), walkPrefix))
+}
+
+const walkPrefix = "walk-"
+
+// Make makes the image of a point, which is not before the one that was made last, at dst, where there is
+// no file yet. The image is for now: it is not synced.
+func (w *Walk) Make(dst string, entries int) error {
+	if err := w.advance(entries); err != nil {
+		return err
+	}
+	return w.rec.make(disk.Scratch, w.path, dst, false, func(im *image.Image) error { return w.settle(im, entries) })
+}
+
+// Close ends the walk.
+func (w *Walk) Close() error { return errors.Join(w.file.Close(), os.Remove(w.path)) }
