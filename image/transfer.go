@@ -24,6 +24,7 @@ type TransferOptions struct {
 	// the first.
 	Source, Second string
 	Geometry       *layout.Namespace // what a source does not tell
+	Unsaid         foreign.Unsaid    // the parts of Geometry that are defaults
 	NS             layout.NSID       // 0: the only one
 	Lossy          bool              // leave out what the destination cannot hold
 	KeepOpen       bool              // zones that are open stay so
@@ -36,7 +37,7 @@ type TransferOptions struct {
 
 // OpenForeign decodes what path names. The returned function closes its files.
 func OpenForeign(path string, f *foreign.Format, o TransferOptions, share bool) (*foreign.Decoded, func() error, error) {
-	in := &foreign.Input{FS: Options{FS: o.FS}.fs(), Path: path, Second: o.Source, Geometry: o.Geometry, Pick: o.NS, ForceShare: share, Format: f}
+	in := &foreign.Input{FS: Options{FS: o.FS}.fs(), Path: path, Second: o.Source, Geometry: o.Geometry, Unsaid: o.Unsaid, Pick: o.NS, ForceShare: share, Format: f}
 	d, err := f.Decode(in)
 	if err != nil {
 		return nil, nil, errors.Join(err, in.Close())

@@ -28,6 +28,9 @@ var ErrNotFormat = errors.New("not of this format")
 // ErrUnsupported is wrapped by errors about what a format allows and zimg does not read.
 var ErrUnsupported = errors.New("not supported")
 
+// ErrNoGeometry is wrapped by the error of a decoder that must be told how the zones are.
+var ErrNoGeometry = errors.New("no geometry")
+
 // Shape says what files a format consists of.
 type Shape int
 
