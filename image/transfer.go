@@ -178,7 +178,6 @@ func ticker(c *foreign.Content, progress func(done, total int64) error) (foreign
 	if err != nil {
 		return nil, err
 	}
-	total += c.BlockMeta.Len
 	var done int64
 	return func(n int64) error {
 		done += n
@@ -199,10 +198,7 @@ func (o *TransferOptions) toOwn(dst string, c *foreign.Content, tick foreign.Tic
 			if err := out.CopyLinear(data[0], int64(e.DataOff)); err != nil {
 				return err
 			}
-			if m := c.BlockMeta; m.File != nil {
-				return data[0].CopyFrom(m.File, m.FileOff, int64(e.DataOff+e.MetadataOff()), m.Len, tick)
-			}
-			return nil
+			return c.CopyMeta(data[0], int64(e.DataOff+e.MetadataOff()), tick)
 		},
 	})
 }
