@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"iter"
 
 	"zimg/layout"
 )
@@ -43,6 +44,8 @@ type comparison struct {
 	report      func(Difference) bool
 	progress    func(done, total int64) error
 	done, total int64
+	// One pair of buffers for all zones: there may be millions, and most have nothing to compare.
+	bufA, bufB []byte
 }
 
 func (c *comparison) namespace(a, b *Namespace) (bool, error) {
@@ -61,12 +64,14 @@ func (c *comparison) namespace(a, b *Namespace) (bool, error) {
 		}
 		return c.report(Difference{Namespace: a.ID, What: "data", Off: off}), nil
 	}
+	next, stop := iter.Pull2(b.All(0, b.ZoneCount))
+	defer stop()
 	var i uint64
 	for za, err := range a.All(0, a.ZoneCount) {
 		if err != nil {
 			return false, err
 		}
-		zb, err := b.Zone(i)
+		zb, err, _ := next() // as many as in a, or the geometries differ
 		if err != nil {
 			return false, err
 		}
@@ -131,7 +136,10 @@ func (c *comparison) zone(a, b *Namespace, i uint64, za, zb layout.Zone) (bool, 
 // data compares length bytes at off of both namespaces; it returns the offset
 // of the first that differs, or -1. What is a hole on both sides is not read.
 func (c *comparison) data(a, b *Namespace, off, length int64) (int64, error) {
-	bufA, bufB := make([]byte, chunk), make([]byte, chunk)
+	if c.bufA == nil {
+		c.bufA, c.bufB = make([]byte, chunk), make([]byte, chunk)
+	}
+	bufA, bufB := c.bufA, c.bufB
 	for end := off + length; off < end; {
 		skip := min(c.nextData(a, off, end), c.nextData(b, off, end))
 		c.done += skip - off
