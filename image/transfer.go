@@ -134,9 +134,6 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	for _, a := range s.assumed {
-		o.Note("%s: assumed: %s", src, a)
-	}
 	losses := s.lost
 	fitted := &foreign.Fitted{Content: s.content}
 	if o.To != nil {
@@ -146,18 +143,10 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 		if fitted, err = o.To.Holds.Fit(s.content, o.KeepOpen); err != nil {
 			return fmt.Errorf("%s as %s: %w", src, o.To.Name, err)
 		}
-		for _, l := range fitted.Losses {
-			losses = append(losses, l.String())
-		}
+		losses = append(losses, fitted.Lost()...)
 	}
-	if len(losses) > 0 && !o.Lossy {
-		return &HintError{Err: fmt.Errorf("%s: %w: %s", src, ErrLossy, strings.Join(losses, "; ")), Hint: "--lossy converts what is left"}
-	}
-	for _, l := range losses {
-		o.Note("%s: lost: %s", src, l)
-	}
-	for _, n := range fitted.Notes {
-		o.Note("%s: %s", src, n)
+	if err := o.accept(src, s.assumed, losses, fitted.Notes); err != nil {
+		return err
 	}
 	tick, err := ticker(fitted.Content, o.Progress)
 	if err != nil {
@@ -167,6 +156,24 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 		return o.toOwn(dst, fitted.Content, tick)
 	}
 	return o.toForeign(src, dst, fitted, tick)
+}
+
+// accept tells what is to be known of a conversion of path before it begins, and refuses one that loses
+// something without leave.
+func (o *TransferOptions) accept(path string, assumed, losses, notes []string) error {
+	for _, a := range assumed {
+		o.Note("%s: assumed: %s", path, a)
+	}
+	if len(losses) > 0 && !o.Lossy {
+		return &HintError{Err: fmt.Errorf("%s: %w: %s", path, ErrLossy, strings.Join(losses, "; ")), Hint: "--lossy converts what is left"}
+	}
+	for _, l := range losses {
+		o.Note("%s: lost: %s", path, l)
+	}
+	for _, n := range notes {
+		o.Note("%s: %s", path, n)
+	}
+	return nil
 }
 
 // ticker turns bytes that were moved into progress.
