@@ -96,3 +96,25 @@ func TestScanMemory(t *testing.T) {
 		t.Errorf("%d zones read, %d bytes allocated", n, got)
 	}
 }
+
+// Comparing images of many empty zones takes no memory for each of them.
+func TestCompareCost(t *testing.T) {
+	const zones = 20000
+	fs := zoned(t, zones)
+	var pair [2]*image.Image
+	for i := range pair {
+		im, err := image.Open(path, image.Options{FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = im.Close() }()
+		pair[i] = im
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := image.Compare(pair[0].Side(), pair[1].Side(), image.CompareOptions{Report: func(d image.Difference) bool { t.Errorf("%+v", d); return true }})
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; err != nil || used > zones*4096 {
+		t.Errorf("%v; %d bytes allocated for %d zones", err, used, zones)
+	}
+}

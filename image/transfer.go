@@ -24,6 +24,7 @@ type TransferOptions struct {
 	// the first.
 	Source, Second string
 	Geometry       *layout.Namespace // what a source does not tell
+	Unsaid         foreign.Unsaid    // the parts of Geometry that are defaults
 	NS             layout.NSID       // 0: the only one
 	Lossy          bool              // leave out what the destination cannot hold
 	KeepOpen       bool              // zones that are open stay so
@@ -36,7 +37,7 @@ type TransferOptions struct {
 
 // OpenForeign decodes what path names. The returned function closes its files.
 func OpenForeign(path string, f *foreign.Format, o TransferOptions, share bool) (*foreign.Decoded, func() error, error) {
-	in := &foreign.Input{FS: Options{FS: o.FS}.fs(), Path: path, Second: o.Source, Geometry: o.Geometry, Pick: o.NS, ForceShare: share, Format: f}
+	in := &foreign.Input{FS: Options{FS: o.FS}.fs(), Path: path, Second: o.Source, Geometry: o.Geometry, Unsaid: o.Unsaid, Pick: o.NS, ForceShare: share, Format: f}
 	d, err := f.Decode(in)
 	if err != nil {
 		return nil, nil, errors.Join(err, in.Close())
@@ -133,9 +134,6 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	for _, a := range s.assumed {
-		o.Note("%s: assumed: %s", src, a)
-	}
 	losses := s.lost
 	fitted := &foreign.Fitted{Content: s.content}
 	if o.To != nil {
@@ -145,18 +143,10 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 		if fitted, err = o.To.Holds.Fit(s.content, o.KeepOpen); err != nil {
 			return fmt.Errorf("%s as %s: %w", src, o.To.Name, err)
 		}
-		for _, l := range fitted.Losses {
-			losses = append(losses, l.String())
-		}
+		losses = append(losses, fitted.Lost()...)
 	}
-	if len(losses) > 0 && !o.Lossy {
-		return &HintError{Err: fmt.Errorf("%s: %w: %s", src, ErrLossy, strings.Join(losses, "; ")), Hint: "--lossy converts what is left"}
-	}
-	for _, l := range losses {
-		o.Note("%s: lost: %s", src, l)
-	}
-	for _, n := range fitted.Notes {
-		o.Note("%s: %s", src, n)
+	if err := o.accept(src, s.assumed, losses, fitted.Notes); err != nil {
+		return err
 	}
 	tick, err := ticker(fitted.Content, o.To, o.Progress)
 	if err != nil {
@@ -168,6 +158,24 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 	return o.toForeign(src, dst, fitted, tick)
 }
 
+// accept tells what is to be known of a conversion of path before it begins, and refuses one that loses
+// something without leave.
+func (o *TransferOptions) accept(path string, assumed, losses, notes []string) error {
+	for _, a := range assumed {
+		o.Note("%s: assumed: %s", path, a)
+	}
+	if len(losses) > 0 && !o.Lossy {
+		return &HintError{Err: fmt.Errorf("%s: %w: %s", path, ErrLossy, strings.Join(losses, "; ")), Hint: "--lossy converts what is left"}
+	}
+	for _, l := range losses {
+		o.Note("%s: lost: %s", path, l)
+	}
+	for _, n := range notes {
+		o.Note("%s: %s", path, n)
+	}
+	return nil
+}
+
 // ticker turns bytes that were moved into progress.
 func ticker(c *foreign.Content, to *foreign.Format, progress func(done, total int64) error) (foreign.Tick, error) {
 	if progress == nil {
@@ -177,7 +185,6 @@ func ticker(c *foreign.Content, to *foreign.Format, progress func(done, total in
 	if err != nil {
 		return nil, err
 	}
-	total += c.BlockMeta.Len
 	if to != nil && to.Shape == foreign.Device { // which is read back as well
 		total *= 2
 	}
@@ -201,10 +208,7 @@ func (o *TransferOptions) toOwn(dst string, c *foreign.Content, tick foreign.Tic
 			if err := out.CopyLinear(data[0], int64(e.DataOff)); err != nil {
 				return err
 			}
-			if m := c.BlockMeta; m.File != nil {
-				return data[0].CopyFrom(m.File, m.FileOff, int64(e.DataOff+e.MetadataOff()), m.Len, tick)
-			}
-			return nil
+			return c.CopyMeta(data[0], int64(e.DataOff+e.MetadataOff()), tick)
 		},
 	})
 }

@@ -56,8 +56,8 @@ func (o *TransferOptions) adopt(path string) (err error) {
 		return s.close()
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	if len(s.lost) > 0 && !o.Lossy {
-		return &HintError{Err: fmt.Errorf("%s: %w: %s", path, ErrLossy, s.lost[0]), Hint: "--lossy converts what is left"}
+	if err := o.accept(path, s.assumed, s.lost, nil); err != nil {
+		return err
 	}
 	fsys := Options{FS: o.FS}.fs()
 	n := *c.NS
@@ -149,11 +149,8 @@ func (o *TransferOptions) release(path string) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s as %s: %w", path, o.To.Name, err)
 	}
-	if len(fitted.Losses) > 0 && !o.Lossy {
-		return &HintError{Err: fmt.Errorf("%s: %w: %s", path, ErrLossy, fitted.Losses[0]), Hint: "--lossy converts what is left"}
-	}
-	for _, note := range fitted.Notes {
-		o.Note("%s: %s", path, note)
+	if err := o.accept(path, nil, fitted.Lost(), fitted.Notes); err != nil {
+		return err
 	}
 	if size, err := data.Size(); err != nil || size != int64(n.Size()) {
 		return errors.Join(err, fmt.Errorf("%s: %d bytes, its namespace has %d: the format takes one for the other: %w", data.Name(), size, n.Size(), layout.ErrGeometry))

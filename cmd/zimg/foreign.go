@@ -59,7 +59,13 @@ func (o *foreignOptions) transfer(second string, ns uint32) (image.TransferOptio
 	if err := g.parseList(o.geometry); err != nil {
 		return t, usageError("--geometry %s: %v", o.geometry, err)
 	}
+	if g.kind == "nvm" {
+		return t, usageError("--geometry %s: what keeps zones is zoned", o.geometry)
+	}
 	counted := g.size != 0 || g.zones != 0
+	if err := g.applyLike(); err != nil {
+		return t, usageError("--geometry %s: %v", o.geometry, err)
+	}
 	if !counted {
 		g.zones = 1 // as many as there are: the decoder counts
 	}
@@ -72,6 +78,7 @@ func (o *foreignOptions) transfer(second string, ns uint32) (image.TransferOptio
 		n.ZoneCount = 0
 	}
 	t.Geometry = &n
+	t.Unsaid = foreign.Unsaid{BlockSize: g.block == 0, ZoneSize: g.zoneSize == 0, ZoneCap: g.zoneCap == 0, ExtSize: g.ext == 0}
 	return t, nil
 }
 

@@ -86,6 +86,30 @@ func (c *Content) Copy(dst disk.File, off, from, to int64, tick Tick) error {
 	return pass(to - done)
 }
 
+// CopyMeta copies the per-block metadata of all that was written to dst, block 0's at off.
+func (c *Content) CopyMeta(dst disk.File, off int64, tick Tick) error {
+	m := c.BlockMeta
+	if m.File == nil {
+		return nil
+	}
+	for r, err := range c.Runs() {
+		if err != nil {
+			return err
+		}
+		from, to := c.metaOff(r.From), min(c.metaOff(r.To), m.Len)
+		if to <= from {
+			continue
+		}
+		if err := dst.CopyFrom(m.File, m.FileOff+from, off+from, to-from, tick); err != nil {
+			return fmt.Errorf("%s: %w", m.File.Name(), err)
+		}
+	}
+	return nil
+}
+
+// metaOff is where in BlockMeta that of the block at byte off of the data begins.
+func (c *Content) metaOff(off int64) int64 { return off >> c.NS.BlockBits * int64(c.NS.MS) }
+
 // Held yields the parts of [from, to) that may hold anything but zeroes: what the
 // files have there that is no hole.
 func (c *Content) Held(from, to int64) iter.Seq2[Run, error] {
@@ -122,7 +146,17 @@ func (c *Content) Held(from, to int64) iter.Seq2[Run, error] {
 	}
 }
 
-// Written is how many bytes Runs yields in all.
+// LastByte is the offset behind the last byte of [from, to) that is not zero, from if there is none.
+// Holes cost nothing.
+func LastByte(file disk.File, from, to int64) (int64, error) {
+	end, err := disk.LastData(file, from, to)
+	if err != nil {
+		return from, err
+	}
+	return disk.LastNonZero(file, from, end)
+}
+
+// Written is how many bytes Runs yields in all, and their metadata.
 func (c *Content) Written() (int64, error) {
 	var sum int64
 	for r, err := range c.Runs() {
@@ -130,6 +164,9 @@ func (c *Content) Written() (int64, error) {
 			return 0, err
 		}
 		sum += r.To - r.From
+	}
+	if c.BlockMeta.File != nil {
+		sum += c.metaOff(sum)
 	}
 	return sum, nil
 }

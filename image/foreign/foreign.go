@@ -32,6 +32,9 @@ var ErrUnsupported = errors.New("not supported")
 // device is gone, and not all that should be there is.
 var ErrUnfinished = errors.New("not finished")
 
+// ErrNoGeometry is wrapped by the error of a decoder that must be told how the zones are.
+var ErrNoGeometry = errors.New("no geometry")
+
 // Shape says what files a format consists of.
 type Shape int
 

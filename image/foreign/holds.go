@@ -58,6 +58,15 @@ type Fitted struct {
 	Notes  []string // what a user should know, but loses nothing by
 }
 
+// Lost is what f loses, for people.
+func (f *Fitted) Lost() []string {
+	var list []string
+	for _, l := range f.Losses {
+		list = append(list, l.String())
+	}
+	return list
+}
+
 // Fit makes c fit. Open zones become Closed, as by a power cycle, unless keepOpen asks
 // for them and the format has them. An error is something that no leave makes possible.
 func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
@@ -97,6 +106,7 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 		}
 	}
 	if n.ExtSize() > h.Extensions { // the zones that have one are counted below
+		f.Notes = append(f.Notes, fmt.Sprintf("descriptor extensions of %d bytes are not in the format", n.ExtSize()))
 		n.ZDES = 0
 	}
 	if h.Restrict != nil {

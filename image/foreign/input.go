@@ -20,8 +20,9 @@ type Input struct {
 	Path   string // as the user named it
 	Second string // the second file, if the user named one
 	// Geometry is what the user said of the namespace, nil if nothing; ZoneCount 0 means as
-	// many as there is room for.
+	// many as there is room for. Unsaid tells which parts of it are defaults.
 	Geometry *layout.Namespace
+	Unsaid   Unsaid
 	// Pick is the namespace wanted, 0 if the user did not say.
 	Pick layout.NSID
 	// ForceShare takes no locks.
@@ -30,6 +31,42 @@ type Input struct {
 	Format *Format
 
 	files []disk.File
+}
+
+// Unsaid are the parts of a geometry that the user did not give, so that they say nothing
+// about the file.
+type Unsaid struct{ BlockSize, ZoneSize, ZoneCap, ExtSize bool }
+
+// SaidBlockBits is log2 of the block size that the user gave.
+func (in *Input) SaidBlockBits() (uint8, bool) {
+	if in.Geometry == nil || in.Unsaid.BlockSize {
+		return 0, false
+	}
+	return in.Geometry.BlockBits, true
+}
+
+// SaidZoneSize is the zone size that the user gave, in blocks of 1<<bits bytes.
+func (in *Input) SaidZoneSize(bits uint8) (layout.LBA, bool) {
+	if in.Geometry == nil || in.Unsaid.ZoneSize {
+		return 0, false
+	}
+	return layout.LBA(in.Geometry.ByteOff(in.Geometry.ZoneSize) >> bits), true
+}
+
+// SaidZoneCap is the zone capacity that the user gave, in blocks of 1<<bits bytes.
+func (in *Input) SaidZoneCap(bits uint8) (layout.LBA, bool) {
+	if in.Geometry == nil || in.Unsaid.ZoneCap {
+		return 0, false
+	}
+	return layout.LBA(in.Geometry.ByteOff(in.Geometry.ZoneCap) >> bits), true
+}
+
+// SaidExtSize is the size of a zone descriptor extension that the user gave, in bytes.
+func (in *Input) SaidExtSize() (int, bool) {
+	if in.Geometry == nil || in.Unsaid.ExtSize {
+		return 0, false
+	}
+	return in.Geometry.ExtSize(), true
 }
 
 // Open opens and locks a file for reading; Close closes it.
@@ -104,13 +141,18 @@ func (in *Input) Pair() (data, second disk.File, err error) {
 	return data, second, err
 }
 
+// sector is the unit in which QEMU's block layer knows the length of a file: it rounds up.
+const sector = 512
+
+// DeviceLength is the length that QEMU takes a file of size bytes to have.
+func DeviceLength(size int64) int64 { return int64(layout.RoundUp(layout.Bytes(size), sector)) }
+
 // NeedGeometry is the error of a format that does not say how its zones are.
 func (in *Input) NeedGeometry() error {
 	if _, err := in.FS.Stat(in.Path); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s: the format %s does not hold the geometry; give it with --geometry zone-size=SIZE,zone-capacity=SIZE,block-size=BYTES: %w",
-		in.Path, in.Format.Name, layout.ErrGeometry)
+	return fmt.Errorf("%s: %w: the format %s does not hold it; give it with --geometry zone-size=SIZE,zone-capacity=SIZE,block-size=BYTES", in.Path, ErrNoGeometry, in.Format.Name)
 }
 
 // Head is the beginning of what a path names, for detection.

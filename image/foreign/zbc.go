@@ -87,8 +87,8 @@ var AllStates = layout.ZoneStates[:]
 // BlockBits is the block size that the user said, or 512 bytes, for formats that do not
 // store it.
 func (in *Input) BlockBits(d *Decoded) uint8 {
-	if in.Geometry != nil {
-		return in.Geometry.BlockBits
+	if bits, ok := in.SaidBlockBits(); ok {
+		return bits
 	}
 	d.Assumed = append(d.Assumed, "blocks of 512 bytes; --geometry block-size=BYTES says otherwise")
 	return 9

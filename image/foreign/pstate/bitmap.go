@@ -40,6 +40,26 @@ func (m *bitmap) last(from, to uint64) (uint64, error) {
 	return from, nil
 }
 
+// gap is the first block of [from, to) whose bit is not set; to if there is none.
+func (m *bitmap) gap(from, to uint64) (uint64, error) {
+	to = min(to, m.blocks)
+	for buf := make([]byte, 4096); from < to; {
+		first := from / 8
+		b := buf[:min(uint64(len(buf)), (to+7)/8-first)]
+		if err := foreign.ReadFull(m.file, b, m.off+int64(first)); err != nil {
+			return from, err
+		}
+		b[0] |= 1<<(from%8) - 1
+		for i, c := range b {
+			if c != 0xFF {
+				return min(to, (first+uint64(i))*8+uint64(bits.TrailingZeros8(^c))), nil
+			}
+		}
+		from = (first + uint64(len(b))) * 8
+	}
+	return to, nil
+}
+
 // writeBitmap sets the bits of all that was written; the file has zeroes there.
 func writeBitmap(file disk.File, off int64, c *foreign.Content) error {
 	w := &bitWriter{file: file, off: off}

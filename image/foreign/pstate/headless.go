@@ -1,6 +1,7 @@
 package pstate
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"zimg/image/foreign"
@@ -22,7 +23,7 @@ func without(h foreign.Holds) foreign.Holds {
 }
 
 // V0 is the zone information of the first series: descriptors, extensions; read only. The bitmap
-// is in a file of its own, which is not looked at.
+// is in a file of its own, which is not looked at: the write pointer is written after every write.
 var V0 = &foreign.Format{
 	Name: "pstate-v0", Title: "raw data and the zns.zoneinfo file of the series of June 2020 (Jensen)",
 	Shape: foreign.TwoFiles, Suffix: ".zoneinfo", Original: "QEMU with Jensen's patches (June 2020)",
@@ -34,7 +35,7 @@ var V0 = &foreign.Format{
 // descriptor is as it must be.
 func decodeHeadless(in *foreign.Input, withBitmap bool) (*foreign.Decoded, error) {
 	g := in.Geometry
-	if g == nil {
+	if g == nil || in.Unsaid.ZoneSize || in.Unsaid.BlockSize {
 		return nil, in.NeedGeometry()
 	}
 	data, file, err := in.Pair()
@@ -48,17 +49,17 @@ func decodeHeadless(in *foreign.Input, withBitmap bool) (*foreign.Decoded, error
 	if err != nil {
 		return nil, err
 	}
-	blocks := uint64(length) >> g.BlockBits
+	blocks := uint64(foreign.DeviceLength(length)) >> g.BlockBits
 	ns := &layout.Namespace{
 		ID: 1, CSI: layout.ZNS, BlockBits: g.BlockBits, ZoneSize: g.ZoneSize, ZoneCap: g.ZoneCap, ZoneCount: blocks / uint64(g.ZoneSize),
 		MAR: g.MAR, MOR: g.MOR, ZDES: g.ZDES,
 	}
 	ns.Blocks = layout.LBA(ns.ZoneCount) * ns.ZoneSize
-	bitmapLen := int64(0)
+	version, bitmapLen := seriesV0, int64(0)
 	if withBitmap {
-		bitmapLen = int64((blocks + 7) / 8)
+		version, bitmapLen = seriesV1, int64((blocks+7)/8)
 	}
-	t, err := newTable(file, ns, 0, blocks, bitmapLen)
+	t, err := newTable(version, file, ns, 0, blocks, bitmapLen)
 	if err != nil {
 		return nil, err
 	}
@@ -66,24 +67,49 @@ func decodeHeadless(in *foreign.Input, withBitmap bool) (*foreign.Decoded, error
 	if err != nil {
 		return nil, err
 	}
-	if want := int64(layout.RoundUp(layout.Bytes(t.length()), 512)); want != size {
-		return nil, foreign.Field(file, "state file of this geometry", "length", 0, size, want)
+	if want := t.fileLength(); want != size {
+		return nil, foreign.Field(file, "state file of this geometry", "length", 0, size, fmt.Sprintf("%d (descr-ext-size is part of --geometry)", want))
 	}
-	var i uint64
-	for z, err := range t.rec.All(0, ns.ZoneCount) {
-		if err != nil {
-			return nil, err
+	d := &foreign.Decoded{}
+	if err := t.capacities(in, d); err != nil {
+		return nil, err
+	}
+	return t.finish(d, data)
+}
+
+// capacities wants every descriptor to be as it must be. Capacities are in the byte order of
+// the host, and the user need not say them.
+func (t *table) capacities(in *foreign.Input, d *foreign.Decoded) error {
+	b, err := t.rec.Raw(0)
+	if err != nil {
+		return err
+	}
+	little, big := layout.LBA(le.Uint64(b[8:])), layout.LBA(binary.BigEndian.Uint64(b[8:]))
+	said, ok := in.SaidZoneCap(t.ns.BlockBits)
+	t.swapped = big != 0 && big <= t.ns.ZoneSize && (little > t.ns.ZoneSize || ok && big == said && little != said)
+	if !ok {
+		t.ns.ZoneCap = t.descriptor(b).Cap
+		d.Assumed = append(d.Assumed, fmt.Sprintf("a zone capacity of %d blocks, as the first zone has", t.ns.ZoneCap))
+	}
+	if t.swapped {
+		d.Facts = append(d.Facts, foreign.Fact{Key: "byte order", Value: "big-endian host"})
+	}
+	return t.rec.Each(0, t.rec.Count, func(i uint64, b []byte) error {
+		z, off := t.descriptor(b), t.rec.Off+int64(i)*layout.DescriptorSize
+		start := layout.LBA(i) * t.ns.ZoneSize
+		bad := func(field string, at int64, got, want any) error {
+			return foreign.Field(t.rec.File, fmt.Sprintf("zone descriptor %d", i), field, off+at, got, want)
 		}
-		off := t.rec.Off + int64(i)*layout.DescriptorSize
 		switch {
 		case z.Type != layout.SeqWriteRequired:
-			return nil, foreign.Field(file, fmt.Sprintf("zone descriptor %d", i), "zone type", off, z.Type, layout.SeqWriteRequired)
-		case z.Start != layout.LBA(i)*ns.ZoneSize:
-			return nil, foreign.Field(file, fmt.Sprintf("zone descriptor %d", i), "ZSLBA", off+16, z.Start, layout.LBA(i)*ns.ZoneSize)
-		case !z.State.Valid():
-			return nil, foreign.Field(file, fmt.Sprintf("zone descriptor %d", i), "zone state", off+1, z.State, "a state")
+			return bad("zone type", 0, z.Type, layout.SeqWriteRequired)
+		case z.Start != start:
+			return bad("ZSLBA", 16, z.Start, start)
+		case !z.State.Valid() || z.State == layout.NotWP:
+			return bad("zone state", 1, z.State, "a state")
+		case z.Cap != t.ns.ZoneCap:
+			return bad("ZCAP", 8, z.Cap, t.ns.ZoneCap)
 		}
-		i++
-	}
-	return t.finish(&foreign.Decoded{}, data)
+		return nil
+	})
 }

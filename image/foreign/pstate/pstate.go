@@ -17,7 +17,9 @@ package pstate
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math/bits"
 
 	"zimg/image/disk"
 	"zimg/image/foreign"
@@ -67,21 +69,34 @@ var Format = &foreign.Format{
 	Encode: encode,
 }
 
+// series are the versions of the patches.
+type series int
+
+const (
+	seriesV0 series = iota
+	seriesV1
+	seriesV2
+	seriesRFC5
+)
+
 // table is a state file of any version, laid out.
 type table struct {
+	series series
 	ns     *layout.Namespace
 	rec    *foreign.Records
 	bitmap *bitmap // nil where there is none
+	// swapped: the capacities are in the byte order of a big-endian host.
+	swapped bool
 }
 
 // newTable lays out bitmap, descriptors and extensions from off on, for a namespace whose
 // geometry is complete; blocks is the number of bits in the bitmap, 0 for none, and bitmapLen its
 // length in bytes.
-func newTable(file disk.File, ns *layout.Namespace, off int64, blocks uint64, bitmapLen int64) (*table, error) {
+func newTable(s series, file disk.File, ns *layout.Namespace, off int64, blocks uint64, bitmapLen int64) (*table, error) {
 	if err := ns.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", file.Name(), err)
 	}
-	t := &table{ns: ns}
+	t := &table{series: s, ns: ns}
 	if bitmapLen > 0 {
 		t.bitmap = &bitmap{file: file, off: off, blocks: blocks}
 	}
@@ -96,10 +111,19 @@ func newTable(file disk.File, ns *layout.Namespace, off int64, blocks uint64, bi
 // length is that of everything up to the end of the extensions.
 func (t *table) length() int64 { return t.rec.ExtOff + int64(t.ns.ZoneCount)*int64(t.ns.ExtSize()) }
 
+// descriptor decodes b.
+func (t *table) descriptor(b []byte) layout.ZoneDescriptor {
+	z := layout.DecodeZoneDescriptor(b)
+	if t.swapped {
+		z.Cap = layout.LBA(bits.ReverseBytes64(uint64(z.Cap)))
+	}
+	return z
+}
+
 // zone decodes descriptor i. The write pointer of an open zone is that of when it was opened,
 // and that of a Full zone means nothing; the bitmap knows better.
 func (t *table) zone(_ uint64, b []byte) (layout.Zone, error) {
-	z := layout.Zone{ZoneDescriptor: layout.DecodeZoneDescriptor(b)}
+	z := layout.Zone{ZoneDescriptor: t.descriptor(b)}
 	stored := z.WP
 	z.Written = stored
 	start, end := z.Start, z.End()
@@ -113,15 +137,15 @@ func (t *table) zone(_ uint64, b []byte) (layout.Zone, error) {
 		z.Written = end
 	}
 	if t.bitmap != nil && plausible && (z.State.Open() || z.State == layout.Full) {
-		bits, err := t.bitmap.last(uint64(start), uint64(end))
+		last, err := t.bitmap.last(uint64(start), uint64(end))
 		if err != nil {
 			return z, err
 		}
 		switch {
-		case z.State == layout.Full && bits > uint64(start):
-			z.Written = layout.LBA(bits)
-		case z.State.Open() && layout.LBA(bits) > stored:
-			z.WP, z.Written = layout.LBA(bits), layout.LBA(bits)
+		case z.State == layout.Full && last > uint64(start):
+			z.Written = layout.LBA(last)
+		case z.State.Open() && layout.LBA(last) > stored:
+			z.WP, z.Written = layout.LBA(last), layout.LBA(last)
 		}
 	}
 	if !z.State.HasWP() {
@@ -159,23 +183,23 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	field := func(name string, off int64, got, want any) error {
 		return foreign.Field(file, "pstate header", name, off, got, want)
 	}
-	bits, length := h[OffLBADS], le.Uint64(h[OffLength:])
+	lbads, length := h[OffLBADS], le.Uint64(h[OffLength:])
 	zcap, zsize := le.Uint64(h[OffZCap:]), le.Uint64(h[OffZSize:])
 	switch {
 	case le.Uint32(h[OffVersion:]) != 1:
 		return nil, field("version", OffVersion, le.Uint32(h[OffVersion:]), 1)
-	case bits < 9 || bits > 12:
-		return nil, field("lbads", OffLBADS, bits, "9 to 12")
+	case lbads < 9 || lbads > 12:
+		return nil, field("lbads", OffLBADS, lbads, "9 to 12")
 	case zsize == 0 && zcap == 0:
 		return nil, field("zns.zsze (a file without zones)", OffZSize, zsize, "a zone size")
 	case length == 0 || length > 1<<61:
 		return nil, field("blk_len", OffLength, length, "a length that a file can have")
-	case zcap == 0 || zsize < zcap || zsize > length>>bits:
-		return nil, field("zns.zsze", OffZSize, zsize, fmt.Sprintf("from the capacity %d to the %d blocks of the device", zcap, length>>bits))
+	case zcap == 0 || zsize < zcap || zsize > length>>lbads:
+		return nil, field("zns.zsze", OffZSize, zsize, fmt.Sprintf("from the capacity %d to the %d blocks of the device", zcap, length>>lbads))
 	}
-	blocks := length >> bits
+	blocks := length >> lbads
 	ns := &layout.Namespace{
-		ID: 1, CSI: layout.ZNS, BlockBits: bits, ZoneSize: layout.LBA(zsize), ZoneCap: layout.LBA(zcap), ZoneCount: blocks / zsize,
+		ID: 1, CSI: layout.ZNS, BlockBits: lbads, ZoneSize: layout.LBA(zsize), ZoneCap: layout.LBA(zcap), ZoneCount: blocks / zsize,
 		MAR: layout.NoLimit, MOR: layout.NoLimit, ZDES: h[OffZDES],
 	}
 	ns.Blocks = layout.LBA(ns.ZoneCount) * ns.ZoneSize
@@ -184,43 +208,59 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A bitmap of ceil(blocks / sizeof(unsigned long)) bytes: twice as long as needed, if the host had words of 32 bits.
-	var t *table
-	for _, word := range []uint64{8, 4} {
-		var terr error
-		if t, terr = newTable(file, ns, HeaderLen, blocks, int64((blocks+word-1)/word)); terr != nil {
-			if word == 8 {
-				return nil, terr
-			}
-			t = nil
-		} else if int64(layout.RoundUp(layout.Bytes(t.length()), 512)) == size {
-			break
-		}
+	t, err := layOut(file, ns, blocks, size)
+	if err != nil {
+		return nil, err
 	}
 	d := &foreign.Decoded{Facts: []foreign.Fact{{Key: "version", Value: "1 (series v2)"}}}
-	if t == nil || int64(layout.RoundUp(layout.Bytes(t.length()), 512)) != size {
-		if t, err = newTable(file, ns, HeaderLen, blocks, int64((blocks+7)/8)); err != nil {
-			return nil, err
-		}
-		d.Problems = append(d.Problems, lengthProblem(t, size, 512))
-	}
+	d.Problems = t.checkHeader(in, h, size)
 	if tail := blocks % zsize; tail != 0 {
-		d.Lost = append(d.Lost, fmt.Sprintf("%d blocks behind the last whole zone", tail))
+		d.Facts = append(d.Facts, foreign.Fact{Key: "behind the zones", Value: fmt.Sprintf("%d blocks", tail)})
 	}
 	if data != nil {
-		have, err := data.Size()
-		if err != nil {
+		if err := t.checkData(d, data, length); err != nil {
 			return nil, err
-		}
-		if uint64(have) != length {
-			d.Problems = append(d.Problems, foreign.Problem{
-				Verdict: foreign.Refused, File: file.Name(), Off: OffLength, Got: fmt.Sprint(length), Want: fmt.Sprintf("%d, the length of %s", have, data.Name()),
-				Text: "length of the data device; QEMU refuses to start",
-			})
 		}
 	}
 	return t.finish(d, data)
 }
+
+// layOut finds how long the bitmap is: ceil(blocks / sizeof(unsigned long)) bytes, so that it is twice
+// as long as it need be if the host had words of 32 bits. The file's length tells, and where it does
+// not, which of the two has zones in their places.
+func layOut(file disk.File, ns *layout.Namespace, blocks uint64, size int64) (*table, error) {
+	var best *table
+	var first error
+	bestScore := -1
+	for _, word := range []uint64{8, 4} {
+		t, err := newTable(seriesV2, file, ns, HeaderLen, blocks, int64((blocks+word-1)/word))
+		if err != nil {
+			first = errors.Join(first, err)
+			continue
+		}
+		score := 0
+		if t.fileLength() == size {
+			score += 2
+		}
+		b, err := t.rec.Raw(ns.ZoneCount - 1)
+		if err != nil {
+			return nil, err
+		}
+		if z := t.descriptor(b); z.Type == layout.SeqWriteRequired && z.Start == layout.LBA(ns.ZoneCount-1)*ns.ZoneSize {
+			score++
+		}
+		if score > bestScore {
+			best, bestScore = t, score
+		}
+	}
+	if best == nil {
+		return nil, first
+	}
+	return best, nil
+}
+
+// fileLength is how long QEMU makes the file.
+func (t *table) fileLength() int64 { return foreign.DeviceLength(t.length()) }
 
 // limits takes the limits from what the user said, since no version stores them.
 func limits(ns, geometry *layout.Namespace) {
@@ -249,8 +289,7 @@ func encode(out *foreign.Output) error {
 	bitmapLen := int64((uint64(n.Blocks) + 7) / 8)
 	desc := HeaderLen + bitmapLen
 	ext := desc + int64(n.ZoneCount)*layout.DescriptorSize
-	length := layout.RoundUp(layout.Bytes(ext+int64(n.ZoneCount)*int64(n.ExtSize())), 512)
-	if err := file.Truncate(int64(length)); err != nil {
+	if err := file.Truncate(foreign.DeviceLength(ext + int64(n.ZoneCount)*int64(n.ExtSize()))); err != nil {
 		return err
 	}
 	if err := writeBitmap(file, HeaderLen, out.Content); err != nil {
@@ -267,8 +306,10 @@ func encode(out *foreign.Output) error {
 	le.PutUint64(h[OffZCap:], uint64(n.ZoneCap))
 	le.PutUint64(h[OffZSize:], uint64(n.ZoneSize))
 	h[OffZDES] = n.ZDES
-	_, err = file.WriteAt(h, 0)
-	return err
+	if _, err = file.WriteAt(h, 0); err != nil {
+		return err
+	}
+	return warnExtensions(out)
 }
 
 // writeTable writes descriptors and extensions.
@@ -289,4 +330,23 @@ func writeTable(file disk.File, desc, ext int64, c *foreign.Content) error {
 		return err
 	}
 	return foreign.WriteExtensions(file, ext, c.NS.ExtSize(), c.Zones, c.NS.ZoneCount)
+}
+
+// warnExtensions says what the guest will not get to see.
+func warnExtensions(out *foreign.Output) error {
+	if out.NS.ZDES == 0 {
+		return nil
+	}
+	var i uint64
+	for z, err := range out.Zones.All(0, out.NS.ZoneCount) {
+		if err != nil {
+			return err
+		}
+		if z.Attrs&layout.ZDEV != 0 && i > 0 {
+			out.Say("descriptor extensions are where they belong, but that QEMU takes zone N's from byte N of all of them: after a start the guest sees others")
+			return nil
+		}
+		i++
+	}
+	return nil
 }

@@ -9,10 +9,14 @@
 //	| data of block 0, 1 ... | metadata of block 0 ... | unused         |
 //	+------------------------+-------------------------+----------------+
 //	 nlbas = S / (lbs + ms), rounded down; zones = nlbas / zone size, rounded down
+//
+// S is rounded up to 512. The metadata of blocks behind the last zone is there, and without use.
 package rawdata
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"iter"
 
 	"zimg/image/disk"
@@ -33,42 +37,84 @@ var Format = &foreign.Format{
 }
 
 func decode(in *foreign.Input) (*foreign.Decoded, error) {
-	if in.Geometry == nil {
+	if in.Geometry == nil || in.Unsaid.ZoneSize {
 		return nil, in.NeedGeometry()
 	}
 	file, err := in.Open(in.Path)
 	if err != nil {
 		return nil, err
 	}
-	size, err := file.Size()
+	held, err := file.Size()
 	if err != nil {
 		return nil, err
 	}
+	size := foreign.DeviceLength(held)
 	n := *in.Geometry
 	n.ID = 1
 	each := n.BlockSize() + int64(n.MS)
 	blocks := size / each
-	if have := uint64(blocks) / uint64(n.ZoneSize); n.ZoneCount == 0 || n.ZoneCount > have {
-		if n.ZoneCount > have {
-			return nil, foreign.Field(file, "plain data", "zones", 0, have, n.ZoneCount)
-		}
-		n.ZoneCount = have
-	}
-	if n.ZoneCount == 0 {
+	have := uint64(blocks) / uint64(n.ZoneSize)
+	switch {
+	case have == 0:
 		return nil, foreign.Short(file, "plain data", int64(n.ZoneSize)*each)
+	case n.ZoneCount > have:
+		return nil, foreign.Field(file, "plain data", "zones", 0, have, n.ZoneCount)
+	case n.ZoneCount == 0:
+		n.ZoneCount = have
 	}
 	n.Blocks = layout.LBA(n.ZoneCount) * n.ZoneSize
 	d := &foreign.Decoded{Assumed: []string{"zones are written up to their last byte that is not zero; what is written to its end is Full, the rest Closed"}}
-	c := &foreign.Content{NS: &n, Data: foreign.Linear(file, 0, blocks*n.BlockSize())}
+	if in.Unsaid.BlockSize {
+		d.Assumed = append(d.Assumed, fmt.Sprintf("blocks of %d bytes; --geometry block-size=BYTES says otherwise", n.BlockSize()))
+	}
+	moff := blocks * n.BlockSize()
+	c := &foreign.Content{NS: &n, Data: foreign.Linear(file, 0, min(moff, held))}
 	if n.MS > 0 {
-		c.BlockMeta = foreign.Extent{File: file, FileOff: blocks * n.BlockSize(), Len: int64(n.Blocks) * int64(n.MS)}
+		c.BlockMeta = foreign.Extent{File: file, FileOff: moff, Len: max(0, min(int64(n.Blocks)*int64(n.MS), held-moff))}
 	}
 	c.Zones = &scanned{n: &n, file: file}
 	d.Contents = []*foreign.Content{c}
 	if left := size - int64(n.Blocks)*each; left > 0 {
 		d.Facts = append(d.Facts, foreign.Fact{Key: "behind the zones", Value: fmt.Sprintf("%d bytes", left)})
 	}
-	return d, nil
+	d.Lost, err = stray(file, &n, moff)
+	return d, err
+}
+
+// stray says where there is data that no zone can have: behind the last one, and above
+// capacities. Then it is the geometry that is likely to be wrong.
+func stray(file disk.File, n *layout.Namespace, moff int64) ([]string, error) {
+	var lost []string
+	end, err := foreign.LastByte(file, int64(n.Size()), moff)
+	if err != nil {
+		return nil, err
+	}
+	if end > int64(n.Size()) {
+		lost = append(lost, fmt.Sprintf("data behind the last zone, up to byte %d; is the zone size right?", end))
+	}
+	if n.ZoneCap == n.ZoneSize {
+		return lost, nil
+	}
+	zone, room := int64(n.ByteOff(n.ZoneSize)), int64(n.ByteOff(n.ZoneCap))
+	for at := int64(0); at < int64(n.Size()); {
+		data, err := file.SeekData(at)
+		if errors.Is(err, io.EOF) || err == nil && data >= int64(n.Size()) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		i := data / zone
+		at = (i + 1) * zone
+		end, err := foreign.LastByte(file, i*zone+room, at)
+		if err != nil {
+			return nil, err
+		}
+		if end > i*zone+room {
+			return append(lost, fmt.Sprintf("data above the capacity of zones, of zone %d first, up to byte %d; is the zone capacity right?", i, end)), nil
+		}
+	}
+	return lost, nil
 }
 
 // scanned are zones as the data says.
@@ -81,10 +127,7 @@ type scanned struct {
 func (s *scanned) Zone(i uint64) (layout.Zone, error) {
 	z := s.n.EmptyZone(i)
 	from, to := int64(s.n.ByteOff(z.Start)), int64(s.n.ByteOff(z.End()))
-	end, err := disk.LastData(s.file, from, to)
-	if err == nil {
-		end, err = disk.LastNonZero(s.file, from, end)
-	}
+	end, err := foreign.LastByte(s.file, from, to)
 	if err != nil || end == from {
 		return z, err
 	}
@@ -118,8 +161,5 @@ func encode(out *foreign.Output) error {
 	if err := out.CopyLinear(file, 0); err != nil {
 		return err
 	}
-	if m := out.BlockMeta; m.File != nil {
-		return file.CopyFrom(m.File, m.FileOff, int64(out.NS.MetadataOff()), m.Len, out.Tick)
-	}
-	return nil
+	return out.CopyMeta(file, int64(out.NS.MetadataOff()), out.Tick)
 }

@@ -46,7 +46,13 @@ func decodeZloop(in *foreign.Input) (*foreign.Decoded, error) {
 	}
 	dec := &foreign.Decoded{}
 	if g := in.Geometry; g != nil {
-		d.n.BlockBits, d.n.MAR, d.n.MOR = g.BlockBits, g.MAR, g.MOR
+		d.n.MAR, d.n.MOR = g.MAR, g.MOR
+	}
+	bits, blockSaid := in.SaidBlockBits()
+	if blockSaid {
+		d.n.BlockBits = bits
+	}
+	if g := in.Geometry; g != nil && !in.Unsaid.ZoneSize {
 		return dec, d.complete(dec, int64(g.ByteOff(g.ZoneSize)), int64(g.ByteOff(g.ZoneCap)))
 	}
 	// The driver is told at every start; here it has to be guessed.
@@ -55,7 +61,7 @@ func decodeZloop(in *foreign.Input) (*foreign.Decoded, error) {
 		if longest = max(longest, size); d.conv[i] {
 			conv = size
 		}
-		if size%4096 != 0 {
+		if size%4096 != 0 && !blockSaid {
 			d.n.BlockBits = 9
 		}
 	}
