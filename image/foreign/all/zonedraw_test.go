@@ -11,6 +11,7 @@ import (
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/foreign"
+	"zimg/image/foreign/all"
 	"zimg/layout"
 )
 
@@ -107,5 +108,30 @@ func TestZonedRawBeyond32Bits(t *testing.T) {
 	}
 	if err := im.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A file that cannot be read is named all the same where more than the magic speaks for it, so that
+// the reason can be told; a text that begins with the magic is not.
+func TestZonedRawIsNamed(t *testing.T) {
+	x := readFixture(t, "../../../testdata/foreign/zoned-raw.txt")
+	good := x.files["disk"]
+	earliest := make([]byte, 1<<16)
+	copy(earliest, "zone\x02\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00\x20")
+	b := readFixture(t, "../../../testdata/foreign/zoned-raw-b.txt").files["disk"]
+	for name, c := range map[string]struct {
+		file  []byte
+		named bool
+	}{
+		"C": {good, true}, "C, cut off": {good[:8192], true}, "C, longer": {append(bytes.Clone(good), 0), true},
+		"B": {b, true}, "B, cut off": {b[:4096], true}, "A": {earliest, true},
+		"text": {bytes.Repeat([]byte("zone of a city\n"), 100), false}, "other text": {bytes.Repeat([]byte("this is a zone too\n"), 100), false}, "short": {[]byte("zone"), false},
+	} {
+		x.files["disk"] = c.file
+		fsys, path := x.place()
+		f, err := foreign.Detect(all.Formats, fsys, path)
+		if err != nil || (f == formatOf("zoned-raw")) != c.named {
+			t.Errorf("%s: %v, %v", name, f, err)
+		}
 	}
 }
