@@ -65,25 +65,18 @@ func tcmuHandler(t *testing.T) string {
 func tcmu(t *testing.T) func(config string, size int64, writes ...layout.LBA) string {
 	t.Helper()
 	handler := tcmuHandler(t)
-	bin := filepath.Join(t.TempDir(), "tcmu")
-	if out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-rdynamic", "-o", bin, "testdata/tcmu.c", "-ldl").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	bin := compiled(t, "testdata/tcmu.c", "-ldl")
 	return func(config string, size int64, writes ...layout.LBA) string {
 		args := []string{handler, config, fmt.Sprint(size)}
 		for _, w := range writes {
 			args = append(args, fmt.Sprint(w))
 		}
-		out, err := exec.Command(bin, args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return string(out)
+		return said(t, bin, args...)
 	}
 }
 
-// tcmuZones is what the handler says of the zones of c.
-func tcmuZones(t *testing.T, c *foreign.Content) string {
+// states are the zones of c as the C programs print them.
+func states(t *testing.T, c *foreign.Content) string {
 	t.Helper()
 	var b strings.Builder
 	var i uint64
@@ -102,7 +95,7 @@ func tcmuZones(t *testing.T, c *foreign.Content) string {
 }
 
 // exported makes a file with zones in every state at path.
-func exported(t *testing.T, path string, limit uint32) *foreign.Content {
+func exported(t *testing.T, path string, f *foreign.Format, limit uint32) *foreign.Content {
 	t.Helper()
 	n := layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, ZoneSize: 256, ZoneCap: 256, ZoneCount: 7, Blocks: 7 * 256, MAR: layout.ZeroBased(limit), MOR: layout.ZeroBased(limit)}
 	z := []layout.Zone{
@@ -119,7 +112,7 @@ func exported(t *testing.T, path string, limit uint32) *foreign.Content {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := image.Transfer(own, path, image.TransferOptions{To: formatOf("tcmu-file-zbc"), Force: true}); err != nil {
+	if err := image.Transfer(own, path, image.TransferOptions{To: f, Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -129,15 +122,16 @@ func exported(t *testing.T, path string, limit uint32) *foreign.Content {
 // field changed is what our check says; and we read what it makes.
 func TestTcmuHandler(t *testing.T) {
 	run := tcmu(t)
+	f := formatOf("tcmu-file-zbc")
 	path := filepath.Join(t.TempDir(), "disk")
 	const size = 7 << 20
 	for _, limit := range []uint32{0, 3, 100} {
-		c := exported(t, path, limit)
+		c := exported(t, path, f, limit)
 		before, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := run("zbc/"+path, size), tcmuZones(t, c); got != want {
+		if got, want := run("zbc/"+path, size), states(t, c); got != want {
 			t.Errorf("max-open %d: the handler says\n%swant\n%s", limit, got, want)
 		}
 		if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
@@ -181,17 +175,9 @@ func TestTcmuHandler(t *testing.T) {
 		{112 + 25, "07"},
 		{112 + 27, "ff"}, // zone 1
 	} {
-		exported(t, path, 3)
+		exported(t, path, f, 3)
 		patch(t, path, c.off, c.value)
-		wiped := false
-		d, closer, err := image.OpenForeign(path, formatOf("tcmu-file-zbc"), image.TransferOptions{}, false)
-		if err == nil {
-			note := func(p foreign.Problem) error { wiped = wiped || p.Verdict == foreign.Wiped; return nil }
-			for _, p := range d.Problems {
-				_ = note(p)
-			}
-			err = errors.Join(d.Walk(note), closer())
-		}
+		wiped, err := resets(path, f)
 		wiped = wiped || err != nil
 		got := run("zbc/"+path, size)
 		if really := !strings.Contains(got, fmt.Sprintf("zone 2 type 2 condition %d ", layout.Full)); wiped != really {
@@ -203,12 +189,12 @@ func TestTcmuHandler(t *testing.T) {
 		t.Fatal(err)
 	}
 	run("zbc/lba-4096/zsize-1/conv-1/open-2@"+path, size, 256, 257, 3*256)
-	d, closer, err := image.OpenForeign(path, formatOf("tcmu-file-zbc"), image.TransferOptions{}, false)
+	d, closer, err := image.OpenForeign(path, f, image.TransferOptions{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	zones := tcmuZones(t, d.Contents[0])
-	if err := errors.Join(closer(), image.Transfer(path, path+".back", image.TransferOptions{From: formatOf("tcmu-file-zbc")})); err != nil {
+	zones := states(t, d.Contents[0])
+	if err := errors.Join(closer(), image.Transfer(path, path+".back", image.TransferOptions{From: f})); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.ReplaceAll(zones, fmt.Sprintf("condition %d", layout.ImplicitlyOpened), fmt.Sprintf("condition %d", layout.Closed)); got != run("zbc/"+path, size) {
