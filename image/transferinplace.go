@@ -87,7 +87,11 @@ func (o *TransferOptions) adopt(path string) (err error) {
 	if err := o.clean(fsys, path, c, plan, closeSource); err != nil {
 		return err
 	}
-	return st.publish()
+	if err := st.publish(); err != nil {
+		return err
+	}
+	o.Say("the second file of the format %s is still there, and is not kept up to date any more", o.From.Name)
+	return nil
 }
 
 // clean discards what is above write pointers, and makes the data file as long as it has to be. The
