@@ -59,8 +59,9 @@ func IsZoned(name string) bool {
 }
 
 // OpenZoned opens a zoned block device for direct I/O. It is refused while it is mounted or
-// another has it for itself: the zones of a device in use mean nothing a moment later.
-func OpenZoned(name string, write bool) (ZonedDevice, error) {
+// another has it for itself, for the zones of a device in use mean nothing a moment later, unless it is
+// to be shared.
+func OpenZoned(name string, write, share bool) (ZonedDevice, error) {
 	model, queue := zonedModel(name)
 	switch model {
 	case "", "none":
@@ -73,7 +74,10 @@ func OpenZoned(name string, write bool) (ZonedDevice, error) {
 	if write {
 		flag = os.O_RDWR
 	}
-	file, err := os.OpenFile(name, flag|unix.O_EXCL|unix.O_DIRECT, 0)
+	if !share {
+		flag |= unix.O_EXCL
+	}
+	file, err := os.OpenFile(name, flag|unix.O_DIRECT, 0)
 	if errors.Is(err, unix.EBUSY) {
 		return nil, pathError("open", name, fmt.Errorf("it is mounted, or a program has it for itself: %w", ErrLocked))
 	}

@@ -3,7 +3,7 @@
 package disk
 
 // OpenZoned opens a zoned block device: there are none here.
-func OpenZoned(name string, _ bool) (ZonedDevice, error) {
+func OpenZoned(name string, _, _ bool) (ZonedDevice, error) {
 	return nil, pathError("open", name, ErrNotZoned)
 }
 

@@ -44,7 +44,7 @@ type zones struct {
 const perReport = 4096
 
 func decode(in *foreign.Input) (*foreign.Decoded, error) {
-	dev, err := disk.OpenZoned(in.Path, false)
+	dev, err := disk.OpenZoned(in.Path, false, in.ForceShare)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 // encode makes the zones of the device those of out: everything that can be refused is refused
 // before the first zone is touched.
 func encode(out *foreign.Output) error {
-	dev, err := disk.OpenZoned(out.Path, true)
+	dev, err := disk.OpenZoned(out.Path, true, false)
 	if err != nil {
 		return err
 	}
