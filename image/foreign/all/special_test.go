@@ -50,6 +50,24 @@ func TestZoneFileOfSeveralNamespaces(t *testing.T) {
 	}
 }
 
+// A limit that ours cannot have, more open than active, is cut down.
+func TestRublkLimits(t *testing.T) {
+	x := readFixture(t, "../../../testdata/foreign/rublk.txt")
+	x.files["disk/superblock"] = []byte("3 1 1 9 2\n")
+	fsys, path := x.place()
+	in := &foreign.Input{FS: fsys, Path: path, Format: formatOf("rublk")}
+	d, err := in.Format.Decode(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := d.Contents[0].NS; n.MaxOpen() != 2 || n.MaxActive() != 2 {
+		t.Errorf("open %d, active %d", n.MaxOpen(), n.MaxActive())
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What gzoned create makes has no zone table until it is used: all zones are Empty, and nothing is wrong.
 func TestGzonedNeverUsed(t *testing.T) {
 	x := readFixture(t, "../../../testdata/foreign/gzoned.txt")

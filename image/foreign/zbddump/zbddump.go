@@ -116,12 +116,9 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	b := uint8(bits.TrailingZeros32(block))
 	n := &layout.Namespace{
 		ID: 1, CSI: layout.ZNS, BlockBits: b, ZoneCount: uint64(zones), ZoneSize: layout.LBA(zoneSize >> b),
-		MAR: limit(le.Uint32(h[OffMaxActive:])), MOR: limit(le.Uint32(h[OffMaxOpen:])),
 	}
+	n.MOR, n.MAR = foreign.Limits(limit(le.Uint32(h[OffMaxOpen:])), limit(le.Uint32(h[OffMaxActive:])))
 	n.Blocks = layout.LBA(n.ZoneCount) * n.ZoneSize
-	if n.MOR == layout.NoLimit || n.MAR != layout.NoLimit && n.MOR > n.MAR {
-		n.MOR = n.MAR
-	}
 	d := &foreign.Decoded{}
 	if left, want := le.Uint64(h[OffSectors:]), uint64(n.Size())/512; left < want {
 		last := uint64(n.Size()) - left*512
@@ -163,12 +160,12 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	return d, nil
 }
 
-// limit is a limit of zbd, 0 and all ones for none.
+// limit is a limit of zbd, where all ones is none, too.
 func limit(n uint32) uint32 {
 	if n == 0xFFFFFFFF {
-		n = 0
+		return 0
 	}
-	return layout.ZeroBased(n)
+	return n
 }
 
 // capacity is that of the first sequential zone.
