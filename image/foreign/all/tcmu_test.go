@@ -177,15 +177,7 @@ func TestTcmuHandler(t *testing.T) {
 	} {
 		exported(t, path, f, 3)
 		patch(t, path, c.off, c.value)
-		wiped := false
-		d, closer, err := image.OpenForeign(path, f, image.TransferOptions{}, false)
-		if err == nil {
-			note := func(p foreign.Problem) error { wiped = wiped || p.Verdict == foreign.Wiped; return nil }
-			for _, p := range d.Problems {
-				_ = note(p)
-			}
-			err = errors.Join(d.Walk(note), closer())
-		}
+		wiped, err := resets(path, f)
 		wiped = wiped || err != nil
 		got := run("zbc/"+path, size)
 		if really := !strings.Contains(got, fmt.Sprintf("zone 2 type 2 condition %d ", layout.Full)); wiped != really {
