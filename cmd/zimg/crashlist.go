@@ -30,7 +30,7 @@ type crashList struct {
 
 // eventView makes an event of the list; what it does not have is null.
 func eventView(r *crash.Recording, e crash.Event) crashEvent {
-	v := crashEvent{Op: string(e.Op), FUA: e.FUA}
+	v := crashEvent{Op: e.Op.String(), FUA: e.FUA}
 	point := ""
 	switch {
 	case e.Flush > 0:

@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// record runs script in a guest with the image at path recorded, and returns the recording.
+// record runs script in a guest with the image at path recorded, and returns the recording. Its last
+// flush has to be what the run itself has left, read from QEMU's own zones.
 func record(t *testing.T, path, script string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "rec")
@@ -21,6 +22,10 @@ func record(t *testing.T, path, script string) string {
 	if err != nil || res.Status != 0 {
 		t.Fatalf("guest: status %d, %v\n%s\n%s", res.Status, err, res.Output, res.Stderr)
 	}
+	flushes := regexp.MustCompile(`(\d+) flush(es)?$`).FindStringSubmatch(strings.TrimSpace(zimg(t, "crash", "--list", dir)))
+	last := filepath.Join(t.TempDir(), "last.zimg")
+	zimg(t, "crash", "--at", "flush:"+flushes[1], dir, last)
+	zimg(t, "compare", last, path)
 	return dir
 }
 

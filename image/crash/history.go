@@ -14,17 +14,21 @@ import (
 )
 
 // Op is what a step did.
-type Op string
+type Op uint8
 
 // What can happen to a namespace. ZoneFinish takes one zone, ZonesFinish all that are active.
 const (
-	Write       Op = "write"
-	Discard     Op = "discard"
-	Flush       Op = "flush"
-	ZoneReset   Op = "reset"
-	ZoneFinish  Op = "finish"
-	ZonesFinish Op = "finish-all"
+	Write Op = iota
+	Discard
+	Flush
+	ZoneReset
+	ZoneFinish
+	ZonesFinish
 )
+
+func (o Op) String() string {
+	return [...]string{"write", "discard", "flush", "reset", "finish", "finish-all"}[o]
+}
 
 // Step is one thing that happened to a namespace; a flush is of all of them.
 type Step struct {
@@ -40,6 +44,53 @@ type Step struct {
 
 // Namespace is the namespace that s happened to.
 func (r *Recording) Namespace(s Step) *layout.Namespace { return r.ns[s.NS].Namespace }
+
+// packed is a step as it is kept, since a log can have many: of those that are an entry of the log
+// the rest is read off that again.
+type packed struct {
+	op  Op
+	ns  uint16
+	arg uint32 // the entry; of a finish the zone
+}
+
+// add appends s to the steps.
+func (r *Recording) add(s Step) {
+	arg := uint32(s.Entry)
+	if s.Op == ZoneFinish {
+		arg = uint32(s.Zone)
+	}
+	r.steps = append(r.steps, packed{s.Op, uint16(s.NS), arg})
+}
+
+// step unpacks step i.
+func (r *Recording) step(i int) Step {
+	k := r.steps[i]
+	switch k.op {
+	case ZoneFinish:
+		return Step{Op: k.op, NS: int(k.ns), Zone: uint64(k.arg)}
+	case ZonesFinish:
+		return Step{Op: k.op, NS: int(k.ns)}
+	case Flush:
+		return Step{Op: k.op, Entry: int(k.arg)}
+	case Write, Discard, ZoneReset:
+	}
+	s := r.request(int(k.arg), int(k.ns))
+	s.Op = k.op
+	return s
+}
+
+// request is the write or discard that entry i asks of namespace ns.
+func (r *Recording) request(i, ns int) Step {
+	e, n := r.Log.Entries[i], r.ns[ns]
+	s := Step{Op: Write, NS: ns, Off: e.Off - int64(n.DataOff), Length: e.Length, FUA: e.Flags&writelog.FUA != 0, Entry: i, data: e.DataOff}
+	if n.Zoned() {
+		s.Zone = uint64(s.Off / zoneLen(n))
+	}
+	if !e.HasData() {
+		s.Op = Discard
+	}
+	return s
+}
 
 type zoneKey struct {
 	ns   int
@@ -69,7 +120,7 @@ func (r *Recording) build(t *trace) error {
 		}
 		if e.Flags&writelog.Mark == 0 {
 			if e.Flags&writelog.Flush != 0 {
-				r.steps = append(r.steps, Step{Op: Flush, Entry: i})
+				r.add(Step{Op: Flush, Entry: i})
 			}
 			if e.Length > 0 && !h.carried[i] {
 				if err := h.entry(i); err != nil {
@@ -77,7 +128,7 @@ func (r *Recording) build(t *trace) error {
 				}
 			}
 		}
-		r.after = append(r.after, len(r.steps))
+		r.after = append(r.after, uint32(len(r.steps)))
 	}
 	return nil
 }
@@ -93,7 +144,9 @@ func (h *history) place(t *trace) {
 		if ns, off, err := h.locate(e); err == nil {
 			if found, ok := t.take(request{ns, off, e.Length}); ok {
 				h.pos[i] = found.pos
-				h.reset[i] = found.reset
+				if n := h.ns[ns]; n.Zoned() && e.Length == zoneLen(n) {
+					h.reset[i] = found.reset
+				}
 			}
 		}
 	}
@@ -135,7 +188,7 @@ func (h *history) finishBefore(pos int) {
 		if f.all {
 			s = Step{Op: ZonesFinish, NS: f.ns}
 		}
-		h.steps = append(h.steps, s)
+		h.add(s)
 	}
 }
 
@@ -152,22 +205,16 @@ func (h *history) locate(e writelog.Entry) (ns int, off int64, err error) {
 	return 0, 0, fmt.Errorf("%d bytes at %d, which are not all in a namespace: %w", e.Length, e.Off, layout.ErrRange)
 }
 
-func (h *history) step(i int) (Step, *image.Namespace, error) {
-	e := h.log[i]
-	ns, off, err := h.locate(e)
+// find is the request of entry i, which has to be one of whole blocks of a namespace.
+func (h *history) find(i int) (Step, *image.Namespace, error) {
+	ns, off, err := h.locate(h.log[i])
 	if err != nil {
 		return Step{}, nil, err
 	}
 	n := h.ns[ns]
-	s := Step{Op: Write, NS: ns, Off: off, Length: e.Length, FUA: e.Flags&writelog.FUA != 0, Entry: i, data: e.DataOff}
-	if off%n.BlockSize() != 0 || e.Length%n.BlockSize() != 0 {
-		return s, n, fmt.Errorf("%d bytes at %d of namespace %d, whose blocks have %d: %w", e.Length, off, n.ID, n.BlockSize(), layout.ErrRange)
-	}
-	if n.Zoned() {
-		s.Zone = uint64(off / zoneLen(n))
-	}
-	if !e.HasData() {
-		s.Op = Discard
+	s := h.request(i, ns)
+	if off%n.BlockSize() != 0 || s.Length%n.BlockSize() != 0 {
+		return s, n, fmt.Errorf("%d bytes at %d of namespace %d, whose blocks have %d: %w", s.Length, off, n.ID, n.BlockSize(), layout.ErrRange)
 	}
 	return s, n, nil
 }
@@ -176,10 +223,13 @@ func zoneLen(n *image.Namespace) int64 { return int64(n.ByteOff(n.ZoneSize)) }
 
 // entry adds the step of entry i, after those that it carries with it.
 func (h *history) entry(i int) error {
-	s, n, err := h.step(i)
-	if err != nil || s.Op == Discard || !n.Zoned() {
-		h.steps = append(h.steps, s)
+	s, n, err := h.find(i)
+	if err != nil {
 		return err
+	}
+	if s.Op == Discard || !n.Zoned() {
+		h.add(s)
+		return nil
 	}
 	key := zoneKey{s.NS, s.Zone}
 	start := int64(s.Zone) * zoneLen(n)
@@ -193,7 +243,7 @@ func (h *history) entry(i int) error {
 	}
 	if h.isReset(i, s, n, wp > start) {
 		s.Op = ZoneReset
-		h.steps = append(h.steps, s)
+		h.add(s)
 		h.wp[key] = start
 		return nil
 	}
@@ -203,7 +253,7 @@ func (h *history) entry(i int) error {
 	if s.Off > wp {
 		h.carry(s, wp)
 	}
-	h.steps = append(h.steps, s)
+	h.add(s)
 	h.wp[key] = max(wp, s.Off+s.Length)
 	return nil
 }
@@ -219,7 +269,7 @@ func (h *history) carry(s Step, wp int64) {
 		if e := h.log[j]; e.Length == 0 || !e.HasData() || h.carried[j] {
 			continue
 		}
-		a, n, err := h.step(j)
+		a, n, err := h.find(j)
 		if err != nil || a.NS != s.NS || a.Zone != s.Zone {
 			continue
 		}
@@ -228,7 +278,7 @@ func (h *history) carry(s Step, wp int64) {
 		}
 		ahead[a.Off] = a
 		for a, ok := ahead[wp]; ok && wp < s.Off; a, ok = ahead[wp] {
-			h.steps = append(h.steps, a)
+			h.add(a)
 			h.carried[a.Entry] = true
 			wp += a.Length
 		}
@@ -278,16 +328,16 @@ type Event struct {
 // Events lists what happened, in the order of the log: so that of points.
 func (r *Recording) Events() iter.Seq[Event] {
 	return func(yield func(Event) bool) {
-		byEntry := make([]int, len(r.Log.Entries))
-		for i, s := range r.steps {
-			if s.Op != ZoneFinish && s.Op != ZonesFinish && s.Op != Flush {
-				byEntry[s.Entry] = i
+		byEntry := make([]uint32, len(r.Log.Entries))
+		for i, k := range r.steps {
+			if k.op != ZoneFinish && k.op != ZonesFinish && k.op != Flush {
+				byEntry[k.arg] = uint32(i)
 			}
 		}
-		next, writes, flushes := 0, 0, 0
+		next, writes, flushes := uint32(0), 0, 0
 		for i, e := range r.Log.Entries {
 			for ; next < r.after[i]; next++ {
-				if s := r.steps[next]; (s.Op == ZoneFinish || s.Op == ZonesFinish) && !yield(Event{Step: s}) {
+				if s := r.step(int(next)); (s.Op == ZoneFinish || s.Op == ZonesFinish) && !yield(Event{Step: s}) {
 					return
 				}
 			}
@@ -297,7 +347,7 @@ func (r *Recording) Events() iter.Seq[Event] {
 				}
 			}
 			if AtWrite.is(e) {
-				if writes++; !yield(Event{Write: writes, Step: r.steps[byEntry[i]]}) {
+				if writes++; !yield(Event{Write: writes, Step: r.step(int(byEntry[i]))}) {
 					return
 				}
 			}

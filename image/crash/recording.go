@@ -99,8 +99,8 @@ type Recording struct {
 	file  *os.File
 	base  *image.Image
 	ns    []*image.Namespace
-	steps []Step
-	after []int // for each entry of the log, how many steps there are after it
+	steps []packed
+	after []uint32 // for each entry of the log, how many steps there are after it
 }
 
 // Open reads the recording in dir.

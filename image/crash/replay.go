@@ -73,10 +73,10 @@ func fixed(z layout.Zone) bool { return z.State == layout.ReadOnly || z.State ==
 func (p *replay) advance(entries int) error {
 	end := 0
 	if entries > 0 {
-		end = p.rec.after[entries-1]
+		end = int(p.rec.after[entries-1])
 	}
 	for ; p.next < end; p.next++ {
-		if err := p.take(p.rec.steps[p.next]); err != nil {
+		if err := p.take(p.rec.step(p.next)); err != nil {
 			return err
 		}
 	}

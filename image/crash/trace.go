@@ -39,9 +39,11 @@ type request struct {
 	off, length int64
 }
 
-// traced is where in the trace a request is.
+// traced is where in the trace a request is; next is the next of its kind, in the list.
 type traced struct {
+	request
 	pos   int
+	next  int32
 	reset bool
 }
 
@@ -54,7 +56,8 @@ type finished struct {
 }
 
 type trace struct {
-	requests map[request][]traced
+	list     []traced
+	first    map[request]int32 // that was not taken
 	flushes  []int
 	finishes []finished
 }
@@ -89,7 +92,6 @@ type traceParser struct {
 
 func parseTrace(r io.Reader, ns []*image.Namespace) (*trace, error) {
 	p := &traceParser{ns: map[uint64]int{}, device: map[string]int{}, current: -1, zones: ns}
-	p.requests = map[request][]traced{}
 	for i, n := range ns {
 		p.ns[uint64(n.ID)] = i
 	}
@@ -105,6 +107,15 @@ func parseTrace(r io.Reader, ns []*image.Namespace) (*trace, error) {
 	}
 	if err := lines.Err(); err != nil && !errors.Is(err, bufio.ErrTooLong) {
 		return nil, err
+	}
+	p.first = map[request]int32{}
+	for i := len(p.list) - 1; i >= 0; i-- {
+		q := &p.list[i]
+		q.next = -1
+		if next, ok := p.first[q.request]; ok {
+			q.next = next
+		}
+		p.first[q.request] = int32(i)
 	}
 	return &p.trace, nil
 }
@@ -175,7 +186,7 @@ func (p *traceParser) request(words []string, pos int, wrote, reset bool) {
 		p.device[device] = ns
 	}
 	q := request{ns, int64(number(words, "offset")), int64(number(words, "bytes"))}
-	p.requests[q] = append(p.requests[q], traced{pos, reset})
+	p.list = append(p.list, traced{request: q, pos: pos, reset: reset})
 }
 
 // number is the word after key, as a number.
@@ -193,10 +204,10 @@ func number(words []string, key string) uint64 {
 
 // take finds the trace of a request that the log has, the next of its kind.
 func (t *trace) take(q request) (traced, bool) {
-	list := t.requests[q]
-	if len(list) == 0 {
+	i, ok := t.first[q]
+	if !ok || i < 0 {
 		return traced{}, false
 	}
-	t.requests[q] = list[1:]
-	return list[0], true
+	t.first[q] = t.list[i].next
+	return t.list[i], true
 }
