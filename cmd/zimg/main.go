@@ -52,6 +52,7 @@ func run(args []string, s streams) int {
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	args, asFsck := fsckArgs(args)
+	args = resizeArgs(args)
 	root.SetArgs(args)
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) { // what a shell calls; no other command pays for it
 		addCompletions(root)
