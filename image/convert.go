@@ -107,15 +107,10 @@ func (im *Image) toTrailing(o ConvertOptions) error {
 		return err
 	}
 	length := int64(plan.DataLen[0])
-	if off, err := data.SeekData(length); err == nil && !o.Force {
-		if size, serr := data.Size(); serr == nil && off < size {
-			return &HintError{
-				Err:  fmt.Errorf("%s: holds data behind its data area, at byte %d, which the metadata would overwrite", data.Name(), off),
-				Hint: fmt.Sprintf("if an interrupted conversion left it: zimg check --repair %s; --force overwrites it", im.path),
-			}
+	if !o.Force {
+		if err := im.nothingBehind(data, length); err != nil {
+			return err
 		}
-	} else if err != nil && !errors.Is(err, io.EOF) {
-		return err
 	}
 	if err := im.appendMetadata(data, plan); err != nil {
 		return errors.Join(err, data.Truncate(length))
@@ -124,6 +119,24 @@ func (im *Image) toTrailing(o ConvertOptions) error {
 		return err
 	}
 	return im.files.FS.SyncDir(im.files.MetaName())
+}
+
+// nothingBehind refuses to write over data that lies behind the data area, length bytes long.
+func (im *Image) nothingBehind(data disk.File, length int64) error {
+	off, err := data.SeekData(length)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if size, err := data.Size(); err != nil || off >= size {
+		return err
+	}
+	return &HintError{
+		Err:  fmt.Errorf("%s: holds data behind its data area, at byte %d, which would be overwritten", data.Name(), off),
+		Hint: fmt.Sprintf("if an interrupted command left it: zimg check --repair %s; else cut it off: truncate -s %d %s", im.path, length, data.Name()),
+	}
 }
 
 // appendMetadata makes data a trailing image; the locator is written when what it

@@ -35,8 +35,12 @@ func Resize(path string, o ResizeOptions) (err error) {
 	}
 	kind, name := im.hdr.Kind, im.files.Data[0].Name()
 	index, err := im.resizable(o)
+	var plan *layout.Plan
+	if err == nil { // whether it can be is asked before anything is changed
+		plan, err = im.resized(index, o.Zones)
+	}
 	if err == nil && kind == layout.Sidecar {
-		err = im.resizeSidecar(index, o.Zones)
+		err = im.resizeSidecar(index, plan)
 	}
 	if err = errors.Join(err, im.Close()); err != nil || kind == layout.Sidecar {
 		return err
@@ -73,7 +77,7 @@ func (im *Image) resizable(o ResizeOptions) (int, error) {
 	case n.MS > 0:
 		return 0, fmt.Errorf("%s: namespace %d has per-block metadata behind its last block, which would have to move: %w", im.path, n.ID, layout.ErrGeometry)
 	case o.Zones < n.ZoneCount && !o.Shrink:
-		return 0, &HintError{Err: fmt.Errorf("%s: namespace %d has %d zones: %w", im.path, n.ID, n.ZoneCount, ErrShrink), Hint: "only Empty zones are dropped"}
+		return 0, &HintError{Err: fmt.Errorf("%s: namespace %d has %d zones: %w", im.path, n.ID, n.ZoneCount, ErrShrink), Hint: "only Empty zones are dropped, never data"}
 	}
 	for _, later := range im.ns[index+1:] {
 		if later.DataFile == n.DataFile {
@@ -99,27 +103,34 @@ func (im *Image) resizable(o ResizeOptions) (int, error) {
 	return index, nil
 }
 
-func (im *Image) resizeSidecar(index int, zones uint64) (err error) {
+// resized is the plan of im with that many zones in one namespace, as a sidecar.
+func (im *Image) resized(index int, zones uint64) (*layout.Plan, error) {
 	entries := make([]*layout.Entry, len(im.plan.Entries))
-	all := make([]layout.Zones, len(entries))
 	for i, e := range im.plan.Entries {
 		c := *e
 		entries[i] = &c
-		if e.Zoned() {
-			all[i] = im.ns[i]
-		}
 	}
 	e := entries[index]
 	e.ZoneCount, e.Blocks = zones, layout.LBA(zones)*e.ZoneSize
-	all[index] = grownZones{Namespace: im.ns[index]}
-	plan, err := layout.Place(layout.Sidecar, entries)
-	if err != nil {
-		return err
+	return layout.Place(layout.Sidecar, entries)
+}
+
+func (im *Image) resizeSidecar(index int, plan *layout.Plan) (err error) {
+	e := plan.Entries[index]
+	all := make([]layout.Zones, len(im.ns))
+	for i, n := range im.ns {
+		if n.Zoned() {
+			all[i] = n
+		}
 	}
+	all[index] = grownZones{Namespace: im.ns[index]}
 	data := im.files.Data[e.DataFile]
 	before, after := int64(im.plan.DataLen[e.DataFile]), int64(plan.DataLen[e.DataFile])
 	if after > before {
 		// Whatever was behind the data area becomes part of a zone: it must be zero.
+		if err := im.nothingBehind(data, before); err != nil {
+			return err
+		}
 		if err := data.Truncate(before); err != nil {
 			return err
 		}
