@@ -132,7 +132,7 @@ func (im *Image) resizeSidecar(index int, zones uint64) (err error) {
 	}
 	name := im.files.MetaName()
 	st := newStaging(im.files.FS, true)
-	defer func() { err = errors.Join(err, st.abandon()) }()
+	defer func() { err = st.abandon(err) }()
 	meta, err := st.create(filepath.Clean(name))
 	if err != nil {
 		return err
