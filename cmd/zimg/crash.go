@@ -193,7 +193,7 @@ func (o *crashOptions) try(cmd *cobra.Command, r *crash.Recording, flush bool, n
 		}
 	}()
 	c := exec.CommandContext(cmd.Context(), "sh", "-c", strings.ReplaceAll(o.command, "{}", "'"+strings.ReplaceAll(path, "'", `'\''`)+"'"))
-	c.Stdout, c.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	c.Stdout, c.Stderr = processOutput(cmd), cmd.ErrOrStderr()
 	switch err := c.Run(); {
 	case errors.As(err, new(*exec.ExitError)):
 		ok = false

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +16,7 @@ import (
 func newDumpCommand() *cobra.Command {
 	var share bool
 	c := &cobra.Command{
-		Use:   "dump IMAGE [FILE]",
+		Use:   "dump [flags] IMAGE [FILE]",
 		Short: "write all metadata as JSON that can be edited",
 		Long: `Dump writes label, zones and extensions to FILE, or to standard output. Zones that are
 not listed are Empty. Restore reads it back, after an edit or into another image of the same
@@ -34,15 +33,11 @@ geometry. The form is in docs/JSON.md.`,
 			if err != nil {
 				return err
 			}
-			out := cmd.OutOrStdout()
-			if len(args) == 2 && args[1] != "-" {
-				file, err := os.Create(args[1])
-				if err != nil {
-					return err
-				}
-				defer func() { err = errors.Join(err, file.Close()) }()
-				out = file
+			out, err := createOutput(cmd, second(args))
+			if err != nil {
+				return err
 			}
+			defer func() { err = errors.Join(err, out.Close()) }()
 			return writeJSON(out, d)
 		},
 	}
@@ -53,7 +48,7 @@ geometry. The form is in docs/JSON.md.`,
 func newRestoreCommand() *cobra.Command {
 	var quiet bool
 	c := &cobra.Command{
-		Use:   "restore IMAGE [FILE]",
+		Use:   "restore [flags] IMAGE [FILE]",
 		Short: "set all zones from what dump wrote",
 		Long: `Restore takes zones, extensions and the label from FILE, or from standard input. They
 are judged as check would before anything is changed. Data beyond the new write pointers is
@@ -61,15 +56,11 @@ discarded; data is not brought back where a write pointer moves forward: zeroes 
 		Example: "  zimg dump disk.zimg | jq '.label = \"other\"' | zimg restore disk.zimg",
 		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in := cmd.InOrStdin()
-			if len(args) == 2 && args[1] != "-" {
-				file, err := os.Open(args[1])
-				if err != nil {
-					return err
-				}
-				defer func() { _ = file.Close() }()
-				in = file
+			in, err := openInput(cmd, second(args))
+			if err != nil {
+				return err
 			}
+			defer func() { _ = in.Close() }()
 			if err := restore(cmd, args[0], in); err != nil {
 				return err
 			}

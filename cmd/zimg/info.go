@@ -90,7 +90,7 @@ type infoOptions struct {
 func newInfoCommand() *cobra.Command {
 	var o infoOptions
 	c := &cobra.Command{
-		Use:   "info IMAGE",
+		Use:   "info [flags] IMAGE",
 		Short: "tell what an image is: geometry, layout, state, zones by state",
 		Long: `Info reads the header of an image and nothing else, so that it costs the same
 for ten zones and for a million. It names the format of foreign files too, and counts
@@ -99,7 +99,7 @@ their zones (zimg convert --help lists the formats).`,
 		Args:    exactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	c.Flags().StringVar(&o.output, "output", "human", "`FORMAT` of the result: human or json")
+	c.Flags().StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the result: human or json")
 	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	o.foreign.addFlags(c.Flags())

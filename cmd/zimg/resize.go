@@ -20,7 +20,7 @@ type resizeOptions struct {
 func newResizeCommand() *cobra.Command {
 	var o resizeOptions
 	c := &cobra.Command{
-		Use:   "resize IMAGE [+|-]ZONES",
+		Use:   "resize [flags] IMAGE [+|-]ZONES",
 		Short: "add or drop Empty zones at the end of a namespace",
 		Long: `Resize changes the number of zones of a namespace: to ZONES, or by +ZONES or
 -ZONES. Added zones are Empty; only Empty zones are dropped, and only with
