@@ -42,8 +42,8 @@ max-open, max-active, block-size, metadata-size, pi, descr-ext-size, zrwas, zrwa
 numzrwa, like), and type=zoned|nvm, nsid, uuid, nguid, eui64, cross-read, and, for a data
 file a namespace, file. --ns and -o take the names of QEMU's nvme-ns properties as well.`,
 		Example: `  zimg create --zones 64 --zone-size 64M disk.zimg
-  zimg create --like zn540 --zones 32 disk.zimg
-  zimg create --ns zones=64,zone-size=64M,zone-capacity=48M --ns type=nvm,size=1G disk.zimg
+  zimg create --like zn540 --zones 32 zn540.zimg
+  zimg create --ns zones=64,zone-size=64M,zone-capacity=48M --ns type=nvm,size=1G two.zimg
   zimg create --layout sidecar -o zoned.zone_size=64M,zoned.max_open=14 disk.raw 4G`,
 		Args: rangeArgs(1, 2, "IMAGE [SIZE]"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },

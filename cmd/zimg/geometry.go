@@ -193,9 +193,16 @@ func (g *geometry) limits() error {
 		name     string
 		n, limit uint64
 	}{
-		{"max-open", g.maxOpen, math.MaxUint32}, {"max-active", g.maxAct, math.MaxUint32}, {"numzrwa", g.numZRWA, math.MaxUint32},
-		{"zrwas", g.zrwas / g.block, math.MaxUint32}, {"zrwafg", g.zrwafg / g.block, math.MaxUint32},
-		{"metadata-size", g.ms, math.MaxUint16}, {"mset", g.mset, 1}, {"pi", g.pi, 3}, {"pil", g.pil, 1}, {"pif", g.pif, 2},
+		{"max-open", g.maxOpen, math.MaxUint32},
+		{"max-active", g.maxAct, math.MaxUint32},
+		{"numzrwa", g.numZRWA, math.MaxUint32},
+		{"zrwas", g.zrwas / g.block, math.MaxUint32},
+		{"zrwafg", g.zrwafg / g.block, math.MaxUint32},
+		{"metadata-size", g.ms, math.MaxUint16},
+		{"mset", g.mset, 1},
+		{"pi", g.pi, 3},
+		{"pil", g.pil, 1},
+		{"pif", g.pif, 2},
 	} {
 		if l.n > l.limit {
 			return fmt.Errorf("%s %d: at most %d", l.name, l.n, l.limit)

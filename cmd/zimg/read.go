@@ -25,7 +25,7 @@ func newReadCommand() *cobra.Command {
 		Long: `Read copies blocks to FILE, or to standard output. With --zone it reads what has
 been written to the zone, from its start; with --lba and --count those blocks, as a drive
 would answer (beyond a write pointer: zeroes).`,
-		Example: "  zimg read --zone 3 disk.zimg > zone3.bin\n  zimg read --lba 0 --count 8 disk.zimg | hexdump -C",
+		Example: "  zimg read --zone 3 disk.zimg > zone3.bin\n  zimg read --lba 0 --count 8 disk.zimg | od -t x1",
 		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}

@@ -61,7 +61,7 @@ blkzone before 2.42 prints a write pointer for Full zones where this prints N/A.
 forms of other tools hold one namespace: with several, --ns says which.
 
 Files of foreign formats are reported as well (zimg convert --help lists them).`,
-		Example: "  zimg report disk.zimg\n  zimg report --state full,closed --zone 0-99 disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
+		Example: "  zimg report disk.zimg\n  zimg report --state full,closed --zone 0-31 disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
 		Args:    exactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}

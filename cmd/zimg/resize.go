@@ -25,7 +25,7 @@ func newResizeCommand() *cobra.Command {
 		Long: `Resize changes the number of zones of a namespace: to ZONES, or by +ZONES or
 -ZONES. Added zones are Empty; only Empty zones are dropped, and only with
 --shrink. The namespace must be the last in its data file.`,
-		Example: "  zimg resize disk.zimg +16\n  zimg resize --shrink disk.zimg -- -16",
+		Example: "  zimg resize disk.zimg +16\n  zimg resize --shrink disk.zimg -16",
 		Args:    exactArgs("IMAGE [+|-]ZONES"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
 	}

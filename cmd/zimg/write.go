@@ -98,7 +98,7 @@ With --zone the data begins at the zone's write pointer. Data longer than the zo
 in the next one if that is Empty. The last block is padded with zeroes.
 
 When it is done, zones it opened are Closed (or Full), as after a power-down.`,
-		Example: "  zimg write --zone 3 disk.zimg data.bin\n  tar c . | zimg write --lba 0 disk.zimg",
+		Example: "  zimg write --zone 3 disk.zimg data.bin\n  tar c src | zimg write --lba 0 disk.zimg",
 		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}

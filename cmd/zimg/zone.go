@@ -77,7 +77,7 @@ zones Offline or Read Only, and write pointers anywhere.
 
 ZONE is a zone number from 0, a range like 4-9, or the word all. All is the drive's Select
 All: it passes over zones that the action does not apply to.`,
-		Example: "  zimg zone reset disk.zimg 0-3\n  zimg zone finish disk.zimg all\n  zimg zone set-wp --wp 16 disk.zimg 5",
+		Example: "  zimg zone reset disk.zimg 0-3\n  zimg zone finish disk.zimg all\n  zimg zone set-wp --wp 81936 disk.zimg 5",
 	}
 	makeGroup(c)
 	for _, a := range zoneActions {
@@ -92,7 +92,7 @@ func (a *zoneAction) example() string {
 	case "set-ext":
 		return "set-ext --text journal disk.zimg 0"
 	case "set-wp":
-		return "set-wp --wp 16 disk.zimg 5"
+		return "set-wp --wp 81936 disk.zimg 5"
 	}
 	return a.name + " disk.zimg 4-9"
 }
