@@ -6,6 +6,9 @@ to=${1:?usage: install.sh PREFIX [BINARY]}
 zimg=${2:-bin/zimg}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+# The pages bear the date of the source.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+export SOURCE_DATE_EPOCH
 
 install -D -m 755 "$zimg" "$to/bin/zimg"
 ln -sf zimg "$to/bin/fsck.zimg"

@@ -29,8 +29,14 @@ func TestHelpAndManPages(t *testing.T) {
 			}
 		}
 		b, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(path, " ", "-")+".1"))
-		if page := string(b); err != nil || !strings.HasPrefix(page, ".TH ") || !strings.Contains(page, roff(c.Short)) || !strings.Contains(page, ".SH EXAMPLES") {
-			t.Errorf("%s: man page: %v, %q", path, err, page)
+		page := string(b)
+		for _, part := range []string{".TH ", roff(c.Short), ".SH SYNOPSIS", ".SH EXAMPLES", ".SH EXIT STATUS", ".SH SEE ALSO"} {
+			if strings.Count(page, part) != 1 {
+				t.Errorf("%s: man page: %v, %d of %q in %q", path, err, strings.Count(page, part), part, page)
+			}
+		}
+		if strings.Contains(page, ".SH FILES") == c.HasParent() {
+			t.Errorf("%s: files are described in zimg(1), and there only", path)
 		}
 		for _, sub := range c.Commands() {
 			walk(sub)
@@ -38,8 +44,22 @@ func TestHelpAndManPages(t *testing.T) {
 	}
 	walk(root)
 	b, err := os.ReadFile(filepath.Join(dir, "zimg-format.5"))
-	if page := string(b); err != nil || !strings.HasPrefix(page, ".TH ") || strings.Count(page, "\n.SH ") < 6 || strings.Contains(page, "```") || strings.Count(page, "\n.nf") != strings.Count(page, "\n.fi") {
+	page := string(b)
+	if err != nil || !strings.HasPrefix(page, "'\\\" t\n.TH ") || strings.Count(page, "\n.SH ") < 6 || strings.Contains(page, "```") {
 		t.Errorf("zimg-format(5): %v\n%s", err, page)
+	}
+	for _, pair := range [][2]string{{".nf", ".fi"}, {".TS", ".TE"}, {"T{", "\nT}"}} {
+		if n := strings.Count(page, pair[0]+"\n"); n == 0 || n != strings.Count(page, pair[1]+"\n") {
+			t.Errorf("zimg-format(5): %d of %s", n, pair[0])
+		}
+	}
+	for _, empty := range []string{".PP\n.PP", ".PP\n.SH", ".PP\n.IP"} {
+		if strings.Contains(page, empty) {
+			t.Errorf("zimg-format(5): %q", empty)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "fsck.zimg.8")); err != nil || string(b) != ".so man1/zimg-check.1\n" {
+		t.Errorf("fsck.zimg(8): %v, %q", err, b)
 	}
 }
 

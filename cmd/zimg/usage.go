@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,7 +26,7 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	if cmd.SuggestionsMinimumDistance <= 0 {
 		cmd.SuggestionsMinimumDistance = 2
 	}
-	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+	if similar := slices.Sorted(slices.Values(cmd.SuggestionsFor(args[0]))); len(similar) > 0 {
 		err.hint = "did you mean " + strings.Join(similar, " or ") + "?"
 	}
 	return err
