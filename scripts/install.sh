@@ -13,7 +13,7 @@ export SOURCE_DATE_EPOCH
 install -D -m 755 "$zimg" "$to/bin/zimg"
 ln -sf zimg "$to/bin/fsck.zimg"
 "$zimg" man "$tmp/man"
-for page in "$tmp"/man/*.[1-8]; do
+for page in "$tmp"/man/*.[158]; do
 	install -D -m 644 "$page" "$to/share/man/man${page##*.}/$(basename "$page")"
 done
 "$zimg" completion bash >"$tmp/bash"
