@@ -28,7 +28,7 @@ type compareOptions struct {
 func newCompareCommand() *cobra.Command {
 	var o compareOptions
 	c := &cobra.Command{
-		Use:   "compare A B",
+		Use:   "compare [flags] A B",
 		Short: "compare two images: geometry, zones and data",
 		Long: `Compare says which zones differ in state, write pointer, capacity, attributes,
 extension or written data. Identities and layouts are not compared.
@@ -38,7 +38,7 @@ Exit status: 0 the images are alike, 1 they differ, 2 they could not be compared
 		Args:    exactArgs("A B"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
 	}
-	c.Flags().StringVar(&o.output, "output", "human", "`FORMAT` of the result: human or json")
+	c.Flags().StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the result: human or json")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing, only the exit status tells")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read images that are in use")
 	c.Flags().BoolVar(&o.all, "all", false, "list every difference, not only the first 20")

@@ -70,7 +70,7 @@ func execute(args []string, s streams) (code int, killed os.Signal) {
 		addCompletions(root)
 	}
 	cmd, err := root.ExecuteContextC(ctx)
-	if lost := out.err; lost != nil && (err == nil || isVerdict(err) && !errors.Is(err, lost)) {
+	if lost := out.err; lost != nil && (isVerdict(err) || errors.Is(err, lost)) {
 		err = withExit(failureOf(cmd), lost) // what was to be said was not
 	}
 	code = report(s.err, cmd, err)

@@ -15,7 +15,7 @@ import (
 // printing are commands that print, for the image d.zimg.
 var printing = []string{
 	"info d.zimg", "info -o json d.zimg", "report d.zimg", "report -o json d.zimg", "report -o nvme d.zimg", "map d.zimg", "check d.zimg", "check -o json d.zimg",
-	"dump d.zimg", "snapshot -l d.zimg", "qemu-args d.zimg", "compare d.zimg d.zimg", "read --zone 0 d.zimg", "append --zone 0 d.zimg data", "resize d.zimg +1",
+	"dump d.zimg", "snapshot -l d.zimg", "qemu-args d.zimg", "compare d.zimg d.zimg", "compare -o json d.zimg d.zimg", "read --zone 0 d.zimg", "append --zone 0 d.zimg data", "resize d.zimg +1",
 	"snapshot -c s d.zimg", "convert d.zimg e.zimg", "create --zones 1 f.zimg", "version", "--version", "help", "zone --help", "completion bash",
 }
 
