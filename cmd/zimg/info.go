@@ -232,19 +232,19 @@ func formatUUID(u [16]byte) string {
 
 func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 	d := &v.FormatSpecific.Data
-	fmt.Fprintf(w, "image: %s\n", printable(v.Filename))
+	fmt.Fprintf(w, "image: %s\n", oneLine(v.Filename))
 	fmt.Fprintf(w, "file format: %s\n", v.Format)
 	fmt.Fprintf(w, "virtual size: %s (%d bytes)\n", humanSize(v.VirtualSize), v.VirtualSize)
 	fmt.Fprintf(w, "disk size: %s\n", humanSize(v.ActualSize))
 	fmt.Fprintf(w, "layout: %s\n", d.Layout)
 	if d.Layout == "sidecar" {
-		fmt.Fprintf(w, "sidecar: %s\n", printable(d.MetaFile))
+		fmt.Fprintf(w, "sidecar: %s\n", oneLine(d.MetaFile))
 		for _, f := range d.DataFiles {
-			fmt.Fprintf(w, "data file: %s\n", printable(f))
+			fmt.Fprintf(w, "data file: %s\n", oneLine(f))
 		}
 	}
 	if d.Label != "" {
-		fmt.Fprintf(w, "label: %s\n", printable(d.Label))
+		fmt.Fprintf(w, "label: %s\n", oneLine(d.Label))
 	}
 	fmt.Fprintf(w, "uuid: %s\n", d.UUID)
 	fmt.Fprintf(w, "state: %s\n", d.State)
@@ -252,7 +252,7 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 		fmt.Fprintf(w, "in use by: pid %d since %s\n", d.Session.PID, d.Session.Start)
 	}
 	fmt.Fprintf(w, "generation: %d\n", d.Generation)
-	fmt.Fprintf(w, "created: %s\ncommitted: %s by %s\n", d.Created, d.Committed, printable(d.Tool))
+	fmt.Fprintf(w, "created: %s\ncommitted: %s by %s\n", d.Created, d.Committed, oneLine(d.Tool))
 	fmt.Fprintln(w, "namespaces:")
 	if err := writeTable(w, namespaceColumns, namespaceRows(im)); err != nil {
 		return err

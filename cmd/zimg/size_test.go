@@ -21,6 +21,12 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
+func TestOneLine(t *testing.T) {
+	if got := oneLine("a\nstate: clean\x1b[31m"); got != `a\nstate: clean\x1b[31m` {
+		t.Errorf("%q", got)
+	}
+}
+
 func FuzzSize(f *testing.F) {
 	f.Add(int64(0))
 	f.Add(int64(64 << 20))
