@@ -48,6 +48,8 @@ func TakeSnapshot(path, name string, o ConvertOptions) error {
 	fsys := Options{FS: o.FS}.fs()
 	if _, err := fsys.Stat(dst); err == nil {
 		return &HintError{Err: fmt.Errorf("%s has a snapshot %s already: %w", path, name, ErrExists), Hint: fmt.Sprintf("another name, or zimg snapshot -d %s %s first", name, path)}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	made := true
 	if err := fsys.Mkdir(path+SnapshotSuffix, 0o777); errors.Is(err, fs.ErrExist) {
