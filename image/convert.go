@@ -85,7 +85,7 @@ func (im *Image) toSidecar(o ConvertOptions) error {
 	if err == nil {
 		err = st.publish()
 	}
-	if err = errors.Join(err, st.abandon()); err != nil {
+	if err = st.abandon(err); err != nil {
 		return err
 	}
 	if err := data.Truncate(int64(plan.DataLen[0])); err != nil {
@@ -265,7 +265,7 @@ func Convert(src, dst string, o ConvertOptions) (err error) {
 	}
 	st := newStaging(im.files.FS, o.Force)
 	st.like(im.files.Data[0])
-	defer func() { err = errors.Join(err, st.abandon()) }()
+	defer func() { err = st.abandon(err) }()
 	for _, n := range names {
 		if _, err := st.create(n); err != nil {
 			return err

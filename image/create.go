@@ -47,6 +47,8 @@ type CreateOptions struct {
 	// Zones are the zones to begin with, an element for each namespace (nil: all
 	// Empty); nil for Empty zones everywhere.
 	Zones []layout.Zones
+	// Progress, if not nil, is told the bytes preallocated and to preallocate; an error stops it.
+	Progress func(done, total int64) error
 	// Fill, if not nil, writes the data area; the data files have their lengths.
 	Fill func(data []disk.File, plan *layout.Plan) error
 }
@@ -153,13 +155,14 @@ func Create(path string, o CreateOptions) (err error) {
 		return err
 	}
 	st := newStaging(fsys, o.Force)
-	defer func() { err = errors.Join(err, st.abandon()) }()
+	defer func() { err = st.abandon(err) }()
+	tick := o.preallocated(plan)
 	for i, length := range plan.DataLen {
 		file, err := st.create(names[i])
 		if err != nil {
 			return err
 		}
-		if err := makeData(file, int64(length), o.Preallocation); err != nil {
+		if err := makeData(file, int64(length), o.Preallocation, tick); err != nil {
 			return fmt.Errorf("%s: %w", names[i], err)
 		}
 	}
@@ -238,8 +241,22 @@ func replaceable(fsys disk.FS, name string, info fs.FileInfo, force bool) error 
 	return file.Close()
 }
 
+// preallocated adds up bytes for Progress.
+func (o *CreateOptions) preallocated(plan *layout.Plan) func(n int64) error {
+	var done, total int64
+	for _, length := range plan.DataLen {
+		total += int64(length)
+	}
+	return func(n int64) error {
+		if done += n; o.Progress == nil {
+			return nil
+		}
+		return o.Progress(done, total)
+	}
+}
+
 // makeData gives file a data area of length bytes that reads as zeroes.
-func makeData(file disk.File, length int64, p Preallocation) error {
+func makeData(file disk.File, length int64, p Preallocation, tick func(n int64) error) error {
 	switch p {
 	case PreallocFalloc:
 		if err := file.Allocate(0, length); !errors.Is(err, disk.ErrUnsupported) {
@@ -249,7 +266,11 @@ func makeData(file disk.File, length int64, p Preallocation) error {
 	case PreallocFull:
 		zero := make([]byte, chunk)
 		for off := int64(0); off < length; off += chunk {
-			if _, err := file.WriteAt(zero[:min(chunk, length-off)], off); err != nil {
+			n, err := file.WriteAt(zero[:min(chunk, length-off)], off)
+			if err == nil {
+				err = tick(int64(n))
+			}
+			if err != nil {
 				return err
 			}
 		}

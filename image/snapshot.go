@@ -47,6 +47,11 @@ func TakeSnapshot(path, name string, o ConvertOptions) error {
 	}
 	o.Layout = layout.Trailing
 	fsys := Options{FS: o.FS}.fs()
+	if _, err := fsys.Stat(dst); err == nil {
+		return &HintError{Err: fmt.Errorf("%s has a snapshot %s already: %w", path, name, ErrExists), Hint: fmt.Sprintf("another name, or zimg snapshot -d %s %s first", name, path)}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	made := true
 	if err := fsys.Mkdir(path+SnapshotSuffix, 0o777); errors.Is(err, fs.ErrExist) {
 		made = false
@@ -71,7 +76,7 @@ func ApplySnapshot(path, name string, o ConvertOptions) error {
 	if err != nil {
 		return err
 	}
-	if _, err := (Options{FS: o.FS}).fs().Stat(src); err != nil {
+	if err := hasSnapshot(path, name, src, o); err != nil {
 		return err
 	}
 	now, err := o.replaced(path)
@@ -133,6 +138,9 @@ func DeleteSnapshot(path, name string, o ConvertOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := hasSnapshot(path, name, snap, o); err != nil {
+		return err
+	}
 	fsys := Options{FS: o.FS}.fs()
 	if err := fsys.Remove(snap); err != nil {
 		return err
@@ -149,6 +157,15 @@ func DeleteSnapshot(path, name string, o ConvertOptions) error {
 		return err
 	}
 	return fsys.SyncDir(path + SnapshotSuffix)
+}
+
+// hasSnapshot refuses a name that path has no snapshot of.
+func hasSnapshot(path, name, snap string, o ConvertOptions) error {
+	_, err := Options{FS: o.FS}.fs().Stat(snap)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &HintError{Err: fmt.Errorf("%s has no snapshot %s: there is no %s", path, name, snap), Hint: "zimg snapshot -l lists them"}
+	}
+	return err
 }
 
 func ignoreMissing(err error) error {

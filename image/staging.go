@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -46,7 +47,7 @@ func (s *staging) create(name string) (disk.File, error) {
 	}
 	file, err := s.fs.Open(temp, disk.CreateNew, perm)
 	if err != nil {
-		return nil, err
+		return nil, realName(err, temp, name)
 	}
 	s.files = append(s.files, file)
 	s.names = append(s.names, name)
@@ -124,10 +125,12 @@ func (s *staging) closeAll() error {
 	return errors.Join(errs...)
 }
 
-// abandon removes what publish did not come to; after it, it does nothing.
-func (s *staging) abandon() error {
-	errs := []error{s.closeAll()}
+// abandon removes what publish did not come to; after it, it does nothing. It returns err, in which
+// files have the names that their user knows, and what else went wrong.
+func (s *staging) abandon(err error) error {
+	errs := []error{err, s.closeAll()}
 	for i, t := range s.temps {
+		err = realName(err, t, s.names[i])
 		if t != "" {
 			errs = append(errs, s.fs.Remove(t))
 			s.temps[i] = ""
@@ -140,4 +143,17 @@ func (s *staging) abandon() error {
 	}
 	s.dirs = nil
 	return errors.Join(errs...)
+}
+
+// realName has err, if it is of the file temp, speak of name instead.
+func realName(err error, temp, name string) error {
+	var of *fs.PathError
+	if errors.As(err, &of) && of.Path == temp {
+		of.Path = name
+	}
+	var ofTwo *os.LinkError
+	if errors.As(err, &ofTwo) && ofTwo.Old == temp {
+		return &fs.PathError{Op: ofTwo.Op, Path: name, Err: ofTwo.Err}
+	}
+	return err
 }

@@ -224,7 +224,7 @@ func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, tick for
 		return &HintError{Err: fmt.Errorf("%s: a sidecar of that name: %w", dst+SidecarSuffix, ErrExists), Hint: "it would be taken for the new file's; move it away or choose another name"}
 	}
 	st := newStaging(fsys, o.Force)
-	defer func() { err = errors.Join(err, st.abandon()) }()
+	defer func() { err = st.abandon(err) }()
 	out := &foreign.Output{
 		Content: f.Content, Path: dst, Second: second, Force: o.Force, Tick: tick, Say: o.Say,
 		Create: func(path string) (disk.File, error) {

@@ -76,7 +76,7 @@ func (o *TransferOptions) adopt(path string) (err error) {
 		return err
 	}
 	st := newStaging(fsys, o.Force)
-	defer func() { err = errors.Join(err, st.abandon()) }()
+	defer func() { err = st.abandon(err) }()
 	meta, err := st.create(sidecar)
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func (o *TransferOptions) release(path string) (err error) {
 		second = data.Name() + o.To.Suffix
 	}
 	st := newStaging(im.files.FS, o.Force)
-	defer func() { err = errors.Join(err, st.abandon()) }()
+	defer func() { err = st.abandon(err) }()
 	out := &foreign.Output{
 		Content: fitted.Content, Path: data.Name(), Second: second, InPlace: true, Say: o.Say,
 		Create: func(path string) (disk.File, error) {

@@ -18,31 +18,43 @@ CGO_ENABLED=0 $go build -trimpath -ldflags "$ldflags" -o "$tmp/host/bin/zimg" ./
 scripts/install.sh "$tmp/usr" "$tmp/host/bin/zimg"
 find "$tmp/usr/share/man" -type f -exec gzip -9n {} +
 
-# A version of Debian begins with a digit.
+# A version of Debian begins with a digit and grows with time. Without a tag the version is a
+# commit, which does neither.
 case $version in
-[0-9]*) debversion=$version ;;
 v[0-9]*) debversion=${version#v} ;;
-*) debversion=0+$version ;;
+[0-9]*.*) debversion=$version ;;
+*) debversion=0~$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d%H%M%S).$version ;;
 esac
+maintainer=$(git log -1 --format='%an <%ae>')
 
 deb() { # ARCHITECTURE BINARY
 	root=$tmp/deb-$1
 	mkdir -p "$root/DEBIAN" "$root/usr/share/doc/zimg"
 	cp -a "$tmp/usr/." "$root/usr/"
 	install -m 755 "$2" "$root/usr/bin/zimg"
-	for file in LICENSE README.md CHANGELOG.md docs; do
-		[ ! -e "$file" ] || cp -r "$file" "$root/usr/share/doc/zimg/"
-	done
-	rm -f "$root"/usr/share/doc/zimg/docs/*.go
+	doc=$root/usr/share/doc/zimg
+	cp -r README.md docs "$doc/"
+	rm -f "$doc"/docs/*.go
+	cp LICENSE "$doc/copyright"
+	gzip -9n <CHANGELOG.md >"$doc/NEWS.gz"
+	gzip -9n >"$doc/changelog.gz" <<-END
+		zimg ($debversion) unstable; urgency=medium
+
+		  * Built from the commit of $version; NEWS.gz tells what is new.
+
+		 -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
+	END
+	install -d "$root/usr/share/lintian/overrides"
+	echo 'zimg: statically-linked-binary [usr/bin/zimg]' >"$root/usr/share/lintian/overrides/zimg"
 	cat >"$root/DEBIAN/control" <<-END
 		Package: zimg
 		Version: $debversion
 		Architecture: $1
-		Maintainer: zimg developers <zimg@localhost>
+		Maintainer: $maintainer
 		Section: utils
 		Priority: optional
 		Suggests: qemu-system-x86
-		Installed-Size: $(du -sk "$root/usr" | cut -f1)
+		Installed-Size: $(find "$root/usr" -type f -printf '%s\n' | awk '{n += $1} END {print int(n / 1024) + 1}')
 		Description: images of zoned NVMe (ZNS) namespaces
 		 zimg creates, inspects, checks, repairs, converts and boots images of zoned
 		 NVMe namespaces. QEMU forgets the zones' states when it exits; zimg keeps them.
@@ -57,18 +69,17 @@ for arch in amd64 arm64; do
 	mkdir -p "dist/$name"
 	GOOS=linux GOARCH=$arch CGO_ENABLED=0 \
 		$go build -trimpath -ldflags "$ldflags" -o "dist/$name/zimg" ./cmd/zimg
-	for file in LICENSE README.md CHANGELOG.md; do
-		[ ! -e "$file" ] || cp "$file" "dist/$name/"
-	done
+	cp LICENSE README.md CHANGELOG.md "dist/$name/"
+	cp -a "$tmp/usr/share" "dist/$name/"
 	if command -v dpkg-deb >/dev/null; then
 		deb "$arch" "dist/$name/zimg"
 	else
 		echo "dist.sh: no dpkg-deb here, so no .deb" >&2
 	fi
-	tar -C dist --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" |
+	tar -C dist --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" |
 		gzip -9n >"dist/$name.tar.gz"
 	rm -r "dist/$name"
 done
 cd dist
-sha256sum -- *.tar.gz *.deb >SHA256SUMS
+sha256sum -- zimg* >SHA256SUMS
 cat SHA256SUMS

@@ -6,11 +6,14 @@ to=${1:?usage: install.sh PREFIX [BINARY]}
 zimg=${2:-bin/zimg}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+# The pages bear the date of the source.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+export SOURCE_DATE_EPOCH
 
 install -D -m 755 "$zimg" "$to/bin/zimg"
 ln -sf zimg "$to/bin/fsck.zimg"
 "$zimg" man "$tmp/man"
-for page in "$tmp"/man/*.[1-8]; do
+for page in "$tmp"/man/*.[158]; do
 	install -D -m 644 "$page" "$to/share/man/man${page##*.}/$(basename "$page")"
 done
 "$zimg" completion bash >"$tmp/bash"

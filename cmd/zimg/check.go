@@ -106,7 +106,7 @@ Exit status, of the image as it is afterwards: 0 sound, 1 could not be checked, 
 are left, 3 only warnings are left. With --fsck, or called as fsck.zimg, that of fsck(8):
 0 sound, 1 repaired, 4 errors left, 8 could not be checked, 16 usage, 32 interrupted.`,
 		Example: "  zimg check disk.zimg\n  zimg check --repair disk.zimg && zimg run disk.zimg -- qemu-system-x86_64 ...\n  zimg check --repair=all --dry-run disk.zimg",
-		Args:    exactArgs("IMAGE"),
+		Args:    o.args,
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	f := c.Flags()
@@ -125,9 +125,19 @@ are left, 3 only warnings are left. With --fsck, or called as fsck.zimg, that of
 	f.BoolVar(&o.fsck, "fsck", false, "exit status of fsck(8)")
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
 	f.StringArrayVar(&o.spaces, "ns", nil, "a namespace of an image whose metadata is lost, `KEY=VALUE,...` as for create; repeated for several")
-	f.StringVar(&o.output, "output", "human", "`FORMAT` of the summary: human or json")
+	f.StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the summary: human or json")
 	o.foreign.addFlags(f)
 	return c
+}
+
+// args wants one image; "--repair all" leaves two, as the value of --repair may be left out.
+func (o *checkOptions) args(cmd *cobra.Command, args []string) error {
+	err := exactArgs("IMAGE")(cmd, args)
+	var usage *codedError
+	if errors.As(err, &usage) && len(args) == 2 && o.repair != "" && oneOf("repair", args[0], "safe", "all") == nil {
+		usage.hint = "did you mean --repair=" + args[0] + "?"
+	}
+	return err
 }
 
 // mode is what the flags ask for.

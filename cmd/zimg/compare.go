@@ -10,9 +10,6 @@ import (
 	"zimg/layout"
 )
 
-// exitIncomparable is the exit status of compare where there is no answer: 1 is one.
-const exitIncomparable = 2
-
 // compareShown is how many differences are listed if not all are asked for.
 const compareShown = 20
 
@@ -49,7 +46,7 @@ type compareOptions struct {
 func newCompareCommand() *cobra.Command {
 	var o compareOptions
 	c := &cobra.Command{
-		Use:   "compare A B",
+		Use:   "compare [flags] A B",
 		Short: "compare two images: geometry, zones and data",
 		Long: `Compare says in what geometry differs, and which zones differ in state, write pointer,
 capacity, attributes, extension or written data. Layouts are not compared. With --strict, labels and
@@ -65,7 +62,7 @@ Exit status: 0 the images are alike, 1 they differ, 2 they could not be compared
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.output, "output", "human", "`FORMAT` of the result: human or json")
+	f.StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the result: human or json")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing, only the exit status tells")
 	f.BoolVarP(&o.share, "force-share", "U", false, "read images that are in use")
 	f.BoolVarP(&o.strict, "strict", "s", false, "compare also what a guest does not see")
@@ -86,14 +83,14 @@ func (o *compareOptions) run(cmd *cobra.Command, a, b string) error {
 		if errors.As(err, &usage) {
 			return err
 		}
-		return withExit(exitIncomparable, err)
+		return withExit(exitNotCompared, err)
 	}
 	v.Identical = len(v.Differences) == 0
 	out := cmd.OutOrStdout()
 	switch {
 	case o.output == "json":
 		if err := writeJSON(out, v); err != nil {
-			return withExit(exitIncomparable, err)
+			return withExit(exitNotCompared, err)
 		}
 	case o.quiet:
 	case v.Identical:

@@ -8,12 +8,19 @@ import (
 
 	"zimg/image"
 	"zimg/image/foreign/all"
+	"zimg/layout"
 )
 
 // values are what flags with a fixed set of values complete to.
 var values = map[string][]string{
 	"layout": {"trailing", "sidecar"}, "repair": {"safe", "all"}, "repair-as-qemu": {"leaks", "all"},
-	"preallocation": {"off", "falloc", "full"}, "state": stateKeys[:], "unflushed": {"keep", "drop", "torn"}, "every": {"flush", "write"}, "type": {"zoned", "nvm"},
+	"preallocation": {"off", "falloc", "full"}, "unflushed": {"keep", "drop", "torn"}, "every": {"flush", "write"}, "like": likeNames(),
+}
+
+// namespaceKeys are what an item of create --ns begins with.
+var namespaceKeys = []string{
+	"type=zoned", "type=nvm", "size=", "zones=", "zone-size=", "zone-capacity=", "max-open=", "max-active=", "block-size=", "metadata-size=", "pi=",
+	"descr-ext-size=", "zrwas=", "zrwafg=", "numzrwa=", "like=", "nsid=", "uuid=", "nguid=", "eui64=", "cross-read=on", "file=",
 }
 
 // outputs are the values of --output, by command.
@@ -36,19 +43,35 @@ func addCompletions(c *cobra.Command) {
 	for flag, list := range values {
 		fixed(flag, list)
 	}
+	listed := func(flag string, list []string, more cobra.ShellCompDirective) {
+		if c.Flags().Lookup(flag) != nil {
+			_ = c.RegisterFlagCompletionFunc(flag, completeList(list, more))
+		}
+	}
+	listed("state", stateKeys[:], 0)
+	listed("geometry", namespaceKeys, cobra.ShellCompDirectiveNoSpace)
+	listed("at", []string{"flush:", "write:"}, cobra.ShellCompDirectiveNoSpace)
 	list := outputs[c.Name()]
 	if list == nil {
 		list = outputs[""]
 	}
 	fixed("output", list)
-	names := []string{ownFormat}
+	readable, writable := []string{ownFormat}, []string{ownFormat}
 	for _, f := range all.Formats {
-		names = append(names, f.Name+"\t"+f.Title)
+		name := f.Name + "\t" + f.Title
+		readable = append(readable, name)
+		if f.Encode != nil {
+			writable = append(writable, name)
+		}
 	}
-	fixed("format", names)
-	fixed("output-format", names)
-	if f := c.Flags().Lookup("ns"); f != nil && strings.HasPrefix(f.Value.Type(), "uint") {
-		_ = c.RegisterFlagCompletionFunc("ns", completeNamespaces)
+	fixed("format", readable)
+	fixed("output-format", writable)
+	if f := c.Flags().Lookup("ns"); f != nil {
+		if strings.HasPrefix(f.Value.Type(), "uint") {
+			_ = c.RegisterFlagCompletionFunc("ns", completeNamespaces)
+		} else {
+			listed("ns", namespaceKeys, cobra.ShellCompDirectiveNoSpace)
+		}
 	}
 	if c.Flags().Lookup("zone") != nil {
 		_ = c.RegisterFlagCompletionFunc("zone", completeZones)
@@ -60,6 +83,18 @@ func addCompletions(c *cobra.Command) {
 			}
 			return completeZones(cmd, args[:1], toComplete)
 		}
+	}
+}
+
+// completeList completes the last item of a list with commas.
+func completeList(items []string, more cobra.ShellCompDirective) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		before := prefix[:strings.LastIndexByte(prefix, ',')+1]
+		var list []string
+		for _, item := range items {
+			list = append(list, before+item)
+		}
+		return list, cobra.ShellCompDirectiveNoFileComp | more
 	}
 }
 
@@ -76,10 +111,11 @@ func completeNamespaces(_ *cobra.Command, args []string, _ string) ([]string, co
 const maxCompletions = 500
 
 // completeZones lists zones with their states.
-func completeZones(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+func completeZones(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	list := []string{"all"}
+	ns, _ := cmd.Flags().GetUint32("ns") // 0 without such a flag
 	eachNamespace(args, func(n *image.Namespace) {
-		if !n.Zoned() || len(list) > 1 { // zones are of one namespace
+		if !n.Zoned() || len(list) > 1 || ns != 0 && n.ID != layout.NSID(ns) { // zones are of one namespace
 			return
 		}
 		i := uint64(0)
@@ -93,7 +129,7 @@ func completeZones(_ *cobra.Command, args []string, prefix string) ([]string, co
 			i++
 		}
 	})
-	return list, cobra.ShellCompDirectiveNoFileComp
+	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
 // eachNamespace opens the image named first, whoever has it in use; an error is no time to speak.

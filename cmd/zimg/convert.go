@@ -45,7 +45,7 @@ DST gets its name. SRC and DST name the data file, the directory, or what the na
 with; a second file is beside the first unless --sidecar and --source-sidecar say where.
 
 ` + formatList(),
-		Example: "  zimg convert disk.zimg copy.zimg\n  zimg convert --in-place --layout sidecar disk.zimg\n  zimg convert -f zone-file zns.raw disk.zimg\n  zimg convert -O zbd-dump disk.zimg dumps/disk",
+		Example: "  zimg convert disk.zimg copy.zimg\n  zimg convert --in-place --layout sidecar disk.zimg\n  zimg convert -f zone-file zns.raw zns.zimg\n  zimg convert -O zbd-dump disk.zimg dumps/disk",
 		Args:    rangeArgs(1, 2, "SRC DST, or IMAGE with --in-place"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}

@@ -178,7 +178,7 @@ func (o *crashOptions) try(cmd *cobra.Command, w *crash.Walk, bar *progress, n, 
 		}
 	}()
 	c := exec.CommandContext(cmd.Context(), "sh", "-c", strings.ReplaceAll(o.command, "{}", "'"+strings.ReplaceAll(path, "'", `'\''`)+"'"))
-	c.Stdout, c.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	c.Stdout, c.Stderr = processOutput(cmd), cmd.ErrOrStderr()
 	c.Env = append(os.Environ(), fmt.Sprintf("ZIMG_POINT=%s:%d", o.every, n))
 	err = c.Run()
 	if stopped := cmd.Context().Err(); stopped != nil {

@@ -22,6 +22,7 @@ type createOptions struct {
 	prealloc   string
 	force      bool
 	quiet      bool
+	showBar    bool
 }
 
 func newCreateCommand() *cobra.Command {
@@ -41,8 +42,8 @@ max-open, max-active, block-size, metadata-size, pi, descr-ext-size, zrwas, zrwa
 numzrwa, like), and type=zoned|nvm, nsid, uuid, nguid, eui64, cross-read, and, for a data
 file a namespace, file. --ns and -o take the names of QEMU's nvme-ns properties as well.`,
 		Example: `  zimg create --zones 64 --zone-size 64M disk.zimg
-  zimg create --like zn540 --zones 32 disk.zimg
-  zimg create --ns zones=64,zone-size=64M,zone-capacity=48M --ns type=nvm,size=1G disk.zimg
+  zimg create --like zn540 --zones 32 zn540.zimg
+  zimg create --ns zones=64,zone-size=64M,zone-capacity=48M --ns type=nvm,size=1G two.zimg
   zimg create --layout sidecar -o zoned.zone_size=64M,zoned.max_open=14 disk.raw 4G`,
 		Args: rangeArgs(1, 2, "IMAGE [SIZE]"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
@@ -77,12 +78,13 @@ func (o *createOptions) addFlags(c *cobra.Command) {
 	f.StringArrayVar(&o.namespaces, "ns", nil, "a namespace, `KEY=VALUE,...`; repeated for several")
 	f.StringArrayVarP(&o.properties, "options", "o", nil, "`KEY=VALUE,...` by QEMU's property names")
 	f.StringVar(&o.label, "label", "", "`TEXT` to know the image by")
-	f.StringVar(&o.layout, "layout", "trailing", "where the metadata goes: trailing or sidecar")
+	f.StringVar(&o.layout, "layout", "trailing", "`LAYOUT`, where the metadata goes: trailing or sidecar")
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata (default IMAGE.zmeta)")
 	f.StringVar(&o.uuid, "uuid", "", "`UUID` of the image (default: a random one)")
-	f.StringVar(&o.prealloc, "preallocation", "off", "off, falloc or full")
+	f.StringVar(&o.prealloc, "preallocation", "off", "`MODE` of the data area: off, falloc or full")
 	f.BoolVar(&o.force, "force", false, "overwrite existing files")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
+	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
 }
 
 func (o *createOptions) run(cmd *cobra.Command, args []string) error {
@@ -102,9 +104,13 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 			warn(cmd, "%s", w)
 		}
 	}
+	bar := newProgress(cmd, o.showBar)
+	defer bar.done()
+	opts.Progress = bar.update
 	if err := image.Create(args[0], opts); err != nil {
 		return err
 	}
+	bar.done()
 	if !o.quiet {
 		describeCreated(cmd.OutOrStdout(), args[0], plan)
 	}
@@ -122,6 +128,9 @@ func (o *createOptions) complete(args []string) error {
 			return usageError("two sizes: %s and --size %s", args[1], formatSize(int64(o.geo.size)))
 		}
 		o.geo.size = uint64(n)
+	}
+	if len(o.namespaces) > 0 && (o.geo.size != 0 || o.geo.zones != 0) {
+		return usageError("a size and --ns: give each --ns a size, or zones, of its own")
 	}
 	for _, p := range o.properties {
 		if err := o.geo.parseList(p); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +15,7 @@ import (
 func newDumpCommand() *cobra.Command {
 	var share bool
 	c := &cobra.Command{
-		Use:   "dump IMAGE [FILE]",
+		Use:   "dump [flags] IMAGE [FILE]",
 		Short: "write all metadata as JSON that can be edited",
 		Long: `Dump writes geometry, label, zones and extensions to FILE, or to standard output. Zones that are
 not listed are Empty. Restore reads it back, after an edit or into another image of the same
@@ -29,16 +28,12 @@ geometry. The form is in docs/JSON.md.`,
 				return err
 			}
 			defer closeQuietly(im)
-			out := cmd.OutOrStdout()
-			if len(args) == 2 && args[1] != "-" {
-				file, err := createOutput(args[1])
-				if err != nil {
-					return err
-				}
-				defer func() { err = errors.Join(err, file.Close()) }()
-				out = file
+			out, err := createOutput(cmd, second(args))
+			if err != nil {
+				return err
 			}
-			return image.WriteDump(&stoppable{ctx: cmd.Context(), w: out}, im)
+			defer func() { err = errors.Join(err, out.Close()) }()
+			return image.WriteDump(&stoppable{cmd.Context(), out}, im)
 		},
 	}
 	c.Flags().BoolVarP(&share, "force-share", "U", false, "read an image that is in use")
@@ -48,7 +43,7 @@ geometry. The form is in docs/JSON.md.`,
 func newRestoreCommand() *cobra.Command {
 	var quiet bool
 	c := &cobra.Command{
-		Use:   "restore IMAGE [FILE]",
+		Use:   "restore [flags] IMAGE [FILE]",
 		Short: "set all zones from what dump wrote",
 		Long: `Restore takes zones, extensions and the label from FILE, or from standard input. They
 are judged as check would before anything is changed. Data beyond the new write pointers is
@@ -56,15 +51,11 @@ discarded; data is not brought back where a write pointer moves forward: zeroes 
 		Example: "  zimg dump disk.zimg | jq '.label = \"other\"' | zimg restore disk.zimg",
 		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in := cmd.InOrStdin()
-			if len(args) == 2 && args[1] != "-" {
-				file, err := os.Open(args[1])
-				if err != nil {
-					return err
-				}
-				defer func() { _ = file.Close() }()
-				in = file
+			in, err := openInput(cmd, second(args))
+			if err != nil {
+				return err
 			}
+			defer func() { _ = in.Close() }()
 			if err := restore(cmd, args[0], in); err != nil {
 				return err
 			}
@@ -84,7 +75,7 @@ func restore(cmd *cobra.Command, path string, in io.Reader) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, im.Close()) }()
-	shorter, err := image.ReadDump(&stoppable{ctx: cmd.Context(), r: in}, im)
+	shorter, err := image.ReadDump(in, im)
 	if err != nil {
 		return err
 	}
@@ -121,20 +112,13 @@ func commitShorter(im *image.Image, shorter []image.Shortened) error {
 	return im.Commit()
 }
 
-// stoppable is a stream that ends with the command.
+// stoppable is a writer that ends with the command.
 type stoppable struct {
 	ctx context.Context
-	r   io.Reader
 	w   io.Writer
 }
 
-func (s *stoppable) Read(b []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.r.Read(b)
-}
-
+// Write writes b, until the command is to end.
 func (s *stoppable) Write(b []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, err

@@ -16,8 +16,9 @@ import (
 
 // Exit codes of every command; check and compare have more.
 const (
-	exitFailed = 1
-	exitUsage  = 64
+	exitFailed      = 1
+	exitNotCompared = 2 // compare: 1 is "they differ"
+	exitUsage       = 64
 )
 
 // codedError ends the program with a code; err may be nil if all has been said.
@@ -36,6 +37,14 @@ func (e *codedError) Error() string {
 
 func (e *codedError) Unwrap() error { return e.err }
 
+// failureOf is the exit code of c where it fails: of compare, 1 has a meaning of its own.
+func failureOf(c *cobra.Command) int {
+	if c.Name() == "compare" {
+		return exitNotCompared
+	}
+	return exitFailed
+}
+
 // withExit gives err an exit code.
 func withExit(code int, err error) error { return &codedError{code: code, err: err} }
 
@@ -46,13 +55,8 @@ func isVerdict(err error) bool {
 	return err == nil || errors.As(err, &coded) && coded.err == nil
 }
 
-// usageError is a wrong command line.
-func usageError(format string, args ...any) *codedError {
-	return &codedError{code: exitUsage, err: fmt.Errorf(format, args...)}
-}
-
-// report prints err, with a hint where there is one, and says how to exit.
-func report(w io.Writer, err error) int {
+// report prints err of cmd, with a hint where there is one, and says how to exit.
+func report(w io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil {
 		return 0
 	}
@@ -64,7 +68,7 @@ func report(w io.Writer, err error) int {
 			return code
 		}
 		if code == exitUsage && hint == "" {
-			hint = "zimg help, or --help after a command, tells how it is used"
+			hint = cmd.CommandPath() + " --help tells how it is used"
 		}
 	}
 	var hinted *image.HintError
@@ -111,37 +115,6 @@ func hintFor(err error) string {
 // warn prints a warning.
 func warn(cmd *cobra.Command, format string, args ...any) {
 	fmt.Fprintf(cmd.ErrOrStderr(), "zimg: warning: %s\n", printable(fmt.Sprintf(format, args...)))
-}
-
-// exactArgs wants the arguments that names lists, separated by spaces.
-func exactArgs(names string) cobra.PositionalArgs {
-	n := len(strings.Fields(names))
-	return rangeArgs(n, n, names)
-}
-
-// rangeArgs wants at least low and at most high arguments.
-func rangeArgs(low, high int, names string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) >= low && len(args) <= high:
-			return nil
-		case names == "":
-			return usageError("%s takes no argument, got %q", cmd.CommandPath(), args)
-		case len(args) < low:
-			return usageError("%s needs %s", cmd.CommandPath(), names)
-		}
-		return usageError("%s takes %s, got %q as well", cmd.CommandPath(), names, args[high:])
-	}
-}
-
-// oneOf refuses a flag's value that is not allowed.
-func oneOf(flag, value string, allowed ...string) error {
-	for _, a := range allowed {
-		if value == a {
-			return nil
-		}
-	}
-	return usageError("--%s %q: one of %s", flag, value, strings.Join(allowed, ", "))
 }
 
 // closeQuietly closes an image that was only read.

@@ -97,14 +97,14 @@ func formatList() string {
 	for _, f := range all.Formats {
 		note := ""
 		if f.Encode == nil {
-			note = "; only read"
+			note = "r"
 		}
 		if f.Probe == nil {
-			note += "; has no magic, so that -f must name it"
+			note += "*"
 		}
-		fmt.Fprintf(&b, "  %-14s %s%s\n", f.Name, f.Title, note)
+		fmt.Fprintf(&b, "  %-13s %-2s %s\n", f.Name, note, f.Title)
 	}
-	return b.String()
+	return b.String() + "\nr: is only read, not written. *: has no magic, so that -f must name it."
 }
 
 // unmarked are the formats that detection cannot find.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"strconv"
 	"strings"
@@ -165,8 +166,8 @@ func (g geometry) spec() (image.NamespaceSpec, error) {
 	if g.block&(g.block-1) != 0 || g.block < 512 || g.block > 65536 {
 		return s, fmt.Errorf("block size %d: a power of two from 512 to 65536", g.block)
 	}
-	if g.ms > 0xFFFF {
-		return s, fmt.Errorf("%d bytes of metadata per block: at most 65535", g.ms)
+	if err := g.limits(); err != nil {
+		return s, err
 	}
 	s.ID = layout.NSID(g.nsid)
 	s.BlockBits = uint8(bits.TrailingZeros64(g.block))
@@ -184,6 +185,30 @@ func (g geometry) spec() (image.NamespaceSpec, error) {
 		return s, err
 	}
 	return s, nil
+}
+
+// limits refuses numbers that there is no room for in the format.
+func (g *geometry) limits() error {
+	for _, l := range []struct {
+		name     string
+		n, limit uint64
+	}{
+		{"max-open", g.maxOpen, math.MaxUint32},
+		{"max-active", g.maxAct, math.MaxUint32},
+		{"numzrwa", g.numZRWA, math.MaxUint32},
+		{"zrwas", g.zrwas / g.block, math.MaxUint32},
+		{"zrwafg", g.zrwafg / g.block, math.MaxUint32},
+		{"metadata-size", g.ms, math.MaxUint16},
+		{"mset", g.mset, 1},
+		{"pi", g.pi, 3},
+		{"pil", g.pil, 1},
+		{"pif", g.pif, 2},
+	} {
+		if l.n > l.limit {
+			return fmt.Errorf("%s %d: at most %d", l.name, l.n, l.limit)
+		}
+	}
+	return nil
 }
 
 // plain fills a namespace without zones.

@@ -91,7 +91,7 @@ type infoOptions struct {
 func newInfoCommand() *cobra.Command {
 	var o infoOptions
 	c := &cobra.Command{
-		Use:   "info IMAGE",
+		Use:   "info [flags] IMAGE",
 		Short: "tell what an image is: geometry, layout, state, zones by state",
 		Long: `Info reads the header of an image and nothing else, so that it costs the same
 for ten zones and for a million. It names the format of foreign files too, and counts
@@ -100,7 +100,7 @@ their zones (zimg convert --help lists the formats).`,
 		Args:    exactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	c.Flags().StringVar(&o.output, "output", "human", "`FORMAT` of the result: human or json")
+	c.Flags().StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the result: human or json")
 	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	o.foreign.addFlags(c.Flags())
@@ -233,19 +233,19 @@ func formatUUID(u [16]byte) string {
 
 func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 	d := &v.FormatSpecific.Data
-	fmt.Fprintf(w, "image: %s\n", printable(v.Filename))
+	fmt.Fprintf(w, "image: %s\n", oneLine(v.Filename))
 	fmt.Fprintf(w, "file format: %s\n", v.Format)
 	fmt.Fprintf(w, "virtual size: %s (%d bytes)\n", humanSize(v.VirtualSize), v.VirtualSize)
 	fmt.Fprintf(w, "disk size: %s\n", humanSize(v.ActualSize))
 	fmt.Fprintf(w, "layout: %s\n", d.Layout)
 	if d.Layout == "sidecar" {
-		fmt.Fprintf(w, "sidecar: %s\n", printable(d.MetaFile))
+		fmt.Fprintf(w, "sidecar: %s\n", oneLine(d.MetaFile))
 		for _, f := range d.DataFiles {
-			fmt.Fprintf(w, "data file: %s\n", printable(f))
+			fmt.Fprintf(w, "data file: %s\n", oneLine(f))
 		}
 	}
 	if d.Label != "" {
-		fmt.Fprintf(w, "label: %s\n", printable(d.Label))
+		fmt.Fprintf(w, "label: %s\n", oneLine(d.Label))
 	}
 	fmt.Fprintf(w, "uuid: %s\n", d.UUID)
 	fmt.Fprintf(w, "state: %s\n", d.State)
@@ -253,7 +253,7 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 		fmt.Fprintf(w, "in use by: pid %d since %s\n", d.Session.PID, d.Session.Start)
 	}
 	fmt.Fprintf(w, "generation: %d\n", d.Generation)
-	fmt.Fprintf(w, "created: %s\ncommitted: %s by %s\n", d.Created, d.Committed, printable(d.Tool))
+	fmt.Fprintf(w, "created: %s\ncommitted: %s by %s\n", d.Created, d.Committed, oneLine(d.Tool))
 	fmt.Fprintln(w, "namespaces:")
 	if err := writeTable(w, namespaceColumns, namespaceRows(im)); err != nil {
 		return err

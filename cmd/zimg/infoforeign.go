@@ -70,20 +70,20 @@ func allocated(path string) int64 {
 }
 
 func printForeignInfo(w io.Writer, d *foreign.Decoded, v *foreignInfoView, spaces []*space) error {
-	fmt.Fprintf(w, "image: %s\n", printable(v.Filename))
+	fmt.Fprintf(w, "image: %s\n", oneLine(v.Filename))
 	fmt.Fprintf(w, "file format: %s (%s)\n", v.Format, d.Format.Title)
 	fmt.Fprintf(w, "virtual size: %s (%d bytes)\n", humanSize(v.VirtualSize), v.VirtualSize)
 	if v.ActualSize > 0 {
 		fmt.Fprintf(w, "disk size: %s\n", humanSize(v.ActualSize))
 	}
 	for _, f := range d.Facts {
-		fmt.Fprintf(w, "%s: %s\n", f.Key, printable(f.Value))
+		fmt.Fprintf(w, "%s: %s\n", f.Key, oneLine(f.Value))
 	}
 	for _, a := range d.Assumed {
-		fmt.Fprintf(w, "assumed: %s\n", printable(a))
+		fmt.Fprintf(w, "assumed: %s\n", oneLine(a))
 	}
 	for _, l := range d.Lost {
-		fmt.Fprintf(w, "cannot be imported: %s\n", printable(l))
+		fmt.Fprintf(w, "cannot be imported: %s\n", oneLine(l))
 	}
 	fmt.Fprintln(w, "namespaces:")
 	var rows [][]string

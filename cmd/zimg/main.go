@@ -7,18 +7,19 @@
 //	exit.go   errors to exit codes       view.go    JSON, and text that is safe to print
 //	size.go   "64M"                      table.go   tables for people
 //	progress.go  a line on a terminal    geometry.go  flags to namespaces
+//	streams.go   input and output        usage.go   wrong command lines
+//	interrupt.go  Ctrl-C                 complete.go  completion
 package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,7 +28,11 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args, streams{os.Stdin, os.Stdout, os.Stderr}))
+	code, killed := execute(os.Args, streams{os.Stdin, os.Stdout, os.Stderr})
+	if killed != nil {
+		raise(killed) // for a shell that runs a loop of us, so that Ctrl-C ends the loop
+	}
+	os.Exit(code)
 }
 
 // streams are the standard streams of a process.
@@ -38,7 +43,13 @@ type streams struct {
 
 // run is the whole program but for the exit.
 func run(args []string, s streams) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code, _ := execute(args, s)
+	return code
+}
+
+// execute runs the command that args name, and tells the signal that interrupted it, if one did.
+func execute(args []string, s streams) (code int, killed os.Signal) {
+	ctx, received, stop := interruptible()
 	defer stop()
 	image.Tool = "zimg " + version
 	if len(image.Tool) > 32 {
@@ -48,20 +59,29 @@ func run(args []string, s streams) int {
 		image.Clock = time.Unix(epoch, 0).UTC()
 	}
 	args, asFsck := fsckArgs(args)
+	out := &output{w: s.out}
 	root := newRootCommand(args)
 	root.SetIn(s.in)
-	root.SetOut(s.out)
+	root.SetOut(out)
 	root.SetErr(s.err)
 	root.SetArgs(resizeArgs(args))
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) { // what a shell calls; no other command pays for it
 		addCompletions(root)
 	}
-	err := root.ExecuteContext(ctx)
-	code := report(s.err, err)
-	if asFsck && !isVerdict(err) {
-		return fsckExit(code, ctx.Err() != nil)
+	cmd, err := root.ExecuteContextC(ctx)
+	if lost := out.err; lost != nil && (isVerdict(err) || errors.Is(err, lost)) {
+		err = withExit(failureOf(cmd), lost) // what was to be said was not
 	}
-	return code
+	code = report(s.err, cmd, err)
+	if errors.Is(err, context.Canceled) {
+		if killed = received(); killed != nil {
+			code = exitBySignal + signalNumber(killed)
+		}
+	}
+	if asFsck && !isVerdict(err) {
+		return fsckExit(code, killed != nil), nil
+	}
+	return code, killed
 }
 
 // fsckArgs drops the program's name; called as fsck.zimg it is the command check.

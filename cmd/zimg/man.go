@@ -8,9 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"zimg/image"
 )
 
 // newManCommand writes the man pages from the commands themselves, so that the
@@ -26,6 +29,13 @@ func newManCommand() *cobra.Command {
 				return err
 			}
 			if err := writeManFile(filepath.Join(args[0], "zimg-format.5"), writeManFormat); err != nil {
+				return err
+			}
+			fsck := func(w io.Writer) error {
+				_, err := io.WriteString(w, ".so man1/zimg-check.1\n")
+				return err
+			}
+			if err := writeManFile(filepath.Join(args[0], "fsck.zimg.8"), fsck); err != nil {
 				return err
 			}
 			return writeManTree(newRootCommand(nil), args[0])
@@ -63,12 +73,13 @@ func writeManFile(path string, write func(io.Writer) error) error {
 func writeManPage(out io.Writer, c *cobra.Command) error {
 	w := bufio.NewWriter(out)
 	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
-	fmt.Fprintf(w, ".TH %s 1 \"\" \"zimg %s\" \"zimg\"\n", strings.ToUpper(roff(name)), roff(version))
+	fmt.Fprintln(w, manHead(name, 1))
 	fmt.Fprintf(w, ".SH NAME\n%s \\- %s\n", roff(name), roff(c.Short))
 	fmt.Fprintf(w, ".SH SYNOPSIS\n.B %s\n", roff(c.UseLine()))
-	if c.Long != "" {
+	text, status := splitExitStatus(c.Long)
+	if text != "" {
 		fmt.Fprintln(w, ".SH DESCRIPTION")
-		manText(w, c.Long)
+		manText(w, text)
 	}
 	if subs := visible(c); len(subs) > 0 {
 		fmt.Fprintln(w, ".SH COMMANDS")
@@ -81,9 +92,77 @@ func writeManPage(out io.Writer, c *cobra.Command) error {
 	if c.Example != "" {
 		fmt.Fprintf(w, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(strings.Trim(c.Example, "\n")))
 	}
-	fmt.Fprintln(w, ".SH EXIT STATUS\n0 done, 1 failed, 64 wrong usage;\n.BR zimg-check (1)\nhas more.")
+	fmt.Fprintln(w, ".SH EXIT STATUS")
+	manText(w, status)
+	if !c.HasParent() {
+		_, _ = w.WriteString(manFiles) // the error stays until Flush
+	}
 	fmt.Fprintln(w, ".SH SEE ALSO\n.BR zimg (1),\n.BR zimg-format (5),\n.BR qemu-img (1),\n.BR nvme (1),\n.BR blkzone (8)")
 	return w.Flush()
+}
+
+// commonExitStatus is that of the commands that say nothing else.
+const commonExitStatus = `0 done, 1 failed, 64 wrong usage. SIGINT and SIGTERM end a command as they end others (130
+and 143 in a shell); the image is as it was before.`
+
+// splitExitStatus takes the paragraph on the exit status out of a command's description.
+func splitExitStatus(long string) (text, status string) {
+	status = commonExitStatus
+	var rest []string
+	for _, p := range strings.Split(long, "\n\n") {
+		if strings.HasPrefix(p, "Exit status") {
+			status = p
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	return strings.Join(rest, "\n\n"), status
+}
+
+// manFiles are the sections that only zimg(1) has.
+const manFiles = `.SH FILES
+.TP
+.I IMAGE\fR, or \fIIMAGE\fR and \fIIMAGE\fB.zmeta
+an image in trailing layout; or the data and the metadata of one in sidecar layout
+.TP
+.IB IMAGE .zundo
+what the last repair overwrote, for
+.BR zimg-undo (1)
+.TP
+.IB IMAGE .zsnap/ NAME .zimg
+a snapshot, see
+.BR zimg-snapshot (1)
+.TP
+.IB IMAGE .ztrace
+the journal of a run that lasts, or that a crash ended
+.SH ENVIRONMENT
+.TP
+.B NO_COLOR
+if set and not empty,
+.BR zimg-map (1)
+does not colour; nor with TERM=dumb, nor if standard output is no terminal
+.TP
+.B SOURCE_DATE_EPOCH
+the time, in seconds since 1970, to write into images instead of now
+.SH SIGNALS
+.TP
+.BR SIGINT ", " SIGTERM
+end a command and leave the image as it was before; a second one does not wait.
+.BR zimg-run (1)
+presses the guest\(aqs power button
+.TP
+.B SIGUSR1
+prints how far a command is that can show progress
+`
+
+// manHead is the first line of a page. Its date is that of SOURCE_DATE_EPOCH: of the source, not of the day when
+// somebody installed it.
+func manHead(name string, section int) string {
+	date := ""
+	if !image.Clock.IsZero() {
+		date = image.Clock.Format(time.DateOnly)
+	}
+	return fmt.Sprintf(`.TH %s %d "%s" "zimg %s" "zimg"`, strings.ToUpper(roff(name)), section, date, roff(version))
 }
 
 func visible(c *cobra.Command) []*cobra.Command {

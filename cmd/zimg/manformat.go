@@ -9,56 +9,122 @@ import (
 	"zimg/docs"
 )
 
-// writeManFormat writes zimg-format(5) from docs/FORMAT.md: headings, paragraphs and lists flow;
-// tables and drawings stand as they are.
+// writeManFormat writes zimg-format(5) from docs/FORMAT.md: headings, paragraphs, lists and tables flow;
+// drawings stand as they are.
 func writeManFormat(out io.Writer) error {
-	w := bufio.NewWriter(out)
-	inline := newInline()
-	put := func(lines ...string) {
-		for _, l := range lines {
-			_, _ = w.WriteString(l + "\n") // the error stays until Flush
-		}
-	}
-	put(`.TH ZIMG\-FORMAT 5 "" "zimg `+roff(version)+`" "zimg"`, `.SH NAME`, `zimg\-format \- the format of zimg's images`)
-	verbatim := false
+	p := &manPage{w: bufio.NewWriter(out), inline: newInline(), numbered: regexp.MustCompile(`^([0-9]+\.) `)}
+	p.put(`'\" t`, manHead("zimg-format", 5), `.SH NAME`, `zimg\-format \- the format of zimg's images`)
 	fence := false
-	set := func(on bool) {
-		if on != verbatim {
-			put(map[bool]string{true: ".nf", false: ".fi"}[on])
-			verbatim = on
-		}
-	}
 	for _, line := range strings.Split(strings.TrimSpace(docs.Format), "\n") {
-		heading := strings.TrimLeft(line, "#")
 		switch {
 		case strings.HasPrefix(line, "```"):
 			fence = !fence
-			set(fence)
-		case fence || strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "|"):
-			set(true)
-			put(roff(line))
-		case strings.HasPrefix(line, "# "):
-			set(false)
-			put(".SH DESCRIPTION")
-		case strings.HasPrefix(line, "## "):
-			set(false)
-			put(".SH " + roff(strings.ToUpper(strings.TrimSpace(heading))))
-		case strings.HasPrefix(line, "###"):
-			set(false)
-			put(".SS " + inline(strings.TrimSpace(heading)))
-		case line == "":
-			set(false)
-			put(".PP")
-		case strings.HasPrefix(line, "- "):
-			set(false)
-			put(`.IP \(bu 2`, inline(line[2:]))
+			p.block(map[bool]manBlock{true: drawing, false: flowing}[fence])
+		case fence || strings.HasPrefix(line, "    "):
+			p.block(drawing)
+			p.put(roff(line))
+		case strings.HasPrefix(line, "|"):
+			p.block(table)
+			p.rows = append(p.rows, strings.Split(strings.Trim(line, "| "), "|"))
 		default:
-			put(inline(strings.TrimSpace(line)))
+			p.block(flowing)
+			p.flow(line)
 		}
 	}
-	set(false)
-	put(".SH SEE ALSO", ".BR zimg (1),", ".BR zimg\\-check (1)")
-	return w.Flush()
+	p.block(flowing)
+	p.put(".SH SEE ALSO", ".BR zimg (1),", ".BR zimg\\-check (1)")
+	return p.w.Flush()
+}
+
+// manBlock is a kind of lines that belong together.
+type manBlock int
+
+const (
+	flowing manBlock = iota
+	drawing
+	table
+)
+
+// manPage is a page on its way from Markdown to man(7). Write errors stay in w until Flush.
+type manPage struct {
+	w        *bufio.Writer
+	inline   func(string) string
+	numbered *regexp.Regexp
+	in       manBlock
+	rows     [][]string // of a table that is being read
+	headed   bool       // the last line was a heading
+	gap      bool       // a paragraph begins, unless a macro that makes one follows
+}
+
+func (p *manPage) put(lines ...string) {
+	for _, l := range lines {
+		heading := strings.HasPrefix(l, ".SH") || strings.HasPrefix(l, ".SS")
+		if p.gap && !heading && !strings.HasPrefix(l, ".IP") {
+			_, _ = p.w.WriteString(".PP\n")
+		}
+		p.gap, p.headed = false, heading
+		_, _ = p.w.WriteString(l + "\n")
+	}
+}
+
+// block ends the block that lines were of, and begins one of kind, if it is another.
+func (p *manPage) block(kind manBlock) {
+	if kind == p.in {
+		return
+	}
+	switch p.in {
+	case drawing:
+		p.put(".fi")
+	case table:
+		p.putTable()
+	case flowing:
+	}
+	if p.in = kind; kind == drawing {
+		p.put(".nf")
+	}
+}
+
+// flow writes a line that is neither of a drawing nor of a table.
+func (p *manPage) flow(line string) {
+	text := strings.TrimSpace(strings.TrimLeft(line, "#"))
+	number := p.numbered.FindStringSubmatch(line)
+	switch {
+	case strings.HasPrefix(line, "# "):
+		p.put(".SH DESCRIPTION")
+	case strings.HasPrefix(line, "## "):
+		p.put(".SH " + roff(strings.ToUpper(text)))
+	case strings.HasPrefix(line, "###"):
+		p.put(".SS " + p.inline(text))
+	case line == "":
+		p.gap = !p.headed
+	case strings.HasPrefix(line, "- "):
+		p.put(`.IP \(bu 2`, p.inline(line[2:]))
+	case number != nil:
+		p.put(".IP "+number[1]+" 3", p.inline(line[len(number[0]):]))
+	default:
+		p.put(p.inline(text))
+	}
+}
+
+// putTable writes the rows for tbl(1): the first is the head, the second Markdown's line below it; the last
+// column wraps.
+func (p *manPage) putTable() {
+	columns := len(p.rows[0])
+	layout := strings.Repeat("l ", columns-1) + "lx"
+	bold := strings.Repeat("lb ", columns-1) + "lbx"
+	p.put(".TS", "tab(|);", bold, layout+".")
+	for i, row := range p.rows {
+		if i == 1 {
+			continue
+		}
+		for c := range row {
+			row[c] = p.inline(strings.TrimSpace(row[c]))
+		}
+		last := len(row) - 1
+		p.put(strings.Join(row[:last], "|") + "|T{\n" + row[last] + "\nT}")
+	}
+	p.put(".TE")
+	p.rows = nil
 }
 
 // newInline turns the markup within a line (code, strong, emphasis, links) into fonts. Made when it is

@@ -22,7 +22,7 @@ type mapOptions struct {
 func newMapCommand() *cobra.Command {
 	var o mapOptions
 	c := &cobra.Command{
-		Use:   "map IMAGE",
+		Use:   "map [flags] IMAGE",
 		Short: "draw the zones as a picture",
 		Long: `Map draws every zone as a character whose height says how far the zone is
 written. With more zones than fit on the screen a character stands for several.
@@ -34,12 +34,15 @@ written. With more zones than fit on the screen a character stands for several.
 	}
 	c.Flags().StringVar(&o.svg, "svg", "", "write an SVG picture to `FILE`")
 	c.Flags().Uint32Var(&o.ns, "ns", 0, "only namespace `N`")
-	c.Flags().IntVar(&o.width, "width", 0, "use `COLUMNS` (default: the terminal's, else 80)")
+	c.Flags().IntVar(&o.width, "width", 0, "use `COLUMNS` (default 0: the terminal's, else 80)")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	return c
 }
 
 func (o *mapOptions) run(cmd *cobra.Command, path string) error {
+	if o.width < 0 {
+		return usageError("--width %d: a number of columns, or 0 for the terminal's", o.width)
+	}
 	im, err := image.Open(path, image.Options{ForceShare: o.share})
 	if err != nil {
 		return err
@@ -55,7 +58,7 @@ func (o *mapOptions) run(cmd *cobra.Command, path string) error {
 		return fmt.Errorf("%s: no zoned namespace to draw: %w", path, layout.ErrRange)
 	}
 	if o.svg != "" {
-		return o.writeSVG(filepath.Base(path), namespaces)
+		return o.writeSVG(cmd, filepath.Base(path), namespaces)
 	}
 	out := cmd.OutOrStdout()
 	width, colour := o.terminal()
@@ -88,8 +91,8 @@ func (o *mapOptions) terminal() (width int, colour bool) {
 	return width, colour
 }
 
-func (o *mapOptions) writeSVG(title string, namespaces []mapped) error {
-	file, err := createOutput(o.svg)
+func (o *mapOptions) writeSVG(cmd *cobra.Command, title string, namespaces []mapped) error {
+	file, err := createOutput(cmd, o.svg)
 	if err != nil {
 		return err
 	}

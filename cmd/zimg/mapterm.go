@@ -16,6 +16,12 @@ const mapRows = 32
 // mapGlyphs are eighths of a block: how far a zone is written.
 var mapGlyphs = []rune("▁▂▃▄▅▆▇█")
 
+// The characters of zones that have nothing to do with how far they are written.
+const (
+	mapShort   = '▓' // Full, finished short of its capacity
+	mapNothing = '_' // opened or closed, nothing written
+)
+
 // mapColours are SGR codes; the glyph alone tells the states apart as well.
 var mapColours = map[layout.ZoneState]string{
 	layout.Empty:            "90",
@@ -40,11 +46,11 @@ func (c *cell) glyph() rune {
 	}
 	switch fill := c.fill(); {
 	case c.counts[layout.Full.Index()] == c.count && fill < 1:
-		return '▓' // finished short of its capacity
+		return mapShort
 	case fill <= 0 && c.counts[layout.Empty.Index()] == c.count:
 		return '·'
 	case fill <= 0:
-		return '_' // opened or closed, nothing written
+		return mapNothing
 	default:
 		return mapGlyphs[min(len(mapGlyphs)-1, int(fill*float64(len(mapGlyphs))))]
 	}
@@ -115,6 +121,13 @@ func mapLegend(cells []cell, totals layout.Counts, width int, colour bool) []str
 	for _, text := range items {
 		add(text, "")
 	}
+	drawn := map[rune]bool{}
+	for i := range cells {
+		drawn[cells[i].glyph()] = true
+	}
+	if drawn[mapShort] && !drawn[mapGlyphs[len(mapGlyphs)-1]] {
+		plain[layout.Full] = string(mapShort)
+	}
 	for i, s := range layout.ZoneStates {
 		if totals[i] == 0 {
 			continue
@@ -124,6 +137,12 @@ func mapLegend(cells []cell, totals layout.Counts, width int, colour bool) []str
 			sgr = mapColours[s]
 		}
 		add(fmt.Sprintf("%s %d %s", plain[s], totals[i], strings.ToLower(s.String())), sgr)
+	}
+	if drawn[mapShort] {
+		add(string(mapShort)+" finished before its end", "")
+	}
+	if drawn[mapNothing] {
+		add(string(mapNothing)+" active, nothing written", "")
 	}
 	return append(lines, line)
 }

@@ -19,7 +19,7 @@ type qemuArgsOptions struct {
 func newQEMUArgsCommand() *cobra.Command {
 	var o qemuArgsOptions
 	c := &cobra.Command{
-		Use:   "qemu-args IMAGE",
+		Use:   "qemu-args [flags] IMAGE",
 		Short: "print the QEMU arguments that attach an image",
 		Long: `Qemu-args prints the -blockdev and -device arguments for an image, one a line,
 for $(...) in a shell. A QEMU started so begins with all zones Empty, as stock QEMU
@@ -28,7 +28,7 @@ does: to have the zones as the image has them, use zimg run.`,
 		Args:    exactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	c.Flags().StringVar(&o.output, "output", "human", "`FORMAT` of the result: human (one argument a line) or json")
+	c.Flags().StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the result: human (one argument a line) or json")
 	c.Flags().StringVar(&o.id, "id", "zimg0", "prefix `ID` of the names of nodes and devices")
 	return c
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -19,12 +20,12 @@ type readOptions struct {
 func newReadCommand() *cobra.Command {
 	var o readOptions
 	c := &cobra.Command{
-		Use:   "read IMAGE [FILE]",
+		Use:   "read [flags] IMAGE [FILE]",
 		Short: "read data to a file or standard output",
 		Long: `Read copies blocks to FILE, or to standard output. With --zone it reads what has
 been written to the zone, from its start; with --lba and --count those blocks, as a drive
 would answer (beyond a write pointer: zeroes).`,
-		Example: "  zimg read --zone 3 disk.zimg > zone3.bin\n  zimg read --lba 0 --count 8 disk.zimg | hexdump -C",
+		Example: "  zimg read --zone 3 disk.zimg > zone3.bin\n  zimg read --lba 0 --count 8 disk.zimg | od -t x1",
 		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
@@ -50,15 +51,11 @@ func (o *readOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	out := cmd.OutOrStdout()
-	if len(args) == 2 && args[1] != "-" {
-		file, err := createOutput(args[1])
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, file.Close()) }()
-		out = file
+	out, err := createOutput(cmd, second(args))
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, out.Close()) }()
 	w := bufio.NewWriterSize(out, ioChunk)
 	src := io.NewSectionReader(n, int64(n.ByteOff(first)), int64(n.ByteOff(count)))
 	buf := make([]byte, ioChunk)
@@ -92,8 +89,9 @@ func (o *readOptions) blocks(n *image.Namespace) (first, count layout.LBA, err e
 			count = z.Written - z.Start
 		}
 	case o.pos.lbaF || !n.Zoned():
-		if first = layout.LBA(o.pos.lba); count == 0 {
-			count = n.Blocks - min(first, n.Blocks)
+		first = layout.LBA(o.pos.lba)
+		if count == 0 && first < n.Blocks {
+			count = n.Blocks - first
 			if n.Zoned() {
 				count = min(count, n.ZoneSize-first%n.ZoneSize)
 			}
@@ -101,8 +99,13 @@ func (o *readOptions) blocks(n *image.Namespace) (first, count layout.LBA, err e
 	default:
 		return 0, 0, usageError("say what: --zone N, or --lba N with --count N")
 	}
-	if n.Zoned() && count > 0 {
-		return first, count, machine(n).Read(first, count)
+	switch {
+	case o.pos.zoneF && count == 0: // nothing is written
+		return first, 0, nil
+	case n.Zoned():
+		return first, count, machine(n).Read(first, max(count, 1))
+	case first >= n.Blocks || count > n.Blocks-first:
+		return 0, 0, fmt.Errorf("namespace %d has LBAs 0 to %d, no %d blocks at %d: %w", n.ID, n.Blocks-1, max(count, 1), first, layout.ErrRange)
 	}
 	return first, count, nil
 }

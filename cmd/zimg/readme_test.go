@@ -1,8 +1,11 @@
+//go:build unix
+
 package main
 
 import (
-	"bytes"
+	"errors"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -19,21 +22,17 @@ func TestReadmeTour(t *testing.T) {
 		t.Fatal("the README has no tour")
 	}
 	t.Chdir(t.TempDir())
-	if err := os.WriteFile("data.bin", bytes.Repeat([]byte("data"), 5120), 0o666); err != nil {
-		t.Fatal(err)
-	}
 	commands := 0
 	for _, part := range strings.Split(tour, "```console\n")[1:] {
 		block, _, _ := strings.Cut(part, "```")
 		for _, one := range strings.Split("\n"+block, "\n$ ")[1:] {
 			line, want, _ := strings.Cut(one, "\n")
 			want = strings.TrimSuffix(want, "\n")
-			args := strings.Fields(line)
-			if args[0] != "zimg" {
-				t.Fatalf("%q is not a zimg command", line)
+			out, err := exec.Command("sh", "-c", line).CombinedOutput()
+			if err != nil && !errors.As(err, new(*exec.ExitError)) {
+				t.Fatal(err)
 			}
-			out, errs, _ := zimgStatus(args[1:]...)
-			if got := strings.TrimSuffix(out+errs, "\n"); got != want {
+			if got := strings.TrimSuffix(string(out), "\n"); got != want {
 				t.Errorf("$ %s\n%s\nthe README says\n%s", line, got, want)
 			}
 			commands++

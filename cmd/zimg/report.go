@@ -47,7 +47,7 @@ type reportOptions struct {
 func newReportCommand() *cobra.Command {
 	var o reportOptions
 	c := &cobra.Command{
-		Use:   "report IMAGE",
+		Use:   "report [flags] IMAGE",
 		Short: "list zones: state, write pointer, capacity",
 		Long: `Report lists the zones of an image, in zimg's own form or in those of the tools for
 devices:
@@ -61,12 +61,12 @@ blkzone before 2.42 prints a write pointer for Full zones where this prints N/A.
 forms of other tools hold one namespace: with several, --ns says which.
 
 Files of foreign formats are reported as well (zimg convert --help lists them).`,
-		Example: "  zimg report disk.zimg\n  zimg report --state full,closed --zone 0-99 disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
+		Example: "  zimg report disk.zimg\n  zimg report --state full,closed --zone 0-31 disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
 		Args:    exactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.output, "output", "table", "`FORMAT`: table, json, csv, blkzone, nvme, zbd or zbd-csv")
+	f.StringVarP(&o.output, "output", "o", "table", "`FORMAT`: table, json, csv, blkzone, nvme, zbd or zbd-csv")
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
 	f.Uint32Var(&o.ns, "ns", 0, "only namespace `N`")
 	f.StringVar(&o.zone, "zone", "all", "only `ZONES`: a number, or a range like 4-9")

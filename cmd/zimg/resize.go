@@ -21,7 +21,7 @@ type resizeOptions struct {
 func newResizeCommand() *cobra.Command {
 	var o resizeOptions
 	c := &cobra.Command{
-		Use:   "resize IMAGE [+|-]ZONES|SIZE",
+		Use:   "resize [flags] IMAGE [+|-]ZONES|SIZE",
 		Short: "add or drop Empty zones at the end of a namespace",
 		Long: `Resize changes the number of zones of a namespace: to ZONES, or by +ZONES or
 -ZONES. A SIZE has a suffix (K, M, G, T, P, E) and is whole zones. Added zones are Empty; only Empty zones are

@@ -3,7 +3,6 @@ package main
 import (
 	"runtime/debug"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -48,6 +47,7 @@ func commands() []command {
 		{"run", groupBoot, newRunCommand},
 		{"crash", groupBoot, newCrashCommand},
 		{"qemu-args", groupBoot, newQEMUArgsCommand},
+		{"completion", "", newCompletionCommand},
 		{"version", "", newVersionCommand},
 		{"man", "", newManCommand},
 	}
@@ -67,10 +67,12 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
   zimg check --repair disk.zimg`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          unknownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       version,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError("%v", err) })
+	makeGroup(root)
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetVersionTemplate("zimg {{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(
 		&cobra.Group{ID: groupImage, Title: "Images:"},
 		&cobra.Group{ID: groupZones, Title: "Zones and data:"},
@@ -85,23 +87,8 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
 		cmd.GroupID = c.group
 		root.AddCommand(cmd)
 	}
-	root.InitDefaultCompletionCmd()
+	root.SetHelpCommand(newHelpCommand())
 	return root
-}
-
-// unknownCommand refuses what is no command, with the ones that are like it.
-func unknownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	err := usageError("%s has no command %q", cmd.CommandPath(), args[0])
-	if cmd.SuggestionsMinimumDistance <= 0 {
-		cmd.SuggestionsMinimumDistance = 2
-	}
-	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
-		err.hint = "did you mean " + strings.Join(similar, " or ") + "?"
-	}
-	return err
 }
 
 // buildCommit is the commit that was built, from the linker or from Go.

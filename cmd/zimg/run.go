@@ -101,7 +101,7 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 			return err
 		}
 	}
-	config := qemu.Config{Images: images, Command: command, Timeout: o.timeout, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}
+	config := qemu.Config{Images: images, Command: command, Timeout: o.timeout, Stdin: cmd.InOrStdin(), Stdout: processOutput(cmd), Stderr: cmd.ErrOrStderr()}
 	config.Log = func(format string, args ...any) { o.say(cmd, format, args...) }
 	if o.record != "" {
 		if config.Record, err = o.recordTo(images, paths); err != nil {
@@ -258,7 +258,7 @@ func (o *runOptions) restorable(im *image.Image) error {
 		}
 		if lost := c[layout.ReadOnly.Index()] + c[layout.Offline.Index()]; lost > 0 && !o.lostFaults {
 			return &image.HintError{
-				Err:  fmt.Errorf("%s: namespace %d has %s that are Read Only or Offline, which QEMU cannot be told of", im.Path(), n.ID, count(int(lost), "zone", "zones")),
+				Err:  fmt.Errorf("%s: namespace %d has %s Read Only or Offline, which QEMU cannot be told of", im.Path(), n.ID, count(int(lost), "zone", "zones")),
 				Hint: "--allow-lost-faults runs it all the same: the guest sees them as Full, and the image keeps their state",
 			}
 		}

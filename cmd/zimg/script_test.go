@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"zimg": func() { os.Exit(run(os.Args, streams{os.Stdin, os.Stdout, os.Stderr})) },
+		"zimg": main,
 		"fsck.zimg": func() {
 			os.Exit(run(append([]string{"fsck.zimg"}, os.Args[1:]...), streams{os.Stdin, os.Stdout, os.Stderr}))
 		},

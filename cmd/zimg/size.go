@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -11,21 +13,54 @@ import (
 const sizeUnits = "KMGTPE"
 
 // parseSize reads a size: digits, and K, M, G, T, P or E for powers of 1024, as
-// qemu-img takes it; KiB and KB and so on as util-linux does, the latter powers of 1000.
+// qemu-img takes it; KiB and KB and so on as util-linux does, the latter powers of 1000. A fraction
+// like 1.5G is fine if it comes to whole bytes, and 0x begins a hexadecimal number of them.
 func parseSize(s string) (int64, error) {
-	digits := strings.TrimRight(s, "kKmMgGtTpPeEiIbB")
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || digits == "" || digits[0] == '+' {
-		return 0, fmt.Errorf("%q is not a size: digits, then K, M, G, T, P or E if it is not bytes", s)
+	if hex, ok := strings.CutPrefix(s, "0x"); ok {
+		n, err := strconv.ParseUint(hex, 16, 64)
+		return checkedSize(s, n, err)
 	}
-	factor, err := sizeFactor(s[len(digits):])
+	number := strings.TrimRight(s, "kKmMgGtTpPeEiIbB")
+	whole, fraction, point := strings.Cut(number, ".")
+	digits := whole + fraction
+	if digits == "" || strings.Trim(digits, "0123456789") != "" || point && fraction == "" {
+		return checkedSize(s, 0, strconv.ErrSyntax)
+	}
+	factor, err := sizeFactor(s[len(number):])
 	if err != nil {
 		return 0, fmt.Errorf("%q: %w", s, err)
 	}
-	if n > math.MaxInt64/factor {
-		return 0, fmt.Errorf("%q is more than a file can hold", s)
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || len(fraction) > maxFraction {
+		return checkedSize(s, 0, strconv.ErrRange)
 	}
-	return int64(n * factor), nil
+	scale := uint64(1)
+	for range fraction {
+		scale *= 10
+	}
+	high, low := bits.Mul64(n, factor)
+	if high >= scale {
+		return checkedSize(s, 0, strconv.ErrRange)
+	}
+	n, rest := bits.Div64(high, low, scale)
+	if rest != 0 {
+		return 0, fmt.Errorf("%q is no whole number of bytes", s)
+	}
+	return checkedSize(s, n, nil)
+}
+
+// maxFraction is how many digits behind the point there is room for: 10 to that power is below 2^64.
+const maxFraction = 19
+
+// checkedSize is the size n that s stands for, or what is wrong with s.
+func checkedSize(s string, n uint64, err error) (int64, error) {
+	switch {
+	case errors.Is(err, strconv.ErrRange), n > math.MaxInt64:
+		return 0, fmt.Errorf("%q is more than a file can hold", s)
+	case err != nil:
+		return 0, fmt.Errorf("%q is not a size: digits, then K, M, G, T, P or E if it is not bytes", s)
+	}
+	return int64(n), nil
 }
 
 func sizeFactor(suffix string) (uint64, error) {

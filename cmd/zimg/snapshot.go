@@ -32,7 +32,7 @@ type snapshotOptions struct {
 func newSnapshotCommand() *cobra.Command {
 	var o snapshotOptions
 	c := &cobra.Command{
-		Use:   "snapshot -l | -c NAME | -a NAME | -d NAME IMAGE",
+		Use:   "snapshot [flags] -l | -c NAME | -a NAME | -d NAME IMAGE",
 		Short: "keep named copies of an image, and go back to them",
 		Long: `Snapshot keeps an image as it is under a name, lists what is kept, and goes back to it:
 zones and data. A snapshot is an image of its own, IMAGE.zsnap/NAME.zimg, by reflink where the file
@@ -51,7 +51,7 @@ moves it out).`,
 	f.StringVarP(&o.apply, "apply", "a", "", "go back to the snapshot called `NAME`")
 	f.StringVarP(&o.remove, "delete", "d", "", "remove the snapshot called `NAME`")
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the image's metadata")
-	f.StringVar(&o.output, "output", "human", "`FORMAT` of the list: human or json")
+	f.StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the list: human or json")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
 	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
 	return c

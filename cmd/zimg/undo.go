@@ -11,7 +11,7 @@ import (
 func newUndoCommand() *cobra.Command {
 	var force, quiet bool
 	c := &cobra.Command{
-		Use:   "undo IMAGE",
+		Use:   "undo [flags] IMAGE",
 		Short: "take back the last repair",
 		Long: `Undo writes back the bytes that the last zimg check --repair saved in IMAGE.zundo, and
 removes that file. It refuses if the image was changed since, unless forced.`,

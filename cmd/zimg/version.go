@@ -29,6 +29,6 @@ func newVersionCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&output, "output", "human", "`FORMAT` of the result: human or json")
+	c.Flags().StringVarP(&output, "output", "o", "human", "`FORMAT` of the result: human or json")
 	return c
 }

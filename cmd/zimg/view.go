@@ -41,6 +41,9 @@ func printable(s string) string {
 	return b.String()
 }
 
+// oneLine is printable text of one line: a name or a label must not pass for more lines of a listing.
+func oneLine(s string) string { return strings.ReplaceAll(printable(s), "\n", `\n`) }
+
 // parseHex fills dst from hexadecimal digits; dashes, as in a UUID, do not count.
 func parseHex(text string, dst []byte) error {
 	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +35,9 @@ func (p *position) resolve(cmd *cobra.Command) error {
 	p.zoneF, p.lbaF = cmd.Flags().Changed("zone"), cmd.Flags().Changed("lba")
 	if p.zoneF && p.lbaF {
 		return usageError("--zone and --lba say the same thing twice")
+	}
+	if p.count == 0 && cmd.Flags().Changed("count") {
+		return usageError("--count 0: at least 1")
 	}
 	return nil
 }
@@ -88,7 +90,7 @@ type writeOptions struct {
 func newWriteCommand() *cobra.Command {
 	o := writeOptions{}
 	c := &cobra.Command{
-		Use:   "write IMAGE [FILE]",
+		Use:   "write [flags] IMAGE [FILE]",
 		Short: "write data under the zone rules",
 		Long: `Write takes data from FILE, or from standard input, and writes it where --zone or
 --lba say: in a zone at its write pointer and nowhere else, as a drive would have it.
@@ -96,7 +98,7 @@ With --zone the data begins at the zone's write pointer. Data longer than the zo
 in the next one if that is Empty. The last block is padded with zeroes.
 
 When it is done, zones it opened are Closed (or Full), as after a power-down.`,
-		Example: "  zimg write --zone 3 disk.zimg data.bin\n  tar c . | zimg write --lba 0 disk.zimg",
+		Example: "  zimg write --zone 3 disk.zimg data.bin\n  tar c src | zimg write --lba 0 disk.zimg",
 		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
@@ -108,7 +110,7 @@ When it is done, zones it opened are Closed (or Full), as after a power-down.`,
 func newAppendCommand() *cobra.Command {
 	o := writeOptions{append: true}
 	c := &cobra.Command{
-		Use:     "append IMAGE [FILE]",
+		Use:     "append [flags] IMAGE [FILE]",
 		Short:   "append data to a zone, and tell where it went",
 		Long:    "Append writes at the write pointer of --zone and prints the LBA that was assigned.",
 		Example: "  lba=$(zimg append --zone 3 disk.zimg data.bin)",
@@ -127,15 +129,12 @@ func (o *writeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if !o.pos.zoneF && (o.append || !o.pos.lbaF) {
 		return usageError("say where: %s", map[bool]string{true: "--zone N", false: "--zone N or --lba N"}[o.append])
 	}
-	in := cmd.InOrStdin()
-	if len(args) == 2 && args[1] != "-" {
-		file, err := os.Open(args[1])
-		if err != nil {
-			return err
-		}
-		defer func() { _ = file.Close() }()
-		in = file
+	file, err := openInput(cmd, second(args))
+	if err != nil {
+		return err
 	}
+	defer func() { _ = file.Close() }()
+	var in io.Reader = file
 	im, err := image.Open(args[0], image.Options{Write: true})
 	if err != nil {
 		return err

@@ -60,16 +60,17 @@ func (w *writer) copy(ctx context.Context, in io.Reader) error {
 			return w.full(in)
 		}
 		length, err := io.ReadFull(in, buf[:room])
+		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !end {
+			return err
+		}
 		if length > 0 {
 			if err := w.put(buf, length); err != nil {
 				return err
 			}
 		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if end {
 			return nil
-		}
-		if err != nil {
-			return err
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -21,6 +20,8 @@ type zoneOptions struct {
 	text  string
 	wp    uint64
 	quiet bool
+
+	extension []byte // for set-ext
 }
 
 // zoneAction is one verb of zimg zone.
@@ -44,23 +45,25 @@ var zoneActions = []zoneAction{
 }
 
 func setExtension(o *zoneOptions, m *zns.Machine, i uint64) error {
-	ext, err := o.extension()
+	return m.SetExtension(i, o.extension)
+}
+
+// readExtension takes the extension from where the flags say.
+func (o *zoneOptions) readExtension(cmd *cobra.Command) error {
+	if (o.file == "") == (o.text == "") {
+		return usageError("set-ext needs either --file FILE or --text TEXT")
+	}
+	o.extension = []byte(o.text)
+	if o.file == "" {
+		return nil
+	}
+	in, err := openInput(cmd, o.file)
 	if err != nil {
 		return err
 	}
-	return m.SetExtension(i, ext)
-}
-
-func (o *zoneOptions) extension() ([]byte, error) {
-	switch {
-	case o.file == "-":
-		return io.ReadAll(io.LimitReader(os.Stdin, 1<<16))
-	case o.file != "":
-		return os.ReadFile(o.file)
-	case o.text != "":
-		return []byte(o.text), nil
-	}
-	return nil, usageError("set-ext needs --file FILE or --text TEXT")
+	defer func() { _ = in.Close() }()
+	o.extension, err = io.ReadAll(io.LimitReader(in, 1<<16))
+	return err
 }
 
 func setWP(o *zoneOptions, m *zns.Machine, i uint64) error { return m.SetWP(i, layout.LBA(o.wp)) }
@@ -74,8 +77,9 @@ zones Offline or Read Only, and write pointers anywhere.
 
 ZONE is a zone number from 0, a range like 4-9, or the word all. All is the drive's Select
 All: it passes over zones that the action does not apply to.`,
-		Example: "  zimg zone reset disk.zimg 0-3\n  zimg zone finish disk.zimg all\n  zimg zone set-wp --wp 16 disk.zimg 5",
+		Example: "  zimg zone reset disk.zimg 0-3\n  zimg zone finish disk.zimg all\n  zimg zone set-wp --wp 81936 disk.zimg 5",
 	}
+	makeGroup(c)
 	for _, a := range zoneActions {
 		c.AddCommand(newZoneActionCommand(a))
 	}
@@ -88,7 +92,7 @@ func (a *zoneAction) example() string {
 	case "set-ext":
 		return "set-ext --text journal disk.zimg 0"
 	case "set-wp":
-		return "set-wp --wp 16 disk.zimg 5"
+		return "set-wp --wp 81936 disk.zimg 5"
 	}
 	return a.name + " disk.zimg 4-9"
 }
@@ -96,13 +100,20 @@ func (a *zoneAction) example() string {
 func newZoneActionCommand(a zoneAction) *cobra.Command {
 	var o zoneOptions
 	c := &cobra.Command{
-		Use:     a.name + " IMAGE ZONE",
+		Use:     a.name + " [flags] IMAGE ZONE",
 		Short:   a.short,
 		Example: "  zimg zone " + a.example(),
 		Args:    exactArgs("IMAGE ZONE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if a.name == "set-wp" && !cmd.Flags().Changed("wp") {
-				return usageError("set-wp needs --wp LBA")
+			switch a.name {
+			case "set-wp":
+				if !cmd.Flags().Changed("wp") {
+					return usageError("set-wp needs --wp LBA")
+				}
+			case "set-ext":
+				if err := o.readExtension(cmd); err != nil {
+					return err
+				}
 			}
 			return o.run(a, args[0], args[1])
 		},

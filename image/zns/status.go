@@ -62,6 +62,9 @@ type StatusError struct {
 
 func (e *StatusError) Error() string {
 	s := fmt.Sprintf("namespace %d zone %d (%v): %v", e.NSID, e.Zone, e.State, e.Status)
+	if e.Status == LBAOutOfRange { // of no zone
+		s = fmt.Sprintf("namespace %d: %v", e.NSID, e.Status)
+	}
 	if e.Detail != "" {
 		s += ": " + e.Detail
 	}

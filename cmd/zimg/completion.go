@@ -1,0 +1,37 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// completionShells are the shells that there is a completion for.
+var completionShells = []string{"bash", "zsh", "fish", "powershell"}
+
+func newCompletionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "completion SHELL",
+		Short: "print the script that completes command lines in a shell",
+		Long: `Completion prints a script for SHELL: bash (with the package bash-completion), zsh, fish or powershell.
+It completes commands, flags and their values, formats, and from the image named its
+namespaces and zones. make install and the Debian package install it.`,
+		Example:   "  source <(zimg completion bash)\n  zimg completion zsh > ~/.zfunc/_zimg\n  zimg completion fish > ~/.config/fish/completions/zimg.fish",
+		ValidArgs: completionShells,
+		Args:      exactArgs("SHELL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root, out := cmd.Root(), cmd.OutOrStdout()
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(out, true)
+			case "zsh":
+				return root.GenZshCompletion(out)
+			case "fish":
+				return root.GenFishCompletion(out, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(out)
+			}
+			return usageError("no completion for %q: there is %s", args[0], strings.Join(completionShells, ", "))
+		},
+	}
+}

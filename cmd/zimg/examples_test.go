@@ -1,0 +1,65 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// What is there before the examples of a command are typed: the image of the first example of all, with
+// extensions, and what else they speak of.
+const exampleSetup = `zimg create -q --zones 64 --zone-size 64M --descr-ext-size 64 disk.zimg
+head -c 20000 /dev/urandom >data.bin
+zimg write --zone 3 disk.zimg data.bin
+mkdir -p .zfunc .config/fish/completions dumps src
+cp data.bin src
+`
+
+// exampleSetups are what else a command's examples want.
+var exampleSetups = map[string]string{
+	"zimg":            "rm disk.zimg",
+	"zimg create":     "rm disk.zimg",
+	"zimg undo":       "truncate -s -4096 disk.zimg",
+	"zimg compare":    "zimg convert -q disk.zimg copy.zimg; zimg convert -q -O qcow2 disk.zimg export.qcow2 2>/dev/null",
+	"zimg convert":    "zimg create -q --zones 4 z.zimg; zimg convert -q -O zone-file z.zimg zns.raw; rm z.zimg",
+	"zimg run":        "zimg convert -q disk.zimg a.zimg; zimg convert -q disk.zimg b.zimg",
+	"zimg zone close": "zimg zone open disk.zimg 4-9",
+}
+
+// The examples of every help work as they are written. QEMU is not started: run prints its command
+// line only.
+func TestExamples(t *testing.T) {
+	ran := 0
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, sub := range visible(c) {
+			walk(sub)
+		}
+		path := c.CommandPath()
+		if path == "zimg crash" {
+			return // wants a recorded run: TestCrashWalk
+		}
+		dir := t.TempDir()
+		script := exampleSetup + exampleSetups[path] + "\nqemu-system-x86_64() { test $# -gt 3; }\n"
+		for line := range strings.Lines(c.Example) {
+			line = strings.TrimSpace(strings.ReplaceAll(line, " ...", ""))
+			script += "set -x\n" + strings.ReplaceAll(line, "zimg run", "zimg run --dry-run") + "\n{ set +x; } 2>/dev/null\n"
+			ran++
+		}
+		sh := exec.Command("bash", "-ec", "set -o pipefail\n"+script)
+		sh.Dir = dir
+		sh.Env = append(os.Environ(), "HOME="+dir)
+		if out, err := sh.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", path, err, out)
+		}
+	}
+	walk(newRootCommand(nil))
+	if ran < 40 {
+		t.Errorf("%d examples", ran)
+	}
+}

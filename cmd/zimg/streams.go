@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"zimg/image"
+	"zimg/image/disk"
+)
+
+// output is standard output. It keeps the first error, so that no command has to look at
+// every line that it prints to know whether it was read.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+// Write writes b, or nothing after an error.
+func (o *output) Write(b []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.w.Write(b)
+	o.err = err
+	return n, err
+}
+
+// processOutput is standard output for another process, which is to have the file itself.
+func processOutput(cmd *cobra.Command) io.Writer {
+	if o, ok := cmd.OutOrStdout().(*output); ok {
+		return o.w
+	}
+	return cmd.OutOrStdout()
+}
+
+// openInput opens the file called name, or standard input for "" and "-". Ctrl-C is not kept
+// waiting for what is to be read.
+func openInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
+	if name == "" || name == "-" {
+		return &waitingReader{cmd.Context(), io.NopCloser(cmd.InOrStdin())}, nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return &waitingReader{cmd.Context(), file}, nil
+}
+
+// second is the optional second argument.
+func second(args []string) string {
+	if len(args) < 2 {
+		return ""
+	}
+	return args[1]
+}
+
+// waitingReader reads until its context ends. Then its reader may still hold the last buffer: that is
+// for nobody to use again.
+type waitingReader struct {
+	ctx context.Context
+	io.ReadCloser
+}
+
+// Read reads into b.
+func (r *waitingReader) Read(b []byte) (int, error) {
+	type result struct {
+		n   int
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		n, err := r.ReadCloser.Read(b)
+		done <- result{n, err}
+	}()
+	select {
+	case got := <-done:
+		return got.n, got.err
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
+}
+
+// createOutput makes the file called name, or is standard output for "" and "-". An image is not
+// overwritten: somebody has mistaken one file for the other.
+func createOutput(cmd *cobra.Command, name string) (io.WriteCloser, error) {
+	if name == "" || name == "-" {
+		return nopCloser{cmd.OutOrStdout()}, nil
+	}
+	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+		f, err := (&foreignOptions{}).find(name, "")
+		if err != nil {
+			return nil, err
+		}
+		if f != nil || image.Known(disk.OS, name, "") {
+			return nil, &image.HintError{
+				Err:  fmt.Errorf("%s is an image: %s does not overwrite it", name, cmd.CommandPath()),
+				Hint: "choose another name, or remove it first",
+			}
+		}
+	}
+	return os.Create(name)
+}
+
+type nopCloser struct{ io.Writer }
+
+// Close does nothing.
+func (nopCloser) Close() error { return nil }

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// makeGroup makes c a command that is nothing without one of those below it.
+func makeGroup(c *cobra.Command) {
+	c.Args = unknownCommand
+	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
+// unknownCommand refuses what is no command, with the ones that are like it.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := usageError("%s has no command %q", cmd.CommandPath(), args[0])
+	if cmd.SuggestionsMinimumDistance <= 0 {
+		cmd.SuggestionsMinimumDistance = 2
+	}
+	if similar := slices.Sorted(slices.Values(cmd.SuggestionsFor(args[0]))); len(similar) > 0 {
+		err.hint = "did you mean " + strings.Join(similar, " or ") + "?"
+	}
+	return err
+}
+
+// flagError says what is wrong with a flag in our words.
+func flagError(cmd *cobra.Command, err error) error {
+	// What looks like a flag of ours may be one of the command that was misspelt.
+	if cmd.HasSubCommands() {
+		if err := unknownCommand(cmd, cmd.Flags().Args()); err != nil {
+			return err
+		}
+	}
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
+		e := usageError("%s has no flag --%s", cmd.CommandPath(), unknown.GetSpecifiedName())
+		if similar := similarFlags(cmd, unknown.GetSpecifiedName()); len(similar) > 0 {
+			e.hint = "did you mean " + strings.Join(similar, " or ") + "?"
+		}
+		return e
+	case errors.As(err, &unknown):
+		return usageError("%s has no flag -%s", cmd.CommandPath(), unknown.GetSpecifiedName())
+	case errors.As(err, &invalid):
+		flag := "--" + invalid.GetFlag().Name
+		var number *strconv.NumError
+		switch {
+		case !errors.As(err, &number):
+			return usageError("%s: %v", flag, invalid.Unwrap())
+		case errors.Is(err, strconv.ErrRange):
+			return usageError("%s: %s is too large", flag, invalid.GetValue())
+		}
+		return usageError("%s: %q is not a number from 0 on", flag, invalid.GetValue())
+	}
+	return usageError("%v", err)
+}
+
+// similarFlags are the flags of cmd that name may stand for.
+func similarFlags(cmd *cobra.Command, name string) []string {
+	var list []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden && (strings.HasPrefix(f.Name, name) || distance(f.Name, name) <= 2) {
+			list = append(list, "--"+f.Name)
+		}
+	})
+	return list
+}
+
+// distance is how many letters are to be changed, added or left out to make a of b (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// newHelpCommand is the help of another command.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "tell how a command is used",
+		Example: "  zimg help create\n  zimg help zone reset",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var list []string
+			if c, rest, err := cmd.Root().Find(args); err == nil && len(rest) == 0 {
+				for _, sub := range visible(c) {
+					list = append(list, sub.Name()+"\t"+sub.Short)
+				}
+			}
+			return list, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				if c == nil {
+					c, rest = cmd.Root(), args
+				}
+				return unknownCommand(c, rest)
+			}
+			c.InitDefaultHelpFlag() // as the flag --help would show it
+			return c.Help()
+		},
+	}
+}
+
+// exactArgs wants the arguments that names lists, separated by spaces.
+func exactArgs(names string) cobra.PositionalArgs {
+	n := len(strings.Fields(names))
+	return rangeArgs(n, n, names)
+}
+
+// rangeArgs wants at least low and at most high arguments.
+func rangeArgs(low, high int, names string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		for _, a := range args {
+			if a == "" {
+				return usageError("%s needs %s, one is empty", cmd.CommandPath(), names)
+			}
+		}
+		switch {
+		case len(args) >= low && len(args) <= high:
+			return nil
+		case names == "":
+			return usageError("%s takes no argument, got %q", cmd.CommandPath(), args)
+		case len(args) < low:
+			return usageError("%s needs %s", cmd.CommandPath(), names)
+		}
+		return usageError("%s takes %s, got %q as well", cmd.CommandPath(), names, args[high:])
+	}
+}
+
+// oneOf refuses a flag's value that is not allowed.
+func oneOf(flag, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return usageError("--%s %q: one of %s", flag, value, strings.Join(allowed, ", "))
+}
+
+// usageError is a wrong command line.
+func usageError(format string, args ...any) *codedError {
+	return &codedError{code: exitUsage, err: fmt.Errorf(format, args...)}
+}
