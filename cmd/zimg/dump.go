@@ -51,7 +51,7 @@ discarded; data is not brought back where a write pointer moves forward: zeroes 
 		Example: "  zimg dump disk.zimg | jq '.label = \"other\"' | zimg restore disk.zimg",
 		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := openInput(cmd, second(args))
+			in, err := openWholeInput(cmd, second(args))
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,6 +47,29 @@ func openInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
+	}
+	return &waitingReader{cmd.Context(), file}, nil
+}
+
+// openWholeInput is openInput for a command that opens an image afterwards: what comes from standard
+// input is read to its end first, into a file, since it may be made out of that very image by a command that
+// keeps it open until all is read.
+func openWholeInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
+	in, err := openInput(cmd, name)
+	if err != nil || name != "" && name != "-" {
+		return in, err
+	}
+	file, err := os.CreateTemp("", "zimg-")
+	if err != nil {
+		return nil, err
+	}
+	_ = os.Remove(file.Name()) // it needs no name; where an open file keeps its own, it stays
+	_, err = io.Copy(file, in)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	return &waitingReader{cmd.Context(), file}, nil
 }
