@@ -40,25 +40,6 @@ type checkSummary struct {
 	DataScanned bool   `json:"data-scanned"`
 }
 
-type findingView struct {
-	Code     string  `json:"code"`
-	Severity string  `json:"severity"`
-	Repair   string  `json:"repair"`
-	NSID     uint32  `json:"nsid,omitempty"`
-	Zone     *uint64 `json:"zone,omitempty"`
-	File     string  `json:"file,omitempty"`
-	Offset   *int64  `json:"offset,omitempty"`
-	Text     string  `json:"text"`
-	Detail   string  `json:"detail,omitempty"`
-	Found    string  `json:"found,omitempty"`
-	Expected string  `json:"expected,omitempty"`
-	Source   string  `json:"source,omitempty"`
-	Mended   bool    `json:"mended"`
-}
-
-// maxFindings bounds the findings in a JSON result, which is in memory at once.
-const maxFindings = 10000
-
 type checkOptions struct {
 	output  string
 	repair  string
@@ -71,15 +52,15 @@ type checkOptions struct {
 	noData  bool
 	quiet   bool
 	share   bool
+	all     bool
 	showBar bool
 	fsck    bool
 	sidecar string
 	spaces  []string
 	foreign foreignOptions
 
-	name      string // of the format
-	findings  []findingView
-	truncated bool
+	name     string // of the format
+	findings findings
 }
 
 func newCheckCommand() *cobra.Command {
@@ -121,6 +102,7 @@ are left, 3 only warnings are left. With --fsck, or called as fsck.zimg, that of
 	f.BoolVar(&o.noData, "no-data", false, "look at the data area only after a crash")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no summary")
 	f.BoolVarP(&o.share, "force-share", "U", false, "check an image that is in use; what is found may be half a change")
+	f.BoolVar(&o.all, "all", false, fmt.Sprintf("list every finding, not only the first %d of a kind", maxAlike))
 	f.BoolVar(&o.showBar, "progress", false, "show progress even if standard error is no terminal")
 	f.BoolVar(&o.fsck, "fsck", false, "exit status of fsck(8)")
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
@@ -215,9 +197,12 @@ func (o *checkOptions) run(cmd *cobra.Command, path string) error {
 	opts.Progress = bar.update
 	opts.Found = func(f fsck.Finding) {
 		bar.clear()
-		o.found(cmd.ErrOrStderr(), f)
+		o.findings.add(f)
 	}
+	o.findings = findings{w: cmd.ErrOrStderr(), all: o.all, keep: o.output == "json", dryRun: o.dryRun}
 	r, err := o.work(path, mode, opts)
+	bar.clear()
+	o.findings.end()
 	if err != nil {
 		return err
 	}
@@ -282,42 +267,11 @@ func (o *checkOptions) exitCode(r *fsck.Report) int {
 	return bits
 }
 
-// found prints a finding, and keeps it for JSON.
-func (o *checkOptions) found(w io.Writer, f fsck.Finding) {
-	prefix := ""
-	switch {
-	case f.Mended && o.dryRun:
-		prefix = "Would repair: "
-	case f.Mended:
-		prefix = "Repairing: "
-	}
-	fmt.Fprintf(w, "%s%s\n", prefix, printable(f.String()))
-	if o.output != "json" {
-		return
-	}
-	if len(o.findings) == maxFindings {
-		o.truncated = true
-		return
-	}
-	e := f.Entry()
-	v := findingView{
-		Code: string(f.Code), Severity: string(e.Severity), Repair: string(e.Class), NSID: uint32(f.Namespace), File: f.File,
-		Text: e.Text, Detail: f.Detail, Found: f.Got, Expected: f.Want, Source: f.Source, Mended: f.Mended,
-	}
-	if f.InZone {
-		v.Zone = &f.Zone
-	}
-	if f.File != "" {
-		v.Offset = &f.Off
-	}
-	o.findings = append(o.findings, v)
-}
-
 func (o *checkOptions) view(r *fsck.Report) *checkView {
 	f := r.Final()
 	v := &checkView{
 		Filename: r.Path, Format: o.name, Errors: f.Errors, Warnings: f.Warnings, Notes: f.Notes, Fixed: r.Fixed, Lossy: f.Lossy,
-		Repaired: r.Changed, UndoFile: r.UndoFile, Findings: o.findings, Truncated: o.truncated,
+		Repaired: r.Changed, UndoFile: r.UndoFile, Findings: o.findings.views, Truncated: o.findings.truncated,
 		Summary: checkSummary{
 			Namespaces: f.Summary.Namespaces, Zones: f.Summary.Zones, Active: f.Summary.Active, Full: f.Summary.Full,
 			Written: f.Summary.Written, Size: f.Summary.Size, DataScanned: r.Summary.Scanned,
