@@ -46,10 +46,10 @@ func tcmuHandler(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	run := exec.Command("sh", "-c", "apt-get download -q tcmu-runner && dpkg-deb -x tcmu-runner_*.deb root")
+	run := exec.Command("sh", "-ec", "get() { apt-get download -q tcmu-runner; }; get || { apt-get update -q; get; }; dpkg-deb -x tcmu-runner_*.deb root")
 	run.Dir = dir
 	if out, err := run.CombinedOutput(); err != nil {
-		t.Fatalf("the package tcmu-runner (try apt-get update): %v: %s", err, out)
+		t.Fatalf("the package tcmu-runner: %v: %s", err, out)
 	}
 	if err := os.Rename(filepath.Join(dir, "root"), cache+"/tcmu-runner"); err != nil && !errors.Is(err, fs.ErrExist) {
 		t.Fatal(err)
