@@ -35,7 +35,8 @@ func newProgress(cmd *cobra.Command, force bool) *progress {
 	return p
 }
 
-// update says that done of total is done; an error means that it is to stop.
+// update says that done of total is done, both in bytes, total 0 if it is not known; an error means that it
+// is to stop.
 func (p *progress) update(done, total int64) error {
 	if err := p.ctx.Err(); err != nil {
 		return err
@@ -43,7 +44,7 @@ func (p *progress) update(done, total int64) error {
 	now := time.Now()
 	select {
 	case <-p.asked:
-		fmt.Fprintf(p.w, "    (%5.2f/100%%)\n", percent(done, total))
+		fmt.Fprintf(p.w, "    %s\n", share(done, total))
 		return nil
 	default:
 	}
@@ -51,15 +52,16 @@ func (p *progress) update(done, total int64) error {
 		return nil
 	}
 	p.last, p.shown = now, true
-	fmt.Fprintf(p.w, "    (%5.2f/100%%)\r", percent(done, total))
+	fmt.Fprintf(p.w, "    %s\r", share(done, total))
 	return nil
 }
 
-func percent(done, total int64) float64 {
+// share is how much of total is done.
+func share(done, total int64) string {
 	if total <= 0 {
-		return 100
+		return "(" + humanSize(done) + ")"
 	}
-	return 100 * float64(done) / float64(total)
+	return fmt.Sprintf("(%5.2f/100%%)", 100*float64(done)/float64(total))
 }
 
 // clear makes room for a line of output.

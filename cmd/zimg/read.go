@@ -13,8 +13,9 @@ import (
 )
 
 type readOptions struct {
-	pos   position
-	share bool
+	pos     position
+	share   bool
+	showBar bool
 }
 
 func newReadCommand() *cobra.Command {
@@ -31,6 +32,7 @@ would answer (beyond a write pointer: zeroes).`,
 	}
 	o.pos.addFlags(c, "read `N` blocks (default: what is written, or all)")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
+	c.Flags().BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
 	return c
 }
 
@@ -57,13 +59,17 @@ func (o *readOptions) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	w := bufio.NewWriterSize(out, ioChunk)
-	src := io.NewSectionReader(n, int64(n.ByteOff(first)), int64(n.ByteOff(count)))
+	total := int64(n.ByteOff(count))
+	src := io.NewSectionReader(n, int64(n.ByteOff(first)), total)
+	bar := newProgress(cmd, o.showBar)
+	defer bar.done()
 	buf := make([]byte, ioChunk)
-	for {
-		if err := cmd.Context().Err(); err != nil {
+	for done := int64(0); ; {
+		if err := bar.update(done, total); err != nil {
 			return err
 		}
 		k, err := src.Read(buf)
+		done += int64(k)
 		if _, werr := w.Write(buf[:k]); werr != nil {
 			return werr
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -82,9 +83,10 @@ func machine(n *image.Namespace) *zns.Machine {
 const ioChunk = 256 << 10
 
 type writeOptions struct {
-	pos    position
-	quiet  bool
-	append bool
+	pos     position
+	quiet   bool
+	showBar bool
+	append  bool
 }
 
 func newWriteCommand() *cobra.Command {
@@ -104,6 +106,7 @@ When it is done, zones it opened are Closed (or Full), as after a power-down.`,
 	}
 	o.pos.addFlags(c, "write only `N` blocks")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
+	c.Flags().BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
 	return c
 }
 
@@ -119,6 +122,7 @@ func newAppendCommand() *cobra.Command {
 	}
 	o.pos.addFlags(c, "append only `N` blocks")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "do not print the LBA")
+	c.Flags().BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
 	return c
 }
 
@@ -144,17 +148,29 @@ func (o *writeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	total := int64(0)
+	if info, err := os.Stat(second(args)); err == nil && info.Mode().IsRegular() {
+		total = info.Size()
+	}
 	if o.pos.count != 0 {
-		in = io.LimitReader(in, int64(min(o.pos.count, uint64(n.Blocks)))<<n.BlockBits)
+		limit := int64(min(o.pos.count, uint64(n.Blocks))) << n.BlockBits
+		in = io.LimitReader(in, limit)
+		if total == 0 || total > limit {
+			total = limit
+		}
 	}
 	w, err := o.start(im, n)
 	if err != nil {
 		return err
 	}
 	first := w.lba
-	if err := w.stream(cmd.Context(), in); err != nil {
+	bar := newProgress(cmd, o.showBar)
+	defer bar.done()
+	w.progress = func(done int64) error { return bar.update(done, total) }
+	if err := w.stream(in); err != nil {
 		return err
 	}
+	bar.clear()
 	if o.append && !o.quiet {
 		fmt.Fprintln(cmd.OutOrStdout(), uint64(first))
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,13 +22,15 @@ type writer struct {
 	zones *zns.Machine // nil without zones
 	lba   layout.LBA
 	begun bool
+	// progress is told the bytes that are written; its error stops the work.
+	progress func(done int64) error
 	// touched has for each zone written to how far it was written before.
 	touched map[uint64]layout.LBA
 }
 
 // stream writes all of in and commits.
-func (w *writer) stream(ctx context.Context, in io.Reader) error {
-	if err := w.copy(ctx, in); err != nil {
+func (w *writer) stream(in io.Reader) error {
+	if err := w.copy(in); err != nil {
 		return errors.Join(err, w.undo())
 	}
 	if !w.begun {
@@ -46,10 +47,10 @@ func (w *writer) stream(ctx context.Context, in io.Reader) error {
 	return w.im.Commit()
 }
 
-func (w *writer) copy(ctx context.Context, in io.Reader) error {
+func (w *writer) copy(in io.Reader) error {
 	buf := make([]byte, ioChunk)
-	for {
-		if err := ctx.Err(); err != nil {
+	for done := int64(0); ; {
+		if err := w.progress(done); err != nil {
 			return err
 		}
 		room, err := w.room()
@@ -68,9 +69,10 @@ func (w *writer) copy(ctx context.Context, in io.Reader) error {
 			if err := w.put(buf, length); err != nil {
 				return err
 			}
+			done += int64(length)
 		}
 		if end {
-			return nil
+			return w.progress(done)
 		}
 	}
 }
