@@ -185,7 +185,11 @@ func (im *Image) targetSums(target int) ([]uint32, error) {
 // not the one in sums; all of them if had is nil.
 func (im *Image) writeDiffering(target int, sums, had []uint32) error {
 	off := im.slotOff(target) + int64(im.hdr.TableOff)
-	buf := make([]byte, 0, chunk)
+	changed := make([]bool, len(sums)) // a look into a map for each block would take longer than the rest
+	for num := range im.dirty {
+		changed[num] = true
+	}
+	var buf []byte
 	start := 0
 	flush := func() error {
 		if len(buf) == 0 {
@@ -196,8 +200,7 @@ func (im *Image) writeDiffering(target int, sums, had []uint32) error {
 		return err
 	}
 	for i := range sums {
-		_, changed := im.dirty[uint64(i)]
-		if had != nil && had[i] == sums[i] && !changed {
+		if had != nil && had[i] == sums[i] && !changed[i] {
 			if err := flush(); err != nil {
 				return err
 			}
