@@ -137,6 +137,7 @@ func TestHeaderFields(t *testing.T) {
 		{"version", 8, "00", layout.ErrDamaged},
 		{"incompatible features", 20, "01", layout.ErrNewer},
 		{"generation", 40, "00", layout.ErrDamaged},
+		{"generation", 47, "81", layout.ErrDamaged},
 		{"layout", 48, "03", layout.ErrDamaged},
 		{"layout", 48, "00", layout.ErrDamaged},
 		{"state flags", 52, "03", layout.ErrDamaged},
