@@ -137,9 +137,6 @@ func (osFS) SyncDir(name string) error {
 	return errors.Join(err, dir.Close())
 }
 
-// self is f, also where f is part of another kind of file.
-func (f *osFile) self() *osFile { return f }
-
 // Fd is the descriptor, valid until Close.
 func (f *osFile) Fd() uintptr { return f.file.Fd() }
 
@@ -238,8 +235,11 @@ func (f *osFile) seekDenseEnd(off int64) (int64, error) {
 }
 
 func (f *osFile) CopyFrom(src File, srcOff, off, length int64, progress func(n int64) error) error {
-	if from, ok := src.(interface{ self() *osFile }); ok {
-		return f.copyFrom(from.self(), srcOff, off, length, progress)
+	switch from := src.(type) {
+	case *osFile:
+		return f.copyFrom(from, srcOff, off, length, progress)
+	case scratchFile:
+		return f.copyFrom(from.osFile, srcOff, off, length, progress)
 	}
-	return CopyByHand(f, src, srcOff, off, length, progress)
+	return CopyByHand(f, src, srcOff, off, length, progress) // a zoned device reads in its own way
 }
