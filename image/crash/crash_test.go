@@ -299,3 +299,38 @@ func TestHostile(t *testing.T) {
 		}
 	}
 }
+
+// What is not made leaves what was there, and nothing else; the recording itself is not overwritten.
+func TestMakeFails(t *testing.T) {
+	l := first()
+	l.write(2*zone, 'x', 4)
+	dir := record(t, l, 0, true)
+	r := open(t, dir)
+	points := r.Points(crash.AtWrite)
+	last := points[len(points)-1]
+	old := filepath.Join(t.TempDir(), "old")
+	if err := r.Make(old, last, crash.Keep, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, crash.LogName)
+	if err := r.Make(log, last, crash.Keep, 0, true); err == nil || !strings.Contains(err.Error(), "part of the recording") {
+		t.Errorf("over its own log: %v", err)
+	}
+	if err := os.Truncate(log, 4096); err != nil { // its data is gone
+		t.Fatal(err)
+	}
+	if err := r.Make(old, last, crash.Keep, 0, true); err == nil {
+		t.Error("made of a log without data")
+	}
+	after, err := os.ReadFile(old)
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the old image has changed (%v)", err)
+	}
+	if names, err := os.ReadDir(filepath.Dir(old)); err != nil || len(names) != 1 {
+		t.Errorf("left behind: %v, %v", names, err)
+	}
+}

@@ -26,12 +26,32 @@ func (r *Recording) Make(dst string, entries int, fate Unflushed, seed uint64, f
 	})
 }
 
-// make copies the image src to dst and has change change it.
+// make makes dst of a copy of the image src and what change does to it. It gets its name when all is done:
+// until then what had the name has it.
 func (r *Recording) make(fsys disk.FS, src, dst string, force bool, change func(*image.Image) error) (err error) {
-	if err := image.Convert(src, dst, image.ConvertOptions{FS: fsys, Force: force}); err != nil {
+	if err := r.apart(dst); err != nil {
 		return err
 	}
-	im, err := image.Open(dst, image.Options{FS: fsys, Write: true})
+	if err := image.Vacant(fsys, dst, force); err != nil {
+		return err
+	}
+	id := image.NewUUID()
+	temp := filepath.Join(filepath.Dir(dst), fmt.Sprintf(".%s.%x.tmp", filepath.Base(dst), id[:4]))
+	if err := image.Convert(src, temp, image.ConvertOptions{FS: fsys}); err != nil {
+		return err
+	}
+	if err := alter(fsys, temp, change); err != nil {
+		return errors.Join(err, fsys.Remove(temp))
+	}
+	if err := image.Place(fsys, temp, dst, force); err != nil {
+		return errors.Join(err, fsys.Remove(temp))
+	}
+	return nil
+}
+
+// alter has change change the image at path.
+func alter(fsys disk.FS, path string, change func(*image.Image) error) (err error) {
+	im, err := image.Open(path, image.Options{FS: fsys, Write: true})
 	if err != nil {
 		return err
 	}
@@ -40,6 +60,20 @@ func (r *Recording) make(fsys disk.FS, src, dst string, force bool, change func(
 		return err
 	}
 	return change(im)
+}
+
+// apart refuses a destination that is part of the recording.
+func (r *Recording) apart(dst string) error {
+	to, err := os.Stat(dst)
+	if err != nil {
+		return nil //nolint:nilerr // what is not there is nothing of ours; all else comes to light soon
+	}
+	for _, name := range []string{BaseName, LogName, TraceName} {
+		if part, err := os.Stat(filepath.Join(r.Dir, name)); err == nil && os.SameFile(part, to) {
+			return fmt.Errorf("%s is part of the recording", dst)
+		}
+	}
+	return nil
 }
 
 // Walk makes the images of points that follow each other: the log is gone through once, each
