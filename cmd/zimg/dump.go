@@ -88,28 +88,7 @@ func restore(cmd *cobra.Command, path string, in io.Reader) (err error) {
 	if report.ExitCode() != 0 {
 		return &image.HintError{Err: fmt.Errorf("the dump does not make a sound image; nothing was changed"), Hint: "the lines above say what is wrong"}
 	}
-	return commitShorter(im, shorter)
-}
-
-// commitShorter commits zones of which some are written less far than before, and discards what
-// they lose. The zones are committed first, with the mark that the image is being changed: a crash
-// before the end leaves data beyond write pointers, which a repair keeps, never the reverse.
-func commitShorter(im *image.Image, shorter []image.Shortened) error {
-	if len(shorter) == 0 {
-		return im.Commit()
-	}
-	if err := im.BeginChange(); err != nil {
-		return err
-	}
-	for _, s := range shorter {
-		if err := s.Namespace.DiscardZone(s.Zone, s.Written); err != nil {
-			return err
-		}
-	}
-	if err := im.SyncData(); err != nil {
-		return err
-	}
-	return im.Commit()
+	return commitDiscard(im, shorter)
 }
 
 // stoppable is a writer that ends with the command.

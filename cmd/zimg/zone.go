@@ -170,10 +170,15 @@ func (o *zoneOptions) run(a zoneAction, path, which string) (err error) {
 	if err != nil {
 		return err // nothing was committed
 	}
-	if discard != nil {
-		return commitDiscard(im, n, discard)
+	var shorter []image.Shortened
+	for _, i := range discard {
+		z, err := n.Zone(i)
+		if err != nil {
+			return err
+		}
+		shorter = append(shorter, image.Shortened{Namespace: n, Zone: i, Written: z.Written})
 	}
-	return im.Commit()
+	return commitDiscard(im, shorter)
 }
 
 // written lists the zones from first to last that are not Empty.
@@ -196,16 +201,15 @@ func written(n *image.Namespace, first, last uint64) ([]uint64, error) {
 // being changed; then it discards what lies beyond their write pointers and takes the
 // mark off. A crash between leaves remains beyond write pointers, and the mark says
 // that these are to go: the image is as it should be.
-func commitDiscard(im *image.Image, n *image.Namespace, zones []uint64) error {
+func commitDiscard(im *image.Image, zones []image.Shortened) error {
+	if len(zones) == 0 {
+		return im.Commit()
+	}
 	if err := im.BeginChange(); err != nil {
 		return err
 	}
-	for _, i := range zones {
-		z, err := n.Zone(i)
-		if err != nil {
-			return err
-		}
-		if err := n.DiscardZone(i, z.Written); err != nil {
+	for _, z := range zones {
+		if err := z.Namespace.DiscardZone(z.Zone, z.Written); err != nil {
 			return err
 		}
 	}
