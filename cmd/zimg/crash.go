@@ -112,7 +112,7 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 		if err != nil {
 			return err
 		}
-		return r.Make(args[1], entries, crash.Unflushed(o.unflushed), o.seed, o.force)
+		return r.Make(cmd.Context(), args[1], entries, crash.Unflushed(o.unflushed), o.seed, o.force)
 	}
 	return o.walk(cmd, r)
 }
@@ -133,7 +133,7 @@ func (o *crashOptions) point() (crash.Kind, int, error) {
 // walk makes the image of every point in turn and runs the command on it.
 func (o *crashOptions) walk(cmd *cobra.Command, r *crash.Recording) (err error) {
 	points := r.Points(crash.Kind(o.every))
-	w, err := r.Walk(crash.Unflushed(o.unflushed), o.seed)
+	w, err := r.Walk(cmd.Context(), crash.Unflushed(o.unflushed), o.seed)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 	config := qemu.Config{Images: images, Command: command, Timeout: o.timeout, Stdin: cmd.InOrStdin(), Stdout: processOutput(cmd), Stderr: cmd.ErrOrStderr()}
 	config.Log = func(format string, args ...any) { o.say(cmd, format, args...) }
 	if o.record != "" {
-		if config.Record, err = o.recordTo(images, paths); err != nil {
+		if config.Record, err = o.recordTo(cmd.Context(), images, paths); err != nil {
 			return err
 		}
 	}
@@ -118,7 +118,10 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 	}
 	ctx, stop, restore := powerButton()
 	defer restore()
-	status, err := qemu.Run(ctx, config, stop)
+	status, err := 0, cmd.Context().Err() // a signal from before the power button
+	if err == nil {
+		status, err = qemu.Run(ctx, config, stop)
+	}
 	if err != nil {
 		if !errors.Is(err, qemu.ErrDied) {
 			if config.Record != nil { // of a guest that never ran
@@ -135,7 +138,7 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 }
 
 // recordTo makes the folder of a recording. The image is closed for a moment, to be copied.
-func (o *runOptions) recordTo(images []*image.Image, paths []string) (*qemu.Record, error) {
+func (o *runOptions) recordTo(ctx context.Context, images []*image.Image, paths []string) (*qemu.Record, error) {
 	if len(images) != 1 {
 		return nil, usageError("--record is for one image, %d were given", len(images))
 	}
@@ -157,11 +160,13 @@ func (o *runOptions) recordTo(images []*image.Image, paths []string) (*qemu.Reco
 	if err := im.Close(); err != nil {
 		return nil, err
 	}
-	if err := crash.Prepare(dir, paths[0]); err != nil {
+	if err := crash.Prepare(ctx, dir, paths[0]); err != nil {
 		return nil, err
 	}
-	images[0], err = image.Open(paths[0], image.Options{Write: true})
-	return r, err
+	if images[0], err = image.Open(paths[0], image.Options{Write: true}); err != nil {
+		return nil, errors.Join(err, crash.Remove(dir))
+	}
+	return r, nil
 }
 
 // powerButton turns the first SIGINT or SIGTERM into the end of ctx and the
@@ -202,19 +207,26 @@ func (o *runOptions) open(cmd *cobra.Command, path string) (*image.Image, error)
 		return im, err
 	}
 	o.say(cmd, "%v", err)
-	if err := o.repair(cmd, path); err != nil {
+	if err := o.repair(cmd.Context(), cmd, path); err != nil {
 		return nil, err
 	}
 	return image.Open(path, image.Options{Write: true})
 }
 
 // repair brings an image back from a crash and says what it did.
-func (o *runOptions) repair(cmd *cobra.Command, path string) error {
-	r, err := fsck.Repair(path, fsck.Options{Mode: fsck.Safe, Found: func(f fsck.Finding) {
-		if f.InZone && f.Mended {
+func (o *runOptions) repair(ctx context.Context, cmd *cobra.Command, path string) error {
+	said := 0
+	r, err := fsck.Repair(path, fsck.Options{Mode: fsck.Safe, Context: ctx, Found: func(f fsck.Finding) {
+		if !f.InZone || !f.Mended {
+			return
+		}
+		if said++; said <= maxAlike {
 			o.say(cmd, "repairing: %s", printable(f.String()))
 		}
 	}})
+	if more := said - maxAlike; more > 0 {
+		o.say(cmd, "repairing: %d zones more", more)
+	}
 	if err != nil {
 		return err
 	}
@@ -235,7 +247,7 @@ func (o *runOptions) recover(cmd *cobra.Command, paths []string, closeAll func()
 		o.say(cmd, "run: zimg check --repair %s", strings.Join(paths, " "))
 	} else {
 		for _, path := range paths {
-			if err := o.repair(cmd, path); err != nil {
+			if err := o.repair(context.Background(), cmd, path); err != nil {
 				return err
 			}
 		}

@@ -61,7 +61,7 @@ func TestMake(t *testing.T) {
 		if _, err := r.Point(crash.AtFlush, 3); !errors.Is(err, layout.ErrRange) {
 			t.Errorf("flush 3: %v", err)
 		}
-		if err := r.Make(filepath.Join(t.TempDir(), "c"), 0, "lose", 1, false); err == nil {
+		if err := r.Make(t.Context(), filepath.Join(t.TempDir(), "c"), 0, "lose", 1, false); err == nil {
 			t.Error("fate lose was taken")
 		}
 	}
@@ -309,7 +309,7 @@ func TestMakeFails(t *testing.T) {
 	points := r.Points(crash.AtWrite)
 	last := points[len(points)-1]
 	old := filepath.Join(t.TempDir(), "old")
-	if err := r.Make(old, last, crash.Keep, 0, false); err != nil {
+	if err := r.Make(t.Context(), old, last, crash.Keep, 0, false); err != nil {
 		t.Fatal(err)
 	}
 	before, err := os.ReadFile(old)
@@ -317,13 +317,13 @@ func TestMakeFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := filepath.Join(dir, crash.LogName)
-	if err := r.Make(log, last, crash.Keep, 0, true); err == nil || !strings.Contains(err.Error(), "part of the recording") {
+	if err := r.Make(t.Context(), log, last, crash.Keep, 0, true); err == nil || !strings.Contains(err.Error(), "part of the recording") {
 		t.Errorf("over its own log: %v", err)
 	}
 	if err := os.Truncate(log, 4096); err != nil { // its data is gone
 		t.Fatal(err)
 	}
-	if err := r.Make(old, last, crash.Keep, 0, true); err == nil {
+	if err := r.Make(t.Context(), old, last, crash.Keep, 0, true); err == nil {
 		t.Error("made of a log without data")
 	}
 	after, err := os.ReadFile(old)

@@ -133,7 +133,7 @@ func TestAgainstQEMU(t *testing.T) {
 		if err := image.Create(path, image.CreateOptions{Namespaces: []image.NamespaceSpec{{Namespace: n}, {Namespace: plain}}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := crash.Prepare(dir, path); err != nil {
+		if err := crash.Prepare(t.Context(), dir, path); err != nil {
 			t.Fatal(err)
 		}
 		commands, kept, dropped := workload(rand.New(rand.NewPCG(seed, 0)), &drive{data: make([]byte, plainOff+16*block)})
@@ -152,7 +152,7 @@ func TestAgainstQEMU(t *testing.T) {
 				t.Fatalf("seed %d: %d points of kind %s, want %d", seed, len(points), kind, len(kept[kind]))
 			}
 			for fate, want := range map[crash.Unflushed][]*drive{crash.Keep: kept[kind], crash.Drop: dropped[kind]} {
-				w, err := r.Walk(fate, 1)
+				w, err := r.Walk(t.Context(), fate, 1)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -192,7 +192,7 @@ func TestWalkIsMake(t *testing.T) {
 	l.write(zone+2*block, 'f', 3)
 	r := open(t, record(t, l, 0, true))
 	for _, fate := range []crash.Unflushed{crash.Keep, crash.Drop, crash.Torn} {
-		w, err := r.Walk(fate, 7)
+		w, err := r.Walk(t.Context(), fate, 7)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +201,7 @@ func TestWalkIsMake(t *testing.T) {
 			if err := w.Make(one, entries); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Make(other, entries, fate, 7, i > 0); err != nil {
+			if err := r.Make(t.Context(), other, entries, fate, 7, i > 0); err != nil {
 				t.Fatal(err)
 			}
 			if a, b := state(t, one), state(t, other); a != b {

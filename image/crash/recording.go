@@ -10,6 +10,7 @@
 package crash
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -27,8 +28,9 @@ const (
 	TraceName = "commands.log"
 )
 
-// Prepare makes the folder dir of a recording to come: a copy of the image at path, and an empty log.
-func Prepare(dir, path string) (err error) {
+// Prepare makes the folder dir of a recording to come: a copy of the image at path, and an empty log. The end
+// of ctx stops it.
+func Prepare(ctx context.Context, dir, path string) (err error) {
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		if errors.Is(err, os.ErrExist) {
 			return &image.HintError{Err: err, Hint: "a recording is not overwritten: remove it, or choose another name"}
@@ -41,13 +43,18 @@ func Prepare(dir, path string) (err error) {
 		}
 	}()
 	base := filepath.Join(dir, BaseName)
-	if err := image.Convert(path, base, image.ConvertOptions{Layout: layout.Trailing}); err != nil {
+	if err := image.Convert(path, base, image.ConvertOptions{Layout: layout.Trailing, Progress: stopWith(ctx)}); err != nil {
 		return err
 	}
 	if err := sameOffsets(path, base); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, LogName), nil, 0o666)
+}
+
+// stopWith is a progress that tells nobody and ends with ctx.
+func stopWith(ctx context.Context) func(done, total int64) error {
+	return func(int64, int64) error { return ctx.Err() }
 }
 
 // Remove removes a recording, and its folder if nothing else is in it.

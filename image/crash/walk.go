@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,9 +13,9 @@ import (
 )
 
 // Make makes at dst the image as it would be had the power failed when so many entries of the log had
-// completed. It overwrites dst only with force.
-func (r *Recording) Make(dst string, entries int, fate Unflushed, seed uint64, force bool) error {
-	return r.make(disk.OS, r.basePath(), dst, force, func(im *image.Image) error {
+// completed. It overwrites dst only with force. The end of ctx stops it.
+func (r *Recording) Make(ctx context.Context, dst string, entries int, fate Unflushed, seed uint64, force bool) error {
+	return r.make(ctx, disk.OS, r.basePath(), dst, force, func(im *image.Image) error {
 		p, err := newReplay(r, fate, seed, im.Files().Data[0])
 		if err != nil {
 			return err
@@ -28,7 +29,7 @@ func (r *Recording) Make(dst string, entries int, fate Unflushed, seed uint64, f
 
 // make makes dst of a copy of the image src and what change does to it. It gets its name when all is done:
 // until then what had the name has it.
-func (r *Recording) make(fsys disk.FS, src, dst string, force bool, change func(*image.Image) error) (err error) {
+func (r *Recording) make(ctx context.Context, fsys disk.FS, src, dst string, force bool, change func(*image.Image) error) (err error) {
 	if err := r.apart(dst); err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (r *Recording) make(fsys disk.FS, src, dst string, force bool, change func(
 	}
 	id := image.NewUUID()
 	temp := filepath.Join(filepath.Dir(dst), fmt.Sprintf(".%s.%x.tmp", filepath.Base(dst), id[:4]))
-	if err := image.Convert(src, temp, image.ConvertOptions{FS: fsys}); err != nil {
+	if err := image.Convert(src, temp, image.ConvertOptions{FS: fsys, Progress: stopWith(ctx)}); err != nil {
 		return err
 	}
 	if err := alter(fsys, temp, change); err != nil {
@@ -80,14 +81,15 @@ func (r *Recording) apart(dst string) error {
 // image is a copy of what was durable by then, with what survives of the rest.
 type Walk struct {
 	*replay
+	ctx  context.Context
 	path string
 }
 
-// Walk begins a walk. What is durable it keeps in a file in the recording's folder, until Close.
-func (r *Recording) Walk(fate Unflushed, seed uint64) (_ *Walk, err error) {
+// Walk begins a walk, which the end of ctx stops. What is durable it keeps in a file in the recording's folder, until Close.
+func (r *Recording) Walk(ctx context.Context, fate Unflushed, seed uint64) (_ *Walk, err error) {
 	id := image.NewUUID()
-	w := &Walk{path: filepath.Join(r.Dir, fmt.Sprintf("%s%x.zimg", walkPrefix, id[:4]))}
-	if err := image.Convert(r.basePath(), w.path, image.ConvertOptions{FS: disk.Scratch}); err != nil {
+	w := &Walk{ctx: ctx, path: filepath.Join(r.Dir, fmt.Sprintf("%s%x.zimg", walkPrefix, id[:4]))}
+	if err := image.Convert(r.basePath(), w.path, image.ConvertOptions{FS: disk.Scratch, Progress: stopWith(ctx)}); err != nil {
 		return nil, err
 	}
 	file, err := disk.Scratch.Open(w.path, disk.ReadWrite, 0)
@@ -113,7 +115,7 @@ func (w *Walk) Make(dst string, entries int) error {
 	if err := w.advance(entries); err != nil {
 		return err
 	}
-	return w.rec.make(disk.Scratch, w.path, dst, false, func(im *image.Image) error { return w.settle(im, entries) })
+	return w.rec.make(w.ctx, disk.Scratch, w.path, dst, false, func(im *image.Image) error { return w.settle(im, entries) })
 }
 
 // Close ends the walk.

@@ -141,12 +141,12 @@ func (s *session) explain(err error) error {
 		s.awaitExit(time.Second)
 		select {
 		case <-s.exited:
-			return &image.HintError{Err: fmt.Errorf("QEMU ended at its start: %w", &ExitError{s.status}), Hint: "nothing in the image was changed; what was wrong QEMU says above"}
+			return &image.HintError{Err: fmt.Errorf("QEMU ended at its start: %w", &ExitError{s.status}), Hint: "the image is as it was before; what was wrong QEMU says above"}
 		default:
 		}
 	}
 	if errors.Is(err, ErrTimeout) && s.qmp != nil {
-		return &image.HintError{Err: err, Hint: fmt.Sprintf("zimg run needs QEMU 7.1 or later, this is %s; nothing in the image was changed", s.qmp.Version)}
+		return &image.HintError{Err: err, Hint: fmt.Sprintf("zimg run needs QEMU 7.1 or later, this is %s; the image is as it was before", s.qmp.Version)}
 	}
 	return err
 }
