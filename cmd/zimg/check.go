@@ -95,6 +95,8 @@ are left, 3 only warnings are left. With --fsck, or called as fsck.zimg, that of
 	f.Lookup("repair").NoOptDefVal = "safe"
 	f.StringVarP(&o.classic, "repair-as-qemu", "r", "", "leaks (as --repair=safe) or all, as qemu-img check `WHAT`")
 	f.BoolVarP(&o.preen, "preen", "p", false, "as --repair=safe")
+	f.BoolVarP(&o.preen, "auto", "a", false, "as --repair=safe: what boot scripts pass to fsck")
+	_ = f.MarkHidden("auto") // there is such a flag
 	f.BoolVarP(&o.yes, "yes", "y", false, "as --repair=all")
 	f.BoolVarP(&o.no, "no", "n", false, "change nothing (the default)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what --repair would do, change nothing")
@@ -301,7 +303,7 @@ func (o *checkOptions) print(w io.Writer, r *fsck.Report) {
 			fmt.Fprintf(w, "%s found on the image.\n", count(f.Errors, "error was", "errors were"))
 		}
 		if f.Warnings > 0 {
-			fmt.Fprintf(w, "%s found on the image; they do no harm.\n", count(f.Warnings, "warning was", "warnings were"))
+			fmt.Fprintf(w, "%s no harm.\n", count(f.Warnings, "warning was found on the image; it does", "warnings were found on the image; they do"))
 		}
 	}
 	s := &f.Summary

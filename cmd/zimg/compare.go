@@ -90,7 +90,7 @@ func (o *compareOptions) run(cmd *cobra.Command, a, b string) error {
 	switch {
 	case o.output == "json":
 		if err := writeJSON(out, v); err != nil {
-			return withExit(exitNotCompared, err)
+			return err
 		}
 	case o.quiet:
 	case v.Identical:
@@ -112,7 +112,7 @@ func (o *compareOptions) run(cmd *cobra.Command, a, b string) error {
 // compare opens both sides and fills in the differences.
 func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error) {
 	var sides [2]image.Side
-	second := foreignOptions{format: o.formatB, geometry: o.foreign.geometry}
+	second := foreignOptions{flag: "second-format", format: o.formatB, geometry: o.foreign.geometry}
 	opens := []func(*layout.Namespace) (image.Side, func() error, error){
 		func(like *layout.Namespace) (image.Side, func() error, error) { return o.open(&o.foreign, v.A, like) },
 		func(like *layout.Namespace) (image.Side, func() error, error) { return o.open(&second, v.B, like) },

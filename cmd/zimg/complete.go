@@ -65,6 +65,7 @@ func addCompletions(c *cobra.Command) {
 		}
 	}
 	fixed("format", readable)
+	fixed("second-format", readable)
 	fixed("output-format", writable)
 	if f := c.Flags().Lookup("ns"); f != nil {
 		if strings.HasPrefix(f.Value.Type(), "uint") {

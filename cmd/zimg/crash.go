@@ -60,13 +60,13 @@ What crash takes for granted of a drive is in docs/CRASH.md.`,
 	f.BoolVar(&o.list, "list", false, "list writes, discards and flushes")
 	f.StringVar(&o.at, "at", "", "the `POINT`: write:N or flush:N")
 	f.StringVar(&o.every, "every", "", "walk all points of a `KIND`: flush or write")
-	f.StringVar(&o.command, "run", "", "`COMMAND` to run for each point of --every; {} is the image")
+	f.StringVar(&o.command, "run", "", "`COMMAND` to run for each point of --every; {} is the image, quoted where it has to be")
 	f.StringVar(&o.unflushed, "unflushed", "drop", "`FATE` of unflushed writes: keep, drop or torn")
 	f.Uint64Var(&o.seed, "seed", 1, "`N` that decides what is torn")
 	f.BoolVar(&o.force, "force", false, "overwrite DST")
 	f.BoolVar(&o.keep, "keep", false, "keep the images for which COMMAND failed, in DIR")
 	f.BoolVar(&o.stop, "stop", false, "stop at the first point for which COMMAND failed")
-	f.StringVar(&o.output, "output", "human", "`FORMAT` of the list: human or json")
+	f.StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the list: human or json")
 	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress of --every even if standard error is no terminal")
 	return c
 }
@@ -86,6 +86,11 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	if want := map[bool]int{true: 2, false: 1}[o.at != ""]; modes != 1 || len(args) != want || (o.every != "") != (o.command != "") {
 		return usageError("crash takes --list DIR, or --at POINT DIR DST, or --every KIND --run COMMAND DIR")
+	}
+	for flag, with := range map[string]bool{"force": o.at != "", "keep": o.every != "", "stop": o.every != "", "output": o.list, "seed": o.unflushed == string(crash.Torn)} {
+		if cmd.Flags().Changed(flag) && !with {
+			return usageError("--%s means nothing here: --force goes with --at, --keep and --stop with --every, --output with --list, --seed with --unflushed torn", flag)
+		}
 	}
 	if o.every != "" {
 		if err := oneOf("every", o.every, string(crash.AtFlush), string(crash.AtWrite)); err != nil {
@@ -177,7 +182,7 @@ func (o *crashOptions) try(cmd *cobra.Command, w *crash.Walk, bar *progress, n, 
 			err = errors.Join(err, os.Remove(path))
 		}
 	}()
-	c := exec.CommandContext(cmd.Context(), "sh", "-c", strings.ReplaceAll(o.command, "{}", "'"+strings.ReplaceAll(path, "'", `'\''`)+"'"))
+	c := exec.CommandContext(cmd.Context(), "sh", "-c", strings.ReplaceAll(o.command, "{}", shellWord(path)))
 	c.Stdout, c.Stderr = processOutput(cmd), cmd.ErrOrStderr()
 	c.Env = append(os.Environ(), fmt.Sprintf("ZIMG_POINT=%s:%d", o.every, n))
 	err = c.Run()
@@ -197,4 +202,15 @@ func (o *crashOptions) try(cmd *cobra.Command, w *crash.Walk, bar *progress, n, 
 		fmt.Fprintf(cmd.OutOrStdout(), "%s:%d: %v%s\n", o.every, n, err, printable(kept))
 	}
 	return ok, nil
+}
+
+// shellWord is path as one word of a shell.
+func shellWord(path string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,:@", r)
+	}
+	if strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

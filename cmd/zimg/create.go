@@ -112,7 +112,7 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	bar.done()
 	if !o.quiet {
-		describeCreated(cmd.OutOrStdout(), args[0], plan)
+		describeCreated(cmd.OutOrStdout(), args[0], o.sidecar, plan)
 	}
 	return nil
 }
@@ -189,12 +189,16 @@ func (o *createOptions) options() (image.CreateOptions, error) {
 }
 
 // describeCreated says what was made, and how to go on.
-func describeCreated(w io.Writer, path string, plan *layout.Plan) {
+func describeCreated(w io.Writer, path, sidecar string, plan *layout.Plan) {
 	fmt.Fprintf(w, "Formatted '%s', layout %v\n", path, plan.Kind)
 	for _, e := range plan.Entries {
 		fmt.Fprintf(w, "  %s\n", describeNamespace(&e.Namespace))
 	}
-	fmt.Fprintf(w, "Boot it with: zimg run %s -- qemu-system-x86_64 ...\n", path)
+	where := shellWord(path)
+	if sidecar != "" {
+		where = "--sidecar " + shellWord(sidecar) + " " + where
+	}
+	fmt.Fprintf(w, "Boot it with: zimg run %s -- qemu-system-x86_64 ...\n", where)
 }
 
 // describeNamespace is a namespace in one line.

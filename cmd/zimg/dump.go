@@ -14,6 +14,7 @@ import (
 
 func newDumpCommand() *cobra.Command {
 	var share bool
+	var sidecar string
 	c := &cobra.Command{
 		Use:   "dump [flags] IMAGE [FILE]",
 		Short: "write all metadata as JSON that can be edited",
@@ -23,7 +24,7 @@ geometry. The form is in docs/JSON.md.`,
 		Example: "  zimg dump disk.zimg zones.json\n  zimg restore disk.zimg zones.json",
 		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			im, err := image.Open(args[0], image.Options{ForceShare: share})
+			im, err := image.Open(args[0], image.Options{ForceShare: share, Sidecar: sidecar})
 			if err != nil {
 				return err
 			}
@@ -36,12 +37,14 @@ geometry. The form is in docs/JSON.md.`,
 			return image.WriteDump(&stoppable{cmd.Context(), out}, im)
 		},
 	}
+	c.Flags().StringVar(&sidecar, "sidecar", "", "`FILE` of the metadata")
 	c.Flags().BoolVarP(&share, "force-share", "U", false, "read an image that is in use")
 	return c
 }
 
 func newRestoreCommand() *cobra.Command {
 	var quiet bool
+	var sidecar string
 	c := &cobra.Command{
 		Use:   "restore [flags] IMAGE [FILE]",
 		Short: "set all zones from what dump wrote",
@@ -56,7 +59,7 @@ discarded; data is not brought back where a write pointer moves forward: zeroes 
 				return err
 			}
 			defer func() { _ = in.Close() }()
-			if err := restore(cmd, args[0], in); err != nil {
+			if err := restore(cmd, args[0], sidecar, in); err != nil {
 				return err
 			}
 			if !quiet {
@@ -65,12 +68,13 @@ discarded; data is not brought back where a write pointer moves forward: zeroes 
 			return nil
 		},
 	}
+	c.Flags().StringVar(&sidecar, "sidecar", "", "`FILE` of the metadata")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing")
 	return c
 }
 
-func restore(cmd *cobra.Command, path string, in io.Reader) (err error) {
-	im, err := image.Open(path, image.Options{Write: true})
+func restore(cmd *cobra.Command, path, sidecar string, in io.Reader) (err error) {
+	im, err := image.Open(path, image.Options{Write: true, Sidecar: sidecar})
 	if err != nil {
 		return err
 	}
@@ -79,9 +83,9 @@ func restore(cmd *cobra.Command, path string, in io.Reader) (err error) {
 	if err != nil {
 		return err
 	}
-	report, err := fsck.CheckMetadata(im.Metadata(), fsck.Options{Found: func(f fsck.Finding) {
-		fmt.Fprintln(cmd.ErrOrStderr(), printable(f.String()))
-	}})
+	list := findings{w: cmd.ErrOrStderr()}
+	report, err := fsck.CheckMetadata(im.Metadata(), fsck.Options{Found: list.add})
+	list.end()
 	if err != nil {
 		return err
 	}

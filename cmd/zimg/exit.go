@@ -11,6 +11,8 @@ import (
 
 	"zimg/image"
 	"zimg/image/disk"
+	"zimg/image/foreign"
+	"zimg/image/foreign/all"
 	"zimg/layout"
 )
 
@@ -88,15 +90,29 @@ func report(w io.Writer, cmd *cobra.Command, err error) int {
 		hint = hintFor(err)
 	}
 	if errors.Is(err, layout.ErrNotImage) {
-		if hint != "" {
-			hint += "; "
-		}
-		hint += "a foreign format without a magic must be named by -f: " + strings.Join(unmarked(), ", ")
+		hint = hintForeign(cmd, hint)
 	}
 	if hint != "" {
 		fmt.Fprintf(w, "%s\n", printable(hint))
 	}
 	return code
+}
+
+// hintForeign adds to hint what is to be done about files that are not ours: those of a foreign format that
+// shows itself have to be imported where a command knows our own only, and others to be named where it knows all.
+func hintForeign(cmd *cobra.Command, hint string) string {
+	for _, path := range cmd.Flags().Args() {
+		if f, err := foreign.Detect(all.Formats, disk.OS, path); err == nil && f != nil {
+			return fmt.Sprintf("it is of the format %s: zimg convert %s disk.zimg imports it", f.Name, shellWord(path))
+		}
+	}
+	if cmd.Flags().Lookup("format") == nil {
+		return hint
+	}
+	if hint != "" {
+		hint += "; "
+	}
+	return hint + "a foreign format without a magic must be named by -f: " + strings.Join(unmarked(), ", ")
 }
 
 // hintFor says what to do about errors that come from below.

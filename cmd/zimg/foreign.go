@@ -18,6 +18,7 @@ const ownFormat = "zimg"
 
 // foreignOptions are the flags of commands that read any format.
 type foreignOptions struct {
+	flag     string // that names the format, if it is not --format
 	format   string
 	geometry string
 }
@@ -33,7 +34,11 @@ func (o *foreignOptions) find(path, sidecar string) (*foreign.Format, error) {
 	case o.format == ownFormat:
 		return nil, nil
 	case o.format != "":
-		return findFormat("format", o.format)
+		flag := o.flag
+		if flag == "" {
+			flag = "format"
+		}
+		return findFormat(flag, o.format)
 	case image.Known(disk.OS, path, sidecar):
 		return nil, nil
 	}

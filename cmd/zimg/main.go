@@ -90,7 +90,7 @@ func fsckArgs(args []string) (rest []string, asFsck bool) {
 		return append([]string{"check", "--fsck"}, args[1:]...), true
 	}
 	if len(args) > 1 && args[1] == "check" {
-		return args[1:], slices.Contains(args, "--fsck")
+		return args[1:], slices.ContainsFunc(args, func(a string) bool { return a == "--fsck" || a == "--fsck=true" })
 	}
 	return args[1:], false
 }

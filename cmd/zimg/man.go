@@ -133,7 +133,7 @@ what the last repair overwrote, for
 a snapshot, see
 .BR zimg-snapshot (1)
 .TP
-.IB IMAGE .ztrace
+.IB IMAGE .zjournal\fR, \fIIMAGE\fB.ztrace
 the journal of a run that lasts, or that a crash ended
 .SH ENVIRONMENT
 .TP

@@ -13,10 +13,11 @@ import (
 )
 
 type mapOptions struct {
-	svg   string
-	ns    uint32
-	width int
-	share bool
+	sidecar string
+	svg     string
+	ns      uint32
+	width   int
+	share   bool
 }
 
 func newMapCommand() *cobra.Command {
@@ -35,6 +36,7 @@ written. With more zones than fit on the screen a character stands for several.
 	c.Flags().StringVar(&o.svg, "svg", "", "write an SVG picture to `FILE`")
 	c.Flags().Uint32Var(&o.ns, "ns", 0, "only namespace `N`")
 	c.Flags().IntVar(&o.width, "width", 0, "use `COLUMNS` (default 0: the terminal's, else 80)")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	return c
 }
@@ -43,7 +45,7 @@ func (o *mapOptions) run(cmd *cobra.Command, path string) error {
 	if o.width < 0 {
 		return usageError("--width %d: a number of columns, or 0 for the terminal's", o.width)
 	}
-	im, err := image.Open(path, image.Options{ForceShare: o.share})
+	im, err := image.Open(path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
 		return err
 	}

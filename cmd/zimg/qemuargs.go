@@ -12,8 +12,9 @@ import (
 )
 
 type qemuArgsOptions struct {
-	output string
-	id     string
+	output  string
+	id      string
+	sidecar string
 }
 
 func newQEMUArgsCommand() *cobra.Command {
@@ -30,6 +31,7 @@ does: to have the zones as the image has them, use zimg run.`,
 	}
 	c.Flags().StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the result: human (one argument a line) or json")
 	c.Flags().StringVar(&o.id, "id", "zimg0", "prefix `ID` of the names of nodes and devices")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
 	return c
 }
 
@@ -37,7 +39,7 @@ func (o *qemuArgsOptions) run(cmd *cobra.Command, path string) error {
 	if err := oneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
-	im, err := image.Open(path, image.Options{})
+	im, err := image.Open(path, image.Options{Sidecar: o.sidecar})
 	if err != nil {
 		return err
 	}

@@ -66,9 +66,19 @@ func (o *resizeOptions) run(cmd *cobra.Command, path, size string) error {
 	if err := image.Resize(path, opts); err != nil {
 		return err
 	}
-	if !o.quiet {
-		fmt.Fprintln(cmd.OutOrStdout(), "Image resized.")
+	if o.quiet {
+		return nil
 	}
+	im, err := image.Open(path, image.Options{Sidecar: o.sidecar})
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(im)
+	n, err := pickNamespace(im, o.ns)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "Image resized.\n  %s\n", describeNamespace(n.Namespace))
 	return nil
 }
 

@@ -70,6 +70,7 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
 		Version:       version,
 	}
 	makeGroup(root)
+	root.InitDefaultHelpFlag() // before the command is looked for: a flag that is not known takes what follows
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetVersionTemplate("zimg {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)

@@ -27,6 +27,7 @@ type runOptions struct {
 	quiet      bool
 	timeout    time.Duration
 	record     string
+	sidecar    string
 }
 
 func newRunCommand() *cobra.Command {
@@ -65,11 +66,20 @@ Exit status: QEMU's own; 1 if it could not be started, 64 wrong usage.`,
 			return o.run(cmd, args[:dash], args[dash:])
 		},
 	}
+	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		err = flagError(cmd, err)
+		var usage *codedError
+		if errors.As(err, &usage) && usage.hint == "" && cmd.ArgsLenAtDash() < 0 {
+			usage.hint = "QEMU and its arguments go behind --: zimg run IMAGE -- qemu-system-x86_64 ..."
+		}
+		return err
+	})
 	c.Flags().BoolVar(&o.noRepair, "no-repair", false, "refuse an image that a crash left in use, do not repair it")
 	c.Flags().BoolVar(&o.lostFaults, "allow-lost-faults", false, "run an image with Read Only or Offline zones; the guest sees them as Full")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "print QEMU's command line, one argument a line, and change nothing")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "say nothing about what is done")
 	c.Flags().StringVar(&o.record, "record", "", "keep the image as it is now, and a log of every write and flush, in the new folder `DIR` (see zimg crash)")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata of the one image that is run")
 	c.Flags().DurationVar(&o.timeout, "timeout", qemu.DefaultTimeout, "how long QEMU may take to answer, a `TIME`")
 	return c
 }
@@ -91,6 +101,9 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) (err error
 		return errors.Join(errs...)
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
+	if o.sidecar != "" && len(paths) != 1 {
+		return usageError("--sidecar is for one image, %d were given", len(paths))
+	}
 	for _, path := range paths {
 		im, err := o.open(cmd, path)
 		if err != nil {
@@ -160,10 +173,10 @@ func (o *runOptions) recordTo(ctx context.Context, images []*image.Image, paths 
 	if err := im.Close(); err != nil {
 		return nil, err
 	}
-	if err := crash.Prepare(ctx, dir, paths[0]); err != nil {
+	if err := crash.Prepare(ctx, dir, paths[0], o.sidecar); err != nil {
 		return nil, err
 	}
-	if images[0], err = image.Open(paths[0], image.Options{Write: true}); err != nil {
+	if images[0], err = image.Open(paths[0], image.Options{Write: true, Sidecar: o.sidecar}); err != nil {
 		return nil, errors.Join(err, crash.Remove(dir))
 	}
 	return r, nil
@@ -202,7 +215,7 @@ func (o *runOptions) say(cmd *cobra.Command, format string, args ...any) {
 
 // open opens an image for a run, after a repair if a crash has left it.
 func (o *runOptions) open(cmd *cobra.Command, path string) (*image.Image, error) {
-	im, err := image.Open(path, image.Options{Write: true})
+	im, err := image.Open(path, image.Options{Write: true, Sidecar: o.sidecar})
 	if err == nil || !errors.Is(err, image.ErrUnclean) || o.noRepair || o.dryRun {
 		return im, err
 	}
@@ -210,13 +223,13 @@ func (o *runOptions) open(cmd *cobra.Command, path string) (*image.Image, error)
 	if err := o.repair(cmd.Context(), cmd, path); err != nil {
 		return nil, err
 	}
-	return image.Open(path, image.Options{Write: true})
+	return image.Open(path, image.Options{Write: true, Sidecar: o.sidecar})
 }
 
 // repair brings an image back from a crash and says what it did.
 func (o *runOptions) repair(ctx context.Context, cmd *cobra.Command, path string) error {
 	said := 0
-	r, err := fsck.Repair(path, fsck.Options{Mode: fsck.Safe, Context: ctx, Found: func(f fsck.Finding) {
+	r, err := fsck.Repair(path, fsck.Options{Mode: fsck.Safe, Sidecar: o.sidecar, Context: ctx, Found: func(f fsck.Finding) {
 		if !f.InZone || !f.Mended {
 			return
 		}

@@ -21,6 +21,8 @@ type position struct {
 	count uint64
 	zoneF bool // --zone was given
 	lbaF  bool // --lba was given
+
+	sidecar string
 }
 
 func (p *position) addFlags(c *cobra.Command, count string) {
@@ -29,6 +31,7 @@ func (p *position) addFlags(c *cobra.Command, count string) {
 	f.Uint64Var(&p.zone, "zone", 0, "zone number `N`, from 0")
 	f.Uint64Var(&p.lba, "lba", 0, "logical block address `N` in the namespace")
 	f.Uint64Var(&p.count, "count", 0, count)
+	f.StringVar(&p.sidecar, "sidecar", "", "`FILE` of the metadata")
 }
 
 // resolve looks at which flags were given.
@@ -100,7 +103,7 @@ With --zone the data begins at the zone's write pointer. Data longer than the zo
 in the next one if that is Empty. The last block is padded with zeroes.
 
 When it is done, zones it opened are Closed (or Full), as after a power-down.`,
-		Example: "  zimg write --zone 3 disk.zimg data.bin\n  tar c src | zimg write --lba 0 disk.zimg",
+		Example: "  zimg write --zone 3 disk.zimg data.bin\n  tar c src | zimg write --lba 0 disk.zimg\n  zimg read -U --zone 3 disk.zimg | zimg write --zone 4 disk.zimg",
 		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
@@ -139,7 +142,7 @@ func (o *writeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	defer func() { _ = file.Close() }()
 	var in io.Reader = file
-	im, err := image.Open(args[0], image.Options{Write: true})
+	im, err := image.Open(args[0], image.Options{Write: true, Sidecar: o.pos.sidecar})
 	if err != nil {
 		return err
 	}

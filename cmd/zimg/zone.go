@@ -15,11 +15,12 @@ import (
 )
 
 type zoneOptions struct {
-	ns    uint32
-	file  string
-	text  string
-	wp    uint64
-	quiet bool
+	sidecar string
+	ns      uint32
+	file    string
+	text    string
+	wp      uint64
+	quiet   bool
 
 	extension []byte // for set-ext
 }
@@ -120,6 +121,7 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 	}
 	c.Flags().Uint32Var(&o.ns, "ns", 0, "namespace `N` (default: the only one, or the only zoned one)")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
 	switch a.name {
 	case "set-ext":
 		c.Flags().StringVar(&o.file, "file", "", "take the extension from `FILE`, - for standard input")
@@ -131,7 +133,7 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 }
 
 func (o *zoneOptions) run(a zoneAction, path, which string) (err error) {
-	im, err := image.Open(path, image.Options{Write: true})
+	im, err := image.Open(path, image.Options{Write: true, Sidecar: o.sidecar})
 	if err != nil {
 		return err
 	}

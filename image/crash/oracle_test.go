@@ -133,7 +133,7 @@ func TestAgainstQEMU(t *testing.T) {
 		if err := image.Create(path, image.CreateOptions{Namespaces: []image.NamespaceSpec{{Namespace: n}, {Namespace: plain}}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := crash.Prepare(t.Context(), dir, path); err != nil {
+		if err := crash.Prepare(t.Context(), dir, path, ""); err != nil {
 			t.Fatal(err)
 		}
 		commands, kept, dropped := workload(rand.New(rand.NewPCG(seed, 0)), &drive{data: make([]byte, plainOff+16*block)})

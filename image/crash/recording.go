@@ -28,9 +28,9 @@ const (
 	TraceName = "commands.log"
 )
 
-// Prepare makes the folder dir of a recording to come: a copy of the image at path, and an empty log. The end
-// of ctx stops it.
-func Prepare(ctx context.Context, dir, path string) (err error) {
+// Prepare makes the folder dir of a recording to come: a copy of the image at path, whose sidecar is named if it is
+// not beside it, and an empty log. The end of ctx stops it.
+func Prepare(ctx context.Context, dir, path, sidecar string) (err error) {
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		if errors.Is(err, os.ErrExist) {
 			return &image.HintError{Err: err, Hint: "a recording is not overwritten: remove it, or choose another name"}
@@ -43,10 +43,10 @@ func Prepare(ctx context.Context, dir, path string) (err error) {
 		}
 	}()
 	base := filepath.Join(dir, BaseName)
-	if err := image.Convert(path, base, image.ConvertOptions{Layout: layout.Trailing, Progress: stopWith(ctx)}); err != nil {
+	if err := image.Convert(path, base, image.ConvertOptions{Layout: layout.Trailing, Source: sidecar, Progress: stopWith(ctx)}); err != nil {
 		return err
 	}
-	if err := sameOffsets(path, base); err != nil {
+	if err := sameOffsets(path, sidecar, base); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, LogName), nil, 0o666)
@@ -69,10 +69,10 @@ func Remove(dir string) error {
 
 // sameOffsets makes sure that the offsets in the log of the image at path, which are those of
 // its one data file, mean the same in base.
-func sameOffsets(path, base string) (err error) {
+func sameOffsets(path, sidecar, base string) (err error) {
 	var offs [2][]layout.Bytes
-	for i, name := range []string{path, base} {
-		im, err := image.Open(name, image.Options{})
+	for i, o := range []image.Options{{Sidecar: sidecar}, {}} {
+		im, err := image.Open([]string{path, base}[i], o)
 		if err != nil {
 			return err
 		}

@@ -105,10 +105,10 @@ func record(t *testing.T, l *logger, active uint32, traced bool) string {
 	if err := image.Create(path, image.CreateOptions{Namespaces: specs, Zones: []layout.Zones{z, nil}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := crash.Prepare(t.Context(), dir, path); err != nil {
+	if err := crash.Prepare(t.Context(), dir, path, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := crash.Prepare(t.Context(), dir, path); !errors.Is(err, fs.ErrExist) {
+	if err := crash.Prepare(t.Context(), dir, path, ""); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a recording was overwritten: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, crash.LogName), l.Bytes(), 0o666); err != nil {
