@@ -78,6 +78,11 @@ func CheckForeign(path string, decode func() (*foreign.Decoded, error), o Option
 		s.report.Summary = Summary{}
 		return s.report, unreadable(err)
 	}
+	for _, c := range d.Contents {
+		if s.report.Errors > 0 && c.AtRest().CheckSound(path) != nil {
+			s.report.Unsound = true
+		}
+	}
 	return s.report, nil
 }
 

@@ -13,11 +13,13 @@ type Report struct {
 	Lossy    int // of the errors and warnings left, how many a lossy repair mends
 	// Unreadable: a foreign format whose zones cannot be told, or not all of them.
 	Unreadable bool
-	NeedsAll   bool // nothing can be mended before something is given up
-	Changed    bool
-	UndoFile   string
-	After      *Report // the check after a repair
-	Summary    Summary
+	// Unsound: a foreign format with zones that contradict themselves, which no import believes.
+	Unsound  bool
+	NeedsAll bool // nothing can be mended before something is given up
+	Changed  bool
+	UndoFile string
+	After    *Report // the check after a repair
+	Summary  Summary
 }
 
 // Summary is what is said about an image that could be read.

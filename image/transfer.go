@@ -67,11 +67,9 @@ func openSource(path string, o *TransferOptions) (*source, error) {
 		err = fmt.Errorf("%s: there is no data beside it to convert: name the data file, and this one with --source-sidecar: %w", path, fs.ErrNotExist)
 	}
 	if err == nil {
-		rest := *c
-		if c.NS.Zoned() && !o.KeepOpen {
-			rest.Zones = &foreign.Mapped{Zones: c.Zones, Map: func(_ uint64, z layout.Zone) layout.Zone { return foreign.AtRest(z) }}
+		if !o.KeepOpen {
+			c = c.AtRest()
 		}
-		c = &rest
 		if err = c.CheckSound(path); err != nil {
 			err = &HintError{Err: err, Hint: fmt.Sprintf("zimg check -f %s %s tells all that is wrong", o.From.Name, path)}
 		}

@@ -323,7 +323,7 @@ func nextStep(r *fsck.Report, format string) string {
 	switch {
 	case left == 0:
 		return ""
-	case r.Unreadable:
+	case r.Unreadable || r.Unsound:
 		return "It cannot be imported as it is."
 	case format != ownFormat:
 		return fmt.Sprintf("zimg convert -f %s %s DST imports what can be read.", format, printable(r.Path))

@@ -169,7 +169,15 @@ func (o *compareOptions) open(f *foreignOptions, path string, like *layout.Names
 	if err != nil {
 		return image.Side{}, nil, err
 	}
-	return image.Side{Contents: d.Contents, Holds: &format.Holds}, closer, nil
+	side := image.Side{Holds: &format.Holds}
+	for _, c := range d.Contents {
+		c = c.AtRest()
+		if err := c.CheckSound(path); err != nil {
+			return image.Side{}, nil, errors.Join(err, closer())
+		}
+		side.Contents = append(side.Contents, c)
+	}
+	return side, closer, nil
 }
 
 func newDifference(d image.Difference) differenceView {

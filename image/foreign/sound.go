@@ -60,6 +60,15 @@ func (c *Content) CheckSound(name string) error {
 	return nil
 }
 
+// AtRest is c with its zones as a power cycle leaves them, which is how they are imported.
+func (c *Content) AtRest() *Content {
+	rest := *c
+	if c.NS.Zoned() {
+		rest.Zones = &Mapped{Zones: c.Zones, Map: func(_ uint64, z layout.Zone) layout.Zone { return AtRest(z) }}
+	}
+	return &rest
+}
+
 // AtRest is z as a power cycle leaves it: what was open is Closed, or Empty if nothing was
 // written, and a zone that is written to its end is Full.
 func AtRest(z layout.Zone) layout.Zone {
