@@ -189,11 +189,15 @@ func distinct(names []string) error {
 	for _, n := range names {
 		c := filepath.Clean(n)
 		if seen[c] {
-			return fmt.Errorf("%s is both data file and sidecar: %w", n, layout.ErrGeometry)
+			return bothDataAndSidecar(n)
 		}
 		seen[c] = true
 	}
 	return nil
+}
+
+func bothDataAndSidecar(name string) error {
+	return fmt.Errorf("%s is both data file and sidecar: %w", name, layout.ErrGeometry)
 }
 
 // vacant refuses to overwrite what is there, and to leave a sidecar beside a
