@@ -120,7 +120,7 @@ func derivedUUID(u [16]byte, id layout.NSID) [16]byte {
 // Create makes an image. With a data file of its own for each namespace, path is
 // the sidecar's. Files are made under temporary names and renamed when all of them are
 // complete and synced, the one with the metadata last: so an interrupted create leaves no
-// image, and with Force the old one.
+// image, and with Force the old one or, of several files, no metadata.
 func Create(path string, o CreateOptions) (err error) {
 	fsys := Options{FS: o.FS}.fs()
 	plan, err := o.Complete()

@@ -73,7 +73,8 @@ func (s *staging) finish(file disk.File) error {
 }
 
 // publish syncs and closes all files and renames them, the last one made last and when
-// all other names are durable: it is the one by which the result is known.
+// all other names are durable: it is the one by which the result is known. So of several files that are
+// replaced, the last one goes before the others change, for it does not speak of what they become.
 func (s *staging) publish() error {
 	for _, f := range s.files {
 		if f == nil {
@@ -91,6 +92,11 @@ func (s *staging) publish() error {
 		rename = s.fs.Rename
 	}
 	last := len(s.names) - 1
+	if s.replace && last > 0 {
+		if err := s.retire(s.names[last]); err != nil {
+			return err
+		}
+	}
 	changed := map[string]string{} // by directory, a name in it
 	for _, d := range s.dirs {
 		changed[filepath.Dir(d)] = d
@@ -111,6 +117,18 @@ func (s *staging) publish() error {
 		changed[filepath.Dir(name)] = name
 	}
 	return s.fs.SyncDir(s.names[last])
+}
+
+// retire removes a file that may not be there, durably.
+func (s *staging) retire(name string) error {
+	err := s.fs.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.fs.SyncDir(name)
 }
 
 func (s *staging) closeAll() error {
