@@ -67,7 +67,7 @@ func (im *Image) toSidecar(o ConvertOptions) error {
 		return err
 	}
 	st := newStaging(im.files.FS, there)
-	st.like(data)
+	st.like(data.Name())
 	plan, err := im.replan(layout.Sidecar, filepath.Base(data.Name()))
 	if err != nil {
 		return err
@@ -290,7 +290,7 @@ func Convert(src, dst string, o ConvertOptions) (err error) {
 		return err
 	}
 	st := newStaging(im.files.FS, o.Force)
-	st.like(im.files.Data[0])
+	st.like(im.files.Data[0].Name())
 	defer func() { err = st.abandon(err) }()
 	for _, n := range names {
 		if _, err := st.create(n); err != nil {

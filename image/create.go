@@ -51,6 +51,8 @@ type CreateOptions struct {
 	Progress func(done, total int64) error
 	// Fill, if not nil, writes the data area; the data files have their lengths.
 	Fill func(data []disk.File, plan *layout.Plan) error
+
+	like []string // the files whose permissions the image's are to have
 }
 
 // NewUUID makes a random UUID (RFC 9562, version 4).
@@ -155,6 +157,7 @@ func Create(path string, o CreateOptions) (err error) {
 		return err
 	}
 	st := newStaging(fsys, o.Force)
+	st.like(o.like...)
 	defer func() { err = st.abandon(err) }()
 	tick := o.preallocated(plan)
 	for i, length := range plan.DataLen {

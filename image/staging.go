@@ -29,11 +29,17 @@ func newStaging(fsys disk.FS, replace bool) *staging {
 	return &staging{fs: fsys, replace: replace, perm: 0o666}
 }
 
-// like gives new files the permissions of file, as cp does: a copy of what only its owner may read is
-// no more open than that.
-func (s *staging) like(file disk.File) {
-	if info, err := s.fs.Stat(file.Name()); err == nil && info.Mode().IsRegular() {
-		s.perm = info.Mode().Perm()
+// like gives new files the permissions that all of the named files have, as cp does: a copy of what only its
+// owner may read is no more open than that. What is no file has none to give.
+func (s *staging) like(names ...string) {
+	perm, none := fs.ModePerm, true
+	for _, name := range names {
+		if info, err := s.fs.Stat(name); err == nil && info.Mode().IsRegular() {
+			perm, none = perm&info.Mode(), false
+		}
+	}
+	if !none {
+		s.perm = perm
 	}
 }
 

@@ -76,6 +76,7 @@ func (o *TransferOptions) adopt(path string) (err error) {
 		return err
 	}
 	st := newStaging(fsys, o.Force)
+	st.like(s.files...)
 	defer func() { err = st.abandon(err) }()
 	meta, err := st.create(sidecar)
 	if err != nil {
@@ -160,6 +161,7 @@ func (o *TransferOptions) release(path string) (err error) {
 		second = data.Name() + o.To.Suffix
 	}
 	st := newStaging(im.files.FS, o.Force)
+	st.like(data.Name())
 	defer func() { err = st.abandon(err) }()
 	out := &foreign.Output{
 		Content: fitted.Content, Path: data.Name(), Second: second, InPlace: true, Say: o.Say,
