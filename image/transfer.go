@@ -283,10 +283,15 @@ func (o *TransferOptions) free(fsys disk.FS, path, src string) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range []string{src, o.Source, src + SidecarSuffix} {
-		if s == "" {
-			continue
-		}
+	suffix := SidecarSuffix
+	if o.From != nil { // then one of ours is no part of the source
+		suffix = o.From.Suffix
+	}
+	parts := []string{src, src + suffix}
+	if o.Source != "" {
+		parts = append(parts, o.Source)
+	}
+	for _, s := range parts {
 		is, err := fsys.Stat(s)
 		if filepath.Clean(s) == filepath.Clean(path) || err == nil && disk.SameFile(is, info) {
 			return fmt.Errorf("%s is both source and destination", path)
