@@ -111,10 +111,7 @@ func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 		if im.hdr.Kind == layout.Sidecar {
 			r.sidecar = im.files.MetaName()
 		}
-		if files := len(im.files.Data); files > 1 {
-			err = fmt.Errorf("%s has its namespaces in %d data files, a snapshot is one: convert the snapshot to a new image instead: %w", path, files, layout.ErrGeometry)
-		}
-		return r, errors.Join(err, im.Close()) // Convert looks whether somebody has it in use
+		return r, errors.Join(oneDataFile(path, len(im.files.Data)), im.Close()) // Convert looks whether somebody has it in use
 	}
 	if !errors.Is(err, fs.ErrNotExist) && !isJudgement(err) {
 		return nil, err
@@ -133,7 +130,26 @@ func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 	if _, err := fsys.Stat(path + SidecarSuffix); err == nil && r.sidecar == "" {
 		r.sidecar = path + SidecarSuffix
 	}
-	return r, nil
+	if r.sidecar == "" {
+		return r, nil
+	}
+	slot, err := ReadSidecarSlot(fsys, r.sidecar)
+	switch {
+	case err == nil: // it is the rest that is damaged
+		r.dataLen, r.generation = int64(slot.Plan.DataLen[0]), slot.Header.Generation
+		return r, oneDataFile(path, len(slot.Plan.DataLen))
+	case errors.Is(err, fs.ErrNotExist) || isJudgement(err):
+		return r, nil
+	}
+	return nil, err
+}
+
+// oneDataFile refuses to replace an image of several data files.
+func oneDataFile(path string, files int) error {
+	if files <= 1 {
+		return nil
+	}
+	return fmt.Errorf("%s has its namespaces in %d data files, a snapshot is one: convert the snapshot to a new image instead: %w", path, files, layout.ErrGeometry)
 }
 
 // mayLoseSidecar refuses to go back to the snapshot src where that would put metadata in the place of a file
