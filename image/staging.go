@@ -152,21 +152,22 @@ func (s *staging) closeAll() error {
 // abandon removes what publish did not come to; after it, it does nothing. It returns err, in which
 // files have the names that their user knows, and what else went wrong.
 func (s *staging) abandon(err error) error {
-	errs := []error{err, s.closeAll()}
+	closed := s.closeAll()
+	var left []error
 	for i, t := range s.temps {
-		err = realName(err, t, s.names[i])
+		err, closed = realName(err, t, s.names[i]), realName(closed, t, s.names[i])
 		if t != "" {
-			errs = append(errs, s.fs.Remove(t))
+			left = append(left, s.fs.Remove(t))
 			s.temps[i] = ""
 		}
 	}
 	for _, d := range s.dirs {
 		if err := s.fs.Remove(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
+			left = append(left, err)
 		}
 	}
 	s.dirs = nil
-	return errors.Join(errs...)
+	return errors.Join(append([]error{err, closed}, left...)...)
 }
 
 // realName has err, if it is of the file temp, speak of name instead.
