@@ -96,6 +96,9 @@ func (im *Image) placeForSidecar(name string, force bool) (there bool, err error
 	if err := distinct([]string{data, name}); err != nil {
 		return false, err
 	}
+	if err := unclaimed(im.files.FS, data, name); err != nil {
+		return false, err
+	}
 	info, err := im.files.FS.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -286,7 +289,7 @@ func Convert(src, dst string, o ConvertOptions) (err error) {
 	if err := distinct(names); err != nil {
 		return err
 	}
-	if err := vacant(im.files.FS, dst, names, CreateOptions{Layout: kind, Force: o.Force}, o.replaces != nil); err != nil {
+	if err := vacant(im.files.FS, names, CreateOptions{Layout: kind, Force: o.Force}, o.replaces != nil); err != nil {
 		return err
 	}
 	st := newStaging(im.files.FS, o.Force)

@@ -160,6 +160,9 @@ func (r *replaced) mayLoseSidecar(o ConvertOptions, src string) error {
 		return nil
 	}
 	fsys := Options{FS: o.FS}.fs()
+	if err := unclaimed(fsys, r.data, r.sidecar); err != nil {
+		return err
+	}
 	snap, err := Open(src, Options{FS: o.FS})
 	if err != nil {
 		return err

@@ -238,8 +238,8 @@ func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, like []s
 	if second == "" {
 		second = dst + o.To.Suffix
 	}
-	if _, err := fsys.Stat(dst + SidecarSuffix); err == nil {
-		return &HintError{Err: fmt.Errorf("%s: a sidecar of that name: %w", dst+SidecarSuffix, ErrExists), Hint: "it would be taken for the new file's; move it away or choose another name"}
+	if err := unclaimed(fsys, dst, ""); err != nil {
+		return err
 	}
 	st := newStaging(fsys, o.Force)
 	st.like(like...)

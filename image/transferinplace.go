@@ -75,6 +75,9 @@ func (o *TransferOptions) adopt(path string) (err error) {
 	if err := o.free(fsys, sidecar, path); err != nil {
 		return err
 	}
+	if err := unclaimed(fsys, path, sidecar); err != nil {
+		return err
+	}
 	st := newStaging(fsys, o.Force)
 	st.like(s.files...)
 	defer func() { err = st.abandon(err) }()
