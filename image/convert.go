@@ -62,17 +62,12 @@ func (im *Image) toSidecar(o ConvertOptions) error {
 	if name == "" {
 		name = data.Name() + SidecarSuffix
 	}
-	st := newStaging(im.files.FS, true)
-	st.like(data)
-	switch old, err := uuidOf(im.files.FS, name); {
-	case errors.Is(err, fs.ErrNotExist):
-		st.replace = false
-	case err != nil && !isJudgement(err):
+	there, err := im.placeForSidecar(name, o.Force)
+	if err != nil {
 		return err
-	case err == nil && old == im.hdr.UUID: // left by an interrupted conversion
-	case !o.Force:
-		return &HintError{Err: fmt.Errorf("%s: %w, and is not this image's", name, ErrExists), Hint: "--force overwrites it"}
 	}
+	st := newStaging(im.files.FS, there)
+	st.like(data.Name())
 	plan, err := im.replan(layout.Sidecar, filepath.Base(data.Name()))
 	if err != nil {
 		return err
@@ -92,6 +87,40 @@ func (im *Image) toSidecar(o ConvertOptions) error {
 		return err
 	}
 	return data.Sync()
+}
+
+// placeForSidecar tells whether there is a file to be replaced by a sidecar called name, and refuses what must
+// not be: the image itself, and without force all but what an interrupted conversion has left.
+func (im *Image) placeForSidecar(name string, force bool) (there bool, err error) {
+	data := im.files.Data[0].Name()
+	if err := distinct([]string{data, name}); err != nil {
+		return false, err
+	}
+	if err := unclaimed(im.files.FS, data, name); err != nil {
+		return false, err
+	}
+	info, err := im.files.FS.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if is, err := im.files.FS.Stat(data); err != nil {
+		return false, err
+	} else if disk.SameFile(is, info) {
+		return false, bothDataAndSidecar(name)
+	}
+	if !force {
+		old, err := uuidOf(im.files.FS, name)
+		if err != nil && !isJudgement(err) {
+			return false, err
+		}
+		if err != nil || old != im.hdr.UUID {
+			return false, &HintError{Err: fmt.Errorf("%s: %w, and is not this image's", name, ErrExists), Hint: "--force overwrites it"}
+		}
+	}
+	return true, replaceable(im.files.FS, name, info, true)
 }
 
 func (im *Image) toTrailing(o ConvertOptions) error {
@@ -260,11 +289,11 @@ func Convert(src, dst string, o ConvertOptions) (err error) {
 	if err := distinct(names); err != nil {
 		return err
 	}
-	if err := vacant(im.files.FS, dst, names, CreateOptions{Layout: kind, Force: o.Force}, o.replaces != nil); err != nil {
+	if err := vacant(im.files.FS, names, CreateOptions{Layout: kind, Force: o.Force}, o.replaces != nil); err != nil {
 		return err
 	}
 	st := newStaging(im.files.FS, o.Force)
-	st.like(im.files.Data[0])
+	st.like(im.files.Data[0].Name())
 	defer func() { err = st.abandon(err) }()
 	for _, n := range names {
 		if _, err := st.create(n); err != nil {

@@ -51,6 +51,8 @@ type CreateOptions struct {
 	Progress func(done, total int64) error
 	// Fill, if not nil, writes the data area; the data files have their lengths.
 	Fill func(data []disk.File, plan *layout.Plan) error
+
+	like []string // the files whose permissions the image's are to have
 }
 
 // NewUUID makes a random UUID (RFC 9562, version 4).
@@ -120,7 +122,7 @@ func derivedUUID(u [16]byte, id layout.NSID) [16]byte {
 // Create makes an image. With a data file of its own for each namespace, path is
 // the sidecar's. Files are made under temporary names and renamed when all of them are
 // complete and synced, the one with the metadata last: so an interrupted create leaves no
-// image, and with Force the old one.
+// image, and with Force the old one or, of several files, no metadata.
 func Create(path string, o CreateOptions) (err error) {
 	fsys := Options{FS: o.FS}.fs()
 	plan, err := o.Complete()
@@ -151,10 +153,11 @@ func Create(path string, o CreateOptions) (err error) {
 	if err := distinct(names); err != nil {
 		return err
 	}
-	if err := vacant(fsys, path, names, o, false); err != nil {
+	if err := vacant(fsys, names, o, false); err != nil {
 		return err
 	}
 	st := newStaging(fsys, o.Force)
+	st.like(o.like...)
 	defer func() { err = st.abandon(err) }()
 	tick := o.preallocated(plan)
 	for i, length := range plan.DataLen {
@@ -189,19 +192,20 @@ func distinct(names []string) error {
 	for _, n := range names {
 		c := filepath.Clean(n)
 		if seen[c] {
-			return fmt.Errorf("%s is both data file and sidecar: %w", n, layout.ErrGeometry)
+			return bothDataAndSidecar(n)
 		}
 		seen[c] = true
 	}
 	return nil
 }
 
+func bothDataAndSidecar(name string) error {
+	return fmt.Errorf("%s is both data file and sidecar: %w", name, layout.ErrGeometry)
+}
+
 // vacant refuses to overwrite what is there, and to leave a sidecar beside a
 // new image that would be taken for its own, unless it is known what becomes of that.
-func vacant(fsys disk.FS, path string, names []string, o CreateOptions, sidecarKnown bool) error {
-	if o.Layout == layout.Trailing && !sidecarKnown {
-		names = append(names, path+SidecarSuffix)
-	}
+func vacant(fsys disk.FS, names []string, o CreateOptions, sidecarKnown bool) error {
 	for _, name := range names {
 		info, err := fsys.Stat(name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -210,17 +214,43 @@ func vacant(fsys disk.FS, path string, names []string, o CreateOptions, sidecarK
 		if err != nil {
 			return err
 		}
-		if o.Layout == layout.Trailing && name == path+SidecarSuffix {
-			return &HintError{
-				Err:  fmt.Errorf("%s: a sidecar of that name: %w", name, ErrExists),
-				Hint: "it belongs to another image; move it away or choose another name",
-			}
-		}
 		if err := replaceable(fsys, name, info, o.Force); err != nil {
 			return err
 		}
 	}
+	if sidecarKnown {
+		return nil
+	}
+	data, sidecar := names, ""
+	if o.Layout == layout.Sidecar {
+		data, sidecar = names[:len(names)-1], names[len(names)-1]
+	}
+	for _, name := range data {
+		if err := unclaimed(fsys, name, sidecar); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// unclaimed refuses data beside which there is a sidecar that would be taken for its own, and is not the one called
+// sidecar.
+func unclaimed(fsys disk.FS, data, sidecar string) error {
+	name := data + SidecarSuffix
+	if filepath.Clean(name) == filepath.Clean(sidecar) {
+		return nil
+	}
+	_, err := fsys.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return &HintError{
+		Err:  fmt.Errorf("%s: a sidecar of that name: %w", name, ErrExists),
+		Hint: "it would be taken for the image's own; move it away or choose another name",
+	}
 }
 
 // replaceable refuses to put a file in the place of what has its name: without force, and with it what is

@@ -143,7 +143,7 @@ func (im *Image) resizeSidecar(index int, plan *layout.Plan) (err error) {
 	}
 	name := im.files.MetaName()
 	st := newStaging(im.files.FS, true)
-	st.like(data)
+	st.like(data.Name())
 	defer func() { err = st.abandon(err) }()
 	meta, err := st.create(filepath.Clean(name))
 	if err != nil {

@@ -83,17 +83,21 @@ func ApplySnapshot(path, name string, o ConvertOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := now.mayLoseSidecar(o, src); err != nil {
+		return err
+	}
 	to := ConvertOptions{FS: o.FS, Layout: layout.Trailing, Force: true, Progress: o.Progress, replaces: now}
 	if err := Convert(src, now.data, to); err != nil || now.sidecar == "" {
 		return err
 	}
-	return ConvertInPlace(now.data, ConvertOptions{FS: o.FS, Layout: layout.Sidecar, Sidecar: now.sidecar, Force: true})
+	return ConvertInPlace(now.data, ConvertOptions{FS: o.FS, Layout: layout.Sidecar, Sidecar: now.sidecar, Force: now.force})
 }
 
 // replaced is an image that another takes the place of.
 type replaced struct {
 	data       string // its data file
 	sidecar    string // "" for none
+	force      bool   // the sidecar is overwritten though its UUID is not the snapshot's, or not legible
 	dataLen    int64  // of its data area, 0 if not known
 	generation uint64
 }
@@ -107,10 +111,7 @@ func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 		if im.hdr.Kind == layout.Sidecar {
 			r.sidecar = im.files.MetaName()
 		}
-		if files := len(im.files.Data); files > 1 {
-			err = fmt.Errorf("%s has its namespaces in %d data files, a snapshot is one: convert the snapshot to a new image instead: %w", path, files, layout.ErrGeometry)
-		}
-		return r, errors.Join(err, im.Close()) // Convert looks whether somebody has it in use
+		return r, errors.Join(oneDataFile(path, len(im.files.Data)), im.Close()) // Convert looks whether somebody has it in use
 	}
 	if !errors.Is(err, fs.ErrNotExist) && !isJudgement(err) {
 		return nil, err
@@ -129,7 +130,98 @@ func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 	if _, err := fsys.Stat(path + SidecarSuffix); err == nil && r.sidecar == "" {
 		r.sidecar = path + SidecarSuffix
 	}
-	return r, nil
+	if r.sidecar == "" {
+		return r, nil
+	}
+	slot, err := ReadSidecarSlot(fsys, r.sidecar)
+	switch {
+	case err == nil: // it is the rest that is damaged
+		r.dataLen, r.generation = int64(slot.Plan.DataLen[0]), slot.Header.Generation
+		return r, oneDataFile(path, len(slot.Plan.DataLen))
+	case errors.Is(err, fs.ErrNotExist) || isJudgement(err):
+		return r, nil
+	}
+	return nil, err
+}
+
+// oneDataFile refuses to replace an image of several data files.
+func oneDataFile(path string, files int) error {
+	if files <= 1 {
+		return nil
+	}
+	return fmt.Errorf("%s has its namespaces in %d data files, a snapshot is one: convert the snapshot to a new image instead: %w", path, files, layout.ErrGeometry)
+}
+
+// mayLoseSidecar refuses to go back to the snapshot src where that would put metadata in the place of a file
+// that was named as the sidecar and is not known to be one of the image. One in its usual place is known by its name.
+func (r *replaced) mayLoseSidecar(o ConvertOptions, src string) error {
+	if o.Source == "" {
+		r.force = true
+		return nil
+	}
+	fsys := Options{FS: o.FS}.fs()
+	if err := unclaimed(fsys, r.data, r.sidecar); err != nil {
+		return err
+	}
+	snap, err := Open(src, Options{FS: o.FS})
+	if err != nil {
+		return err
+	}
+	uuid := snap.hdr.UUID
+	if err := snap.Close(); err != nil {
+		return err
+	}
+	info, err := fsys.Stat(r.sidecar)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r.notTrailing(o)
+	}
+	if err != nil {
+		return err
+	}
+	if err := replaceable(fsys, r.sidecar, info, true); err != nil {
+		return err
+	}
+	ours := false
+	switch slot, err := ReadSidecarSlot(fsys, r.sidecar); {
+	case err == nil && slot.Header.UUID == uuid:
+		return nil
+	case err == nil: // of an image that was made anew since
+		ours = filepath.Join(filepath.Dir(r.sidecar), slot.Plan.Entries[0].Name) == filepath.Clean(r.data)
+	case !isJudgement(err):
+		return err
+	default: // damaged, or something else
+		file, err := fsys.Open(r.sidecar, disk.ReadOnly, 0)
+		if err != nil {
+			return err
+		}
+		ours, err = beginsWithHeader(file)
+		if err := errors.Join(err, file.Close()); err != nil {
+			return err
+		}
+	}
+	if !ours {
+		return &HintError{
+			Err:  fmt.Errorf("%s: %w, and is not a sidecar of %s", r.sidecar, ErrExists, r.data),
+			Hint: "if it is what is left of that, move it away; an image with its metadata at its end has no sidecar to be named",
+		}
+	}
+	r.force = true
+	return nil
+}
+
+// notTrailing refuses to make a sidecar for an image that has its metadata at its end.
+func (r *replaced) notTrailing(o ConvertOptions) error {
+	im, err := Open(r.data, Options{FS: o.FS, ForceShare: true})
+	if err != nil {
+		return nil // damaged or gone, as an image to be replaced may be
+	}
+	if im.hdr.Kind == layout.Trailing {
+		err = &HintError{
+			Err:  fmt.Errorf("%s: has its metadata at its end, and there is no sidecar %s: %w", r.data, r.sidecar, fs.ErrNotExist),
+			Hint: "name the image without a sidecar",
+		}
+	}
+	return errors.Join(err, im.Close())
 }
 
 // DeleteSnapshot removes the snapshot called name, and the folder if nothing is left in it.

@@ -3,11 +3,13 @@
 package image_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"zimg/image"
+	"zimg/image/disk"
 	"zimg/image/imagetest"
 	"zimg/layout"
 )
@@ -46,4 +48,42 @@ func TestPermissions(t *testing.T) {
 	want("apply to a pair", name, nil)
 	want("resize", name+image.SidecarSuffix, image.Resize(name, image.ResizeOptions{Namespace: 2, Zones: 120}))
 	want("convert", name+".copy", image.Convert(name, name+".copy", image.ConvertOptions{Layout: layout.Trailing}))
+}
+
+// A snapshot that is as long as the data area of a pair would be taken for that, beside its sidecar: it is
+// refused, also where the pair is damaged, and the pair stays as it is.
+func TestSnapshotAsLongAsData(t *testing.T) {
+	n := layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, Blocks: 4, ZoneCount: 4, ZoneSize: 1, ZoneCap: 1, MAR: layout.NoLimit, MOR: layout.NoLimit}
+	for _, cut := range []int64{0, 1} {
+		fs := imagetest.NewMemFS()
+		s := imagetest.Spec{Layout: layout.Sidecar, UUID: [16]byte{1}, Namespaces: []imagetest.SpecNamespace{{Namespace: n}}}
+		if err := s.Create(fs, path); err != nil {
+			t.Fatal(err)
+		}
+		o := image.ConvertOptions{FS: fs}
+		if err := image.TakeSnapshot(path, "s", o); err != nil {
+			t.Fatal(err)
+		}
+		info, err := fs.Stat(path + ".zsnap/s.zimg")
+		if err != nil {
+			t.Fatal(err)
+		}
+		length := info.Size()
+		if err := image.Resize(path, image.ResizeOptions{Options: image.Options{FS: fs}, Zones: uint64(length >> n.BlockBits)}); err != nil {
+			t.Fatal(err)
+		}
+		file, err := fs.Open(path, disk.ReadWrite, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(file.Truncate(length-cut), file.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if err := image.ApplySnapshot(path, "s", o); !errors.Is(err, layout.ErrGeometry) {
+			t.Errorf("%d bytes short: %v, want %v", cut, err, layout.ErrGeometry)
+		}
+		if info, err := fs.Stat(path); err != nil || info.Size() != length-cut {
+			t.Errorf("%d bytes short: %d bytes, %v; were %d", cut, info.Size(), err, length-cut)
+		}
+	}
 }

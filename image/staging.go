@@ -29,11 +29,17 @@ func newStaging(fsys disk.FS, replace bool) *staging {
 	return &staging{fs: fsys, replace: replace, perm: 0o666}
 }
 
-// like gives new files the permissions of file, as cp does: a copy of what only its owner may read is
-// no more open than that.
-func (s *staging) like(file disk.File) {
-	if info, err := s.fs.Stat(file.Name()); err == nil && info.Mode().IsRegular() {
-		s.perm = info.Mode().Perm()
+// like gives new files the permissions that all of the named files have, as cp does: a copy of what only its
+// owner may read is no more open than that. What is no file has none to give.
+func (s *staging) like(names ...string) {
+	perm, none := fs.ModePerm, true
+	for _, name := range names {
+		if info, err := s.fs.Stat(name); err == nil && info.Mode().IsRegular() {
+			perm, none = perm&info.Mode(), false
+		}
+	}
+	if !none {
+		s.perm = perm
 	}
 }
 
@@ -73,7 +79,8 @@ func (s *staging) finish(file disk.File) error {
 }
 
 // publish syncs and closes all files and renames them, the last one made last and when
-// all other names are durable: it is the one by which the result is known.
+// all other names are durable: it is the one by which the result is known. So of several files that are
+// replaced, the last one goes before the others change, for it does not speak of what they become.
 func (s *staging) publish() error {
 	for _, f := range s.files {
 		if f == nil {
@@ -91,6 +98,11 @@ func (s *staging) publish() error {
 		rename = s.fs.Rename
 	}
 	last := len(s.names) - 1
+	if s.replace && last > 0 {
+		if err := s.retire(s.names[last]); err != nil {
+			return err
+		}
+	}
 	changed := map[string]string{} // by directory, a name in it
 	for _, d := range s.dirs {
 		changed[filepath.Dir(d)] = d
@@ -113,6 +125,18 @@ func (s *staging) publish() error {
 	return s.fs.SyncDir(s.names[last])
 }
 
+// retire removes a file that may not be there, durably.
+func (s *staging) retire(name string) error {
+	err := s.fs.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.fs.SyncDir(name)
+}
+
 func (s *staging) closeAll() error {
 	files := s.files
 	s.files = nil
@@ -128,21 +152,22 @@ func (s *staging) closeAll() error {
 // abandon removes what publish did not come to; after it, it does nothing. It returns err, in which
 // files have the names that their user knows, and what else went wrong.
 func (s *staging) abandon(err error) error {
-	errs := []error{err, s.closeAll()}
+	closed := s.closeAll()
+	var left []error
 	for i, t := range s.temps {
-		err = realName(err, t, s.names[i])
+		err, closed = realName(err, t, s.names[i]), realName(closed, t, s.names[i])
 		if t != "" {
-			errs = append(errs, s.fs.Remove(t))
+			left = append(left, s.fs.Remove(t))
 			s.temps[i] = ""
 		}
 	}
 	for _, d := range s.dirs {
 		if err := s.fs.Remove(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
+			left = append(left, err)
 		}
 	}
 	s.dirs = nil
-	return errors.Join(errs...)
+	return errors.Join(append([]error{err, closed}, left...)...)
 }
 
 // realName has err, if it is of the file temp, speak of name instead.

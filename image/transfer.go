@@ -49,6 +49,7 @@ func OpenForeign(path string, f *foreign.Format, o TransferOptions, share bool) 
 // source is a namespace to be moved, and the files it is made of.
 type source struct {
 	content *foreign.Content
+	files   []string // see dataFiles
 	lost    []string
 	assumed []string
 	close   func() error
@@ -74,10 +75,26 @@ func openSource(path string, o *TransferOptions) (*source, error) {
 			err = &HintError{Err: err, Hint: fmt.Sprintf("zimg check -f %s %s tells all that is wrong", o.From.Name, path)}
 		}
 	}
+	var files []string
+	if err == nil {
+		files, err = dataFiles(c, path, o.Source)
+	}
 	if err != nil {
 		return nil, errors.Join(err, closer())
 	}
-	return &source{content: c, lost: d.Lost, assumed: d.Assumed, close: closer}, nil
+	return &source{content: c, files: files, lost: d.Lost, assumed: d.Assumed, close: closer}, nil
+}
+
+// dataFiles are the files whose permissions tell who may read c: those that the user named, and the first that data is in,
+// which speaks for all.
+func dataFiles(c *foreign.Content, named ...string) ([]string, error) {
+	for e, err := range c.Data(0, int64(c.NS.Size())) {
+		if err != nil {
+			return nil, err
+		}
+		return append(named, e.File.Name()), nil
+	}
+	return named, nil
 }
 
 // openOwn opens an image of ours as a source.
@@ -102,7 +119,8 @@ func openOwn(path string, o *TransferOptions) (_ *source, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s has %w", path, err)
 	}
-	return &source{content: c, close: im.Close}, nil
+	files, err := dataFiles(c, path, o.Source)
+	return &source{content: c, files: files, close: im.Close}, err
 }
 
 // content is n as something to be moved.
@@ -151,9 +169,9 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 		return err
 	}
 	if o.To == nil {
-		return o.toOwn(dst, fitted.Content, tick)
+		return o.toOwn(dst, fitted.Content, s.files, tick)
 	}
-	return o.toForeign(src, dst, fitted, tick)
+	return o.toForeign(src, dst, fitted, s.files, tick)
 }
 
 // accept tells what is to be known of a conversion of path before it begins, and refuses one that loses
@@ -193,13 +211,13 @@ func ticker(c *foreign.Content, to *foreign.Format, progress func(done, total in
 	}, nil
 }
 
-// toOwn makes an image of c.
-func (o *TransferOptions) toOwn(dst string, c *foreign.Content, tick foreign.Tick) error {
+// toOwn makes an image of c, which comes from the files named like.
+func (o *TransferOptions) toOwn(dst string, c *foreign.Content, like []string, tick foreign.Tick) error {
 	n := *c.NS
 	n.DataFile, n.DataOff, n.DataLen = 0, 0, 0
 	return Create(dst, CreateOptions{
 		FS: o.FS, Layout: o.Layout, Sidecar: o.Second, Force: o.Force,
-		Namespaces: []NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{c.Zones},
+		Namespaces: []NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{c.Zones}, like: like,
 		Fill: func(data []disk.File, plan *layout.Plan) error {
 			e := plan.Entries[0]
 			out := &foreign.Output{Content: c, Tick: tick}
@@ -211,17 +229,18 @@ func (o *TransferOptions) toOwn(dst string, c *foreign.Content, tick foreign.Tic
 	})
 }
 
-// toForeign writes f, reads it back, and only then gives the files their names.
-func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, tick foreign.Tick) (err error) {
+// toForeign writes f, which comes from the files named like, reads it back, and only then gives the files their names.
+func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, like []string, tick foreign.Tick) (err error) {
 	fsys := Options{FS: o.FS}.fs()
 	second := o.Second
 	if second == "" {
 		second = dst + o.To.Suffix
 	}
-	if _, err := fsys.Stat(dst + SidecarSuffix); err == nil {
-		return &HintError{Err: fmt.Errorf("%s: a sidecar of that name: %w", dst+SidecarSuffix, ErrExists), Hint: "it would be taken for the new file's; move it away or choose another name"}
+	if err := unclaimed(fsys, dst, ""); err != nil {
+		return err
 	}
 	st := newStaging(fsys, o.Force)
+	st.like(like...)
 	defer func() { err = st.abandon(err) }()
 	out := &foreign.Output{
 		Content: f.Content, Path: dst, Second: second, Force: o.Force, Tick: tick, Say: o.Say,
@@ -262,10 +281,15 @@ func (o *TransferOptions) free(fsys disk.FS, path, src string) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range []string{src, o.Source, src + SidecarSuffix} {
-		if s == "" {
-			continue
-		}
+	suffix := SidecarSuffix
+	if o.From != nil { // then one of ours is no part of the source
+		suffix = o.From.Suffix
+	}
+	parts := []string{src, src + suffix}
+	if o.Source != "" {
+		parts = append(parts, o.Source)
+	}
+	for _, s := range parts {
 		is, err := fsys.Stat(s)
 		if filepath.Clean(s) == filepath.Clean(path) || err == nil && disk.SameFile(is, info) {
 			return fmt.Errorf("%s is both source and destination", path)

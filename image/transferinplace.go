@@ -75,7 +75,11 @@ func (o *TransferOptions) adopt(path string) (err error) {
 	if err := o.free(fsys, sidecar, path); err != nil {
 		return err
 	}
+	if err := unclaimed(fsys, path, sidecar); err != nil {
+		return err
+	}
 	st := newStaging(fsys, o.Force)
+	st.like(s.files...)
 	defer func() { err = st.abandon(err) }()
 	meta, err := st.create(sidecar)
 	if err != nil {
@@ -160,6 +164,7 @@ func (o *TransferOptions) release(path string) (err error) {
 		second = data.Name() + o.To.Suffix
 	}
 	st := newStaging(im.files.FS, o.Force)
+	st.like(data.Name())
 	defer func() { err = st.abandon(err) }()
 	out := &foreign.Output{
 		Content: fitted.Content, Path: data.Name(), Second: second, InPlace: true, Say: o.Say,

@@ -107,6 +107,60 @@ func TestTransferFails(t *testing.T) {
 	}
 }
 
+// The power fails while a pair takes the place of another by force: it is the old one, the new one, or
+// has no second file; never does one speak of the other's data.
+func TestTransferOverCut(t *testing.T) {
+	for _, f := range all.Formats {
+		if f.Encode == nil || f.Shape != foreign.TwoFiles {
+			continue
+		}
+		t.Run(f.Name, func(t *testing.T) {
+			start := func() (*imagetest.MemFS, func() error) {
+				mem := imagetest.NewMemFS()
+				ns := small(t, mem, "/a")
+				empty := image.CreateOptions{FS: mem, Namespaces: []image.NamespaceSpec{{Namespace: *ns}}}
+				if err := image.Create("/e", empty); err != nil {
+					t.Fatal(err)
+				}
+				o := image.TransferOptions{FS: mem, To: f, Force: true}
+				if err := image.Transfer("/e", "/d", o); err != nil {
+					t.Fatal(err)
+				}
+				return mem, func() error { return image.Transfer("/a", "/d", o) }
+			}
+			mem, run := start()
+			was, first := contents(t, mem), mem.Ops()
+			if err := run(); err != nil {
+				t.Fatal(err)
+			}
+			is, steps := contents(t, mem), mem.Ops()-first
+			second := "/d" + f.Suffix
+			gone := 0
+			for n := 1; n <= steps; n++ {
+				mem, run := start()
+				mem.CrashAt(mem.Ops() + n)
+				if err := run(); err == nil && n < steps {
+					t.Fatalf("cut at %d of %d: nobody noticed", n, steps)
+				}
+				for name, after := range mem.CrashImages(8) {
+					got := contents(t, after)
+					same := func(other map[string][]byte) bool {
+						return bytes.Equal(got["/d"], other["/d"]) && bytes.Equal(got[second], other[second])
+					}
+					if got[second] == nil {
+						gone++
+					} else if !same(was) && !same(is) {
+						t.Fatalf("cut at %d of %d (%s): the one's data, and the other's zones", n, steps, name)
+					}
+				}
+			}
+			if gone == 0 {
+				t.Error("the cuts have not met the change")
+			}
+		})
+	}
+}
+
 // Nothing that exists is overwritten, a source never, and what cannot be held is named.
 func TestTransferRefuses(t *testing.T) {
 	mem := imagetest.NewMemFS()

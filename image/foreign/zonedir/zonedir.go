@@ -195,11 +195,11 @@ func (d *dir) extents(from, to int64) iter.Seq2[foreign.Extent, error] {
 					}
 					return err
 				})
-				if err != nil {
-					yield(foreign.Extent{}, err)
+				if !more { // nor is there anybody to hear that the file did not close
 					return
 				}
-				if !more {
+				if err != nil {
+					yield(foreign.Extent{}, err)
 					return
 				}
 			}
