@@ -8,7 +8,7 @@ import (
 // Vacant refuses the name path for a new image of trailing layout, as Create does: what has it is
 // replaced with force only, and not if it is in use or no file.
 func Vacant(fsys disk.FS, path string, force bool) error {
-	return vacant(fsys, path, []string{path}, CreateOptions{Layout: layout.Trailing, Force: force}, false)
+	return vacant(fsys, []string{path}, CreateOptions{Layout: layout.Trailing, Force: force}, false)
 }
 
 // Place gives the finished image at temp, of trailing layout and in the same folder, the name path, if that is

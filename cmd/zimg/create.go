@@ -107,7 +107,7 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 	bar := newProgress(cmd, o.showBar)
 	defer bar.done()
 	opts.Progress = bar.update
-	if err := image.Create(args[0], opts); err != nil {
+	if err := image.Create(target(args[0]), opts); err != nil {
 		return err
 	}
 	bar.done()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -70,9 +69,7 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 	if asked > 1 {
 		return usageError("-l, -c, -a and -d exclude one another")
 	}
-	if target, err := filepath.EvalSymlinks(path); err == nil { // the image, not a link to it, is what has snapshots and is replaced
-		path = target
-	}
+	path = target(path)
 	bar := newProgress(cmd, o.showBar)
 	defer bar.done()
 	opts := image.ConvertOptions{Source: o.sidecar, Progress: bar.update}
