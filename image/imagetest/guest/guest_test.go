@@ -231,3 +231,15 @@ func TestPowerOffShutsTheControllerDown(t *testing.T) {
 		t.Errorf("trace of the shutdown: %q", b)
 	}
 }
+
+// A guest that does not power off when its script has ended is ended, and its run is a good one.
+func TestHungAtPowerOff(t *testing.T) { // not parallel: the others have their minute
+	defer guest.SetPowerOff(guest.SetPowerOff(time.Second))
+	g := built(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	res, err := g.Run(ctx, nil, `echo said; printf '\n@@zimg-guest end 3@@\n'; sleep 1000`)
+	if err != nil || res.Status != 3 || res.Output != "said\n" {
+		t.Errorf("status %d, %v, %q", res.Status, err, res.Output)
+	}
+}
