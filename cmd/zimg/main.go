@@ -41,13 +41,7 @@ type streams struct {
 	out, err io.Writer
 }
 
-// run is the whole program but for the exit.
-func run(args []string, s streams) int {
-	code, _ := execute(args, s)
-	return code
-}
-
-// execute runs the command that args name, and tells the signal that interrupted it, if one did.
+// execute is the whole program but for the exit. It runs the command that args name, and tells the signal that interrupted it, if one did.
 func execute(args []string, s streams) (code int, killed os.Signal) {
 	ctx, received, stop := interruptible()
 	defer stop()

@@ -127,3 +127,9 @@ func scriptRandom(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o666))
 }
+
+// run is execute for those who want the exit code alone.
+func run(args []string, s streams) int {
+	code, _ := execute(args, s)
+	return code
+}

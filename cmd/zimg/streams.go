@@ -11,6 +11,8 @@ import (
 
 	"zimg/image"
 	"zimg/image/disk"
+	"zimg/image/foreign"
+	"zimg/image/foreign/all"
 )
 
 // output is standard output. It keeps the first error, so that no command has to look at
@@ -115,11 +117,15 @@ func createOutput(cmd *cobra.Command, name string) (io.WriteCloser, error) {
 		return nopCloser{cmd.OutOrStdout()}, nil
 	}
 	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
-		f, err := (&foreignOptions{}).find(name, "")
-		if err != nil {
-			return nil, err
+		known := image.Known(disk.OS, name, "")
+		if !known {
+			f, err := foreign.Detect(all.Formats, disk.OS, name)
+			if err != nil {
+				return nil, err
+			}
+			known = f != nil
 		}
-		if f != nil || image.Known(disk.OS, name, "") {
+		if known {
 			return nil, &image.HintError{
 				Err:  fmt.Errorf("%s is an image: %s does not overwrite it", name, cmd.CommandPath()),
 				Hint: "choose another name, or remove it first",
