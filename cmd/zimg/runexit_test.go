@@ -148,7 +148,7 @@ func TestRunQuit(t *testing.T) {
 		t.Fatal(err)
 	}
 	res, _ := vm.Wait()
-	if !strings.Contains(res.Stderr, "zones brought back") {
+	if !strings.Contains(res.Stderr, "zones recovered") {
 		t.Errorf("zimg said %s", res.Stderr)
 	}
 	wantWritten(t, path)

@@ -1,0 +1,44 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"zimg/image"
+	"zimg/image/crash"
+	"zimg/image/qemu"
+)
+
+// record makes the folder of a recording. The image is closed for a moment, to be copied.
+func (r *run) record(ctx context.Context) (*qemu.Record, error) {
+	if len(r.images) != 1 {
+		return nil, fmt.Errorf("a recording is of one image, %d were given", len(r.images))
+	}
+	for _, n := range r.images[0].Namespaces() {
+		if n.MS > 0 {
+			return nil, fmt.Errorf("%s: namespace %d has metadata in each block, which a recording cannot tell from data", r.Paths[0], n.ID)
+		}
+	}
+	dir, err := filepath.Abs(r.Record)
+	if err != nil {
+		return nil, err
+	}
+	rec := &qemu.Record{Log: filepath.Join(dir, crash.LogName), Trace: filepath.Join(dir, crash.TraceName), TraceEvents: crash.TraceEvents()}
+	if r.dry {
+		return rec, nil
+	}
+	if err := r.close(); err != nil {
+		return nil, err
+	}
+	if err := crash.Prepare(ctx, dir, r.Paths[0], r.Sidecar); err != nil {
+		return nil, err
+	}
+	im, err := image.Open(r.Paths[0], image.Options{Write: true, Sidecar: r.Sidecar})
+	if err != nil {
+		return nil, errors.Join(err, crash.Remove(dir))
+	}
+	r.images = []*image.Image{im}
+	return rec, nil
+}

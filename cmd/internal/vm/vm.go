@@ -1,0 +1,172 @@
+// Package vm is the life of a run: a QEMU whose drives are zimg images.
+//
+//	vm.go       open, record, run, recover     open.go  opening images, repairing them first if need be
+//	signals.go  Ctrl-C and its kind            record.go  the folder of a recording
+//
+// The package is above fsck, since a run repairs images that a crash left in use. Package qemu, which
+// runs QEMU, is below it and repairs nothing.
+package vm
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"zimg/fsck"
+	"zimg/image"
+	"zimg/image/crash"
+	"zimg/image/qemu"
+)
+
+// Options say what to run.
+type Options struct {
+	Paths   []string // images, at least one
+	Command []string // QEMU and its arguments
+	Sidecar string   // metadata file of the only image, if it is not beside it
+	Record  string   // folder to be made for a recording of the only image, if not empty
+
+	NoRepair        bool // refuse an image that a crash left in use, and leave one that this run leaves so
+	AllowLostFaults bool // run images with Read Only or Offline zones, which the guest sees as Full
+	// Timeout is how long QEMU may take to answer; 0 is qemu.DefaultTimeout.
+	Timeout time.Duration
+
+	// Streams of QEMU.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Log is called with a line about what is being done. The line may hold text from images and from
+	// QEMU, which is not fit for a terminal as it is. It may be called from one goroutine at a time.
+	Log func(format string, args ...any)
+}
+
+// Outcome is how a run that had a QEMU ended.
+type Outcome struct {
+	Status int // QEMU's exit status, 128 + n for signal n
+}
+
+// CommandLine is what Run would start, argument by argument. No file is changed.
+func CommandLine(ctx context.Context, o Options) ([]string, error) {
+	r := &run{Options: o, dry: true}
+	defer func() { _ = r.close() }()
+	c, err := r.prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return qemu.CommandLine(c, os.TempDir())
+}
+
+// Run runs QEMU until the guest has shut down and its zones are saved, or recovered after a QEMU
+// that died. An error says that there was no run, or that images are left in use.
+// The end of ctx stops what comes before the guest; then signals are Run's own.
+func Run(ctx context.Context, o Options) (_ Outcome, err error) {
+	r := &run{Options: o}
+	defer func() { err = errors.Join(err, r.close()) }()
+	c, err := r.prepare(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	button, stop, restore := powerButton()
+	defer restore()
+	status := 0
+	err = ctx.Err() // a signal that came before powerButton listened
+	if err == nil {
+		status, err = qemu.Run(button, *c, stop)
+	}
+	switch {
+	case err == nil:
+		return Outcome{Status: status}, nil
+	case errors.Is(err, qemu.ErrDied):
+		return Outcome{Status: status}, r.recover(err)
+	case c.Record != nil: // of a guest that never ran
+		err = errors.Join(err, crash.Remove(o.Record))
+	}
+	return Outcome{}, err
+}
+
+// A run has its images open until QEMU has ended.
+type run struct {
+	Options
+	dry    bool // nothing may be changed
+	images []*image.Image
+}
+
+// prepare opens the images, in order, and makes the recording.
+func (r *run) prepare(ctx context.Context) (*qemu.Config, error) {
+	for _, path := range r.Paths {
+		im, err := r.open(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		r.images = append(r.images, im)
+		if err := r.restorable(im); err != nil {
+			return nil, err
+		}
+	}
+	c := &qemu.Config{
+		Command: r.Command, Timeout: r.Timeout, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Log: r.Log,
+	}
+	if r.Record != "" {
+		var err error
+		if c.Record, err = r.record(ctx); err != nil {
+			return nil, err
+		}
+	}
+	c.Images = r.images
+	return c, nil
+}
+
+func (r *run) close() error {
+	var errs []error
+	for _, im := range r.images {
+		errs = append(errs, im.Close())
+	}
+	r.images = nil
+	return errors.Join(errs...)
+}
+
+// recover brings the zones back after QEMU has ended without saving them.
+func (r *run) recover(cause error) error {
+	r.Log("%v", cause)
+	if err := r.close(); err != nil {
+		return err
+	}
+	if r.NoRepair {
+		r.Log("run: zimg check --repair %s", strings.Join(r.Paths, " "))
+		return nil
+	}
+	for _, path := range r.Paths {
+		if err := r.repair(context.Background(), path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxRepairs bounds the lines about repaired zones: a drive may have millions.
+const maxRepairs = 100
+
+// repair brings an image back from a crash and says what it did.
+func (r *run) repair(ctx context.Context, path string) error {
+	said := 0
+	report, err := fsck.Repair(path, fsck.Options{Mode: fsck.Safe, Sidecar: r.Sidecar, Context: ctx, Found: func(f fsck.Finding) {
+		if !f.InZone || !f.Mended {
+			return
+		}
+		if said++; said <= maxRepairs {
+			r.Log("repairing: %s", f.String())
+		}
+	}})
+	if more := said - maxRepairs; more > 0 {
+		r.Log("repairing: %d more zones", more)
+	}
+	if err != nil {
+		return err
+	}
+	if report.ExitCode() == 2 {
+		return &image.HintError{Err: errors.New(path + ": some errors cannot be repaired without losing data"), Hint: "run: zimg check " + path}
+	}
+	r.Log("%s: zones recovered; the old metadata is in %s", path, report.UndoFile)
+	return nil
+}
