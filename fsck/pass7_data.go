@@ -217,7 +217,7 @@ func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (lay
 			return z, err
 		}
 	}
-	if m == zns.AtRest(z) { // only closed: that is part of the crash itself
+	if m == zns.AtRest(sp.ns, z) { // only closed: that is part of the crash itself
 		return s.silently(z, m), nil
 	}
 	f.Got, f.Want = zoneText(z), zoneText(m)

@@ -90,6 +90,16 @@ func (n *Namespace) MaxActive() uint64 { return limit(n.MAR) }
 // MaxOpen is the number of zones that may be open, 0 for no limit.
 func (n *Namespace) MaxOpen() uint64 { return limit(n.MOR) }
 
+// MaxZRWA is the number of zones that may have a random write area, 0 for no
+// limit (or, with ZRWAS 0, for none at all). NUMZRWA 0 means as many as may be active,
+// as in QEMU.
+func (n *Namespace) MaxZRWA() uint64 {
+	if n.NumZRWA > 0 {
+		return uint64(n.NumZRWA)
+	}
+	return n.MaxActive()
+}
+
 func limit(zeroBased uint32) uint64 {
 	if zeroBased == NoLimit {
 		return 0

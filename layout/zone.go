@@ -150,8 +150,9 @@ type ZoneDescriptor struct {
 // zone.
 type Zone struct {
 	ZoneDescriptor
-	// Written is the LBA behind the last one written: equal to WP where the
-	// state has a write pointer, Start + Cap for a conventional zone.
+	// Written is the LBA after the last one written: equal to WP where the state has
+	// a write pointer, Start + Cap for a conventional zone. In a zone with a random
+	// write area (ZRWAV) it may be past WP; no zone at rest has one.
 	Written LBA
 }
 

@@ -92,7 +92,7 @@ func captureZone(n *image.Namespace, i uint64, d layout.ZoneDescriptor, ext []by
 			z.Written = max(z.Written, old.Written)
 		}
 	}
-	z = zns.AtRest(z)
+	z = zns.AtRest(n.Namespace, z)
 	if z.Attrs&layout.ZDEV != 0 && n.ZDES > 0 {
 		if err := n.SetExtension(i, ext); err != nil {
 			return err

@@ -44,7 +44,7 @@ func (r *restorer) all() error {
 			return err
 		}
 		if z.State != layout.Empty {
-			if err := r.zone(i, zns.AtRest(z)); err != nil {
+			if err := r.zone(i, zns.AtRest(r.n.Namespace, z)); err != nil {
 				return err
 			}
 		}

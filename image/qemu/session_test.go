@@ -61,7 +61,7 @@ func TestRestoreAndCapture(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := zns.AtRest(spec.Zone(k, i)); z != want {
+			if want := zns.AtRest(n.Namespace, spec.Zone(k, i)); z != want {
 				t.Errorf("namespace %d zone %d: %+v, want %+v", n.ID, i, z, want)
 			}
 			i++

@@ -12,7 +12,7 @@ func (m *Machine) SetReadOnly(i uint64) error {
 	if z.State == layout.Offline {
 		return m.refuse(InvalidTransition, i, z, "Offline is for good")
 	}
-	from := z.State
+	from := z
 	z.State, z.WP = layout.ReadOnly, layout.NoWP
 	z.Attrs &^= layout.ZRWAV
 	return m.set(i, from, z)
@@ -24,7 +24,7 @@ func (m *Machine) SetOffline(i uint64) error {
 	if err != nil || z.State == layout.Offline {
 		return err
 	}
-	return m.set(i, z.State, offline(z))
+	return m.set(i, z, offline(z))
 }
 
 // SetWP puts the write pointer of zone i at wp, from its start to its capacity's
@@ -38,7 +38,8 @@ func (m *Machine) SetWP(i uint64, wp layout.LBA) error {
 	if wp < z.Start || wp > z.End() {
 		return m.refuse(InvalidField, i, z, "a write pointer of %d, the zone is %d to %d", wp, z.Start, z.End())
 	}
-	from := z.State
+	c := Change{Zone: i, From: z}
+	z.Attrs &^= layout.ZRWAV
 	switch {
 	case wp == z.Start && z.Attrs&layout.ZDEV == 0:
 		z = reset(z)
@@ -46,12 +47,13 @@ func (m *Machine) SetWP(i uint64, wp layout.LBA) error {
 		z = finished(z)
 		z.Written = wp
 	default:
-		if err := m.reserve(i, z, false); err != nil {
+		if err := m.reserve(&c, false); err != nil {
 			return err
 		}
 		z.State, z.WP, z.Written = layout.Closed, wp, wp
 	}
-	return m.set(i, from, z)
+	c.To = z
+	return m.Make(c)
 }
 
 // injectable returns zone i unless it is conventional.

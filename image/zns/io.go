@@ -2,42 +2,61 @@ package zns
 
 import "zimg/layout"
 
-// Write writes n blocks at lba: the checks are made in QEMU's order: state,
-// write pointer, boundary.
-func (m *Machine) Write(lba, n layout.LBA) error {
+// Write writes n blocks at lba.
+func (m *Machine) Write(lba, n layout.LBA) error { return m.made(m.PlanWrite(lba, n)) }
+
+// PlanWrite checks a write of n blocks at lba, in QEMU's order: state, write
+// pointer, boundary.
+func (m *Machine) PlanWrite(lba, n layout.LBA) (Change, error) {
 	i, z, err := m.zoneAt(lba, n)
 	if err != nil {
-		return err
+		return Change{}, err
 	}
+	c := Change{Zone: i, From: z, To: z, LBA: lba}
 	if z.Type == layout.Conventional {
 		if lba+n > z.End() {
-			return m.refuse(ZoneBoundaryError, i, z, "%d blocks at LBA %d, the zone ends at %d", n, lba, z.End())
+			return c, m.refuse(ZoneBoundaryError, i, z, "%d blocks at LBA %d, the zone ends at %d", n, lba, z.End())
 		}
-		return nil
+		return c, nil
 	}
-	if err := m.writable(i, z); err != nil {
-		return err
+	if err := m.checkWritable(i, z); err != nil {
+		return c, err
+	}
+	if z.Attrs&layout.ZRWAV != 0 && z.State.Active() {
+		return m.writeArea(c, n)
 	}
 	if lba != z.WP {
-		return m.refuse(ZoneInvalidWrite, i, z, "a write at LBA %d, the write pointer is at %d", lba, z.WP)
+		return c, m.refuse(ZoneInvalidWrite, i, z, "a write at LBA %d, the write pointer is at %d", lba, z.WP)
 	}
-	return m.advance(i, z, n)
+	return m.advance(c, n)
 }
 
 // Append writes n blocks at the write pointer of the zone that begins at
 // zslba, and returns the LBA that it assigned.
 func (m *Machine) Append(zslba, n layout.LBA) (layout.LBA, error) {
+	c, err := m.PlanAppend(zslba, n)
+	return c.LBA, m.made(c, err)
+}
+
+// PlanAppend checks an append of n blocks to the zone that begins at zslba; the
+// LBA of the change is the one assigned. The data of a zone with a random write area
+// is placed by the host, not by an append.
+func (m *Machine) PlanAppend(zslba, n layout.LBA) (Change, error) {
 	i, z, err := m.zoneAt(zslba, n)
 	if err != nil {
-		return 0, err
+		return Change{}, err
+	}
+	c := Change{Zone: i, From: z, To: z, LBA: z.WP}
+	if z.Attrs&layout.ZRWAV != 0 && z.State.Active() {
+		return c, m.refuse(InvalidZoneOp, i, z, "a zone with a random write area takes no append")
 	}
 	if z.Type == layout.Conventional || zslba != z.Start {
-		return 0, m.refuse(InvalidField, i, z, "an append names the start of a sequential zone, not LBA %d", zslba)
+		return c, m.refuse(InvalidField, i, z, "an append names the start of a sequential zone, not LBA %d", zslba)
 	}
-	if err := m.writable(i, z); err != nil {
-		return 0, err
+	if err := m.checkWritable(i, z); err != nil {
+		return c, err
 	}
-	return z.WP, m.advance(i, z, n)
+	return m.advance(c, n)
 }
 
 // Read checks a read of n blocks at lba.
@@ -65,15 +84,15 @@ func (m *Machine) Read(lba, n layout.LBA) error {
 func (m *Machine) zoneAt(lba, n layout.LBA) (uint64, layout.Zone, error) {
 	if n == 0 || lba >= m.ns.Blocks || n > m.ns.Blocks-lba {
 		i := uint64(min(lba, m.ns.Blocks-1) / m.ns.ZoneSize)
-		return i, layout.Zone{}, m.refuse(LBAOutOfRange, i, layout.Zone{ZoneDescriptor: layout.ZoneDescriptor{State: layout.NotWP}}, "%d blocks at LBA %d, the namespace has %d", n, lba, m.ns.Blocks)
+		return i, layout.Zone{}, m.refuse(LBAOutOfRange, i, layout.Zone{}, "%d blocks at LBA %d, the namespace has %d", n, lba, m.ns.Blocks)
 	}
 	i := uint64(lba / m.ns.ZoneSize)
 	z, err := m.st.Zone(i)
 	return i, z, err
 }
 
-// writable refuses states that take no write (ZNS 1.1, section 2.1.1.2).
-func (m *Machine) writable(i uint64, z layout.Zone) error {
+// checkWritable refuses states that take no write (ZNS 1.1, section 2.1.1.2).
+func (m *Machine) checkWritable(i uint64, z layout.Zone) error {
 	switch z.State {
 	case layout.Full:
 		return m.refuse(ZoneIsFull, i, z, "reset it to write again")
@@ -88,23 +107,23 @@ func (m *Machine) writable(i uint64, z layout.Zone) error {
 	return m.refuse(InvalidTransition, i, z, "it cannot be written in this state")
 }
 
-// advance moves the write pointer of zone i by n.
-func (m *Machine) advance(i uint64, z layout.Zone, n layout.LBA) error {
-	if n > z.End()-z.WP {
-		return m.refuse(ZoneBoundaryError, i, z, "%d blocks at LBA %d, the capacity ends at %d", n, z.WP, z.End())
+// advance moves the write pointer of the zone of c on by n.
+func (m *Machine) advance(c Change, n layout.LBA) (Change, error) {
+	z := c.From
+	if z.WP > z.End() || n > z.End()-z.WP {
+		return c, m.refuse(ZoneBoundaryError, c.Zone, z, "%d blocks at LBA %d, the capacity ends at %d", n, z.WP, z.End())
 	}
-	if err := m.reserve(i, z, true); err != nil {
-		return err
+	if err := m.reserve(&c, true); err != nil {
+		return c, err
 	}
-	from := z.State
+	c.To = committed(opened(z), z.WP+n)
+	return c, nil
+}
+
+// opened is z after a write, which opens it implicitly unless it is open.
+func opened(z layout.Zone) layout.Zone {
 	if !z.State.Open() {
 		z.State = layout.ImplicitlyOpened
 	}
-	z.WP += n
-	z.Written = z.WP
-	if z.WP == z.End() {
-		z.State, z.WP = layout.Full, layout.NoWP
-		z.Attrs &^= layout.ZRWAV
-	}
-	return m.set(i, from, z)
+	return z
 }

@@ -12,55 +12,76 @@ const (
 	ActionOpen    Action = 0x03
 	ActionReset   Action = 0x04
 	ActionOffline Action = 0x05
+	ActionSetZDE  Action = 0x10
+	ActionFlush   Action = 0x11 // of a zone random write area (ZNS 1.1a)
 )
 
-// Open opens zone i explicitly.
-func (m *Machine) Open(i uint64) error {
+// Open opens zone i explicitly. A random write area that it has stays.
+func (m *Machine) Open(i uint64) error { return m.made(m.PlanOpen(i, false)) }
+
+// PlanOpen checks Open or, with area set, OpenZRWA.
+func (m *Machine) PlanOpen(i uint64, area bool) (Change, error) {
 	z, err := m.st.Zone(i)
+	c := Change{Zone: i, From: z, To: z}
 	if err != nil {
-		return err
+		return c, err
 	}
 	switch z.State {
-	case layout.ExplicitlyOpened:
-		m.touched[i] = true
-		return nil
-	case layout.Empty, layout.ImplicitlyOpened, layout.Closed:
+	case layout.Empty, layout.ImplicitlyOpened, layout.ExplicitlyOpened, layout.Closed:
 	default:
-		return m.refuse(InvalidTransition, i, z, "it cannot be opened")
+		return c, m.refuse(InvalidTransition, i, z, "it cannot be opened")
 	}
-	if err := m.reserve(i, z, true); err != nil {
-		return err
+	if area {
+		if err := m.giveArea(&c); err != nil {
+			return c, err
+		}
 	}
-	from := z.State
-	z.State = layout.ExplicitlyOpened
-	return m.set(i, from, z)
+	if err := m.reserve(&c, true); err != nil {
+		return c, err
+	}
+	c.To.State = layout.ExplicitlyOpened
+	return c, nil
 }
 
 // Close closes zone i.
-func (m *Machine) Close(i uint64) error {
+func (m *Machine) Close(i uint64) error { return m.made(m.PlanClose(i)) }
+
+// PlanClose checks Close.
+func (m *Machine) PlanClose(i uint64) (Change, error) {
 	z, err := m.st.Zone(i)
+	c := Change{Zone: i, From: z, To: z}
 	if err != nil || z.State == layout.Closed {
-		return err
+		return c, err
 	}
 	if !z.State.Open() {
-		return m.refuse(InvalidTransition, i, z, "only an opened zone can be closed")
+		return c, m.refuse(InvalidTransition, i, z, "only an opened zone can be closed")
 	}
-	from := z.State
-	z.State = layout.Closed
-	z.Attrs &^= layout.ZRWAV
-	return m.set(i, from, z)
+	c.To = closed(z)
+	return c, nil
 }
 
-// Finish makes zone i Full; how far it was written stays known.
-func (m *Machine) Finish(i uint64) error {
+// closed is z, which was open; it keeps a random write area, as in QEMU.
+func closed(z layout.Zone) layout.Zone {
+	z.State = layout.Closed
+	return z
+}
+
+// Finish makes zone i Full; how far it was written stays known. What was written
+// in a random write area counts as written.
+func (m *Machine) Finish(i uint64) error { return m.made(m.PlanFinish(i)) }
+
+// PlanFinish checks Finish.
+func (m *Machine) PlanFinish(i uint64) (Change, error) {
 	z, err := m.st.Zone(i)
+	c := Change{Zone: i, From: z, To: z}
 	if err != nil || z.State == layout.Full {
-		return err
+		return c, err
 	}
 	if z.State != layout.Empty && !z.State.Active() {
-		return m.refuse(InvalidTransition, i, z, "it cannot be finished")
+		return c, m.refuse(InvalidTransition, i, z, "it cannot be finished")
 	}
-	return m.set(i, z.State, finished(z))
+	c.To = finished(z)
+	return c, nil
 }
 
 func finished(z layout.Zone) layout.Zone {
@@ -70,15 +91,20 @@ func finished(z layout.Zone) layout.Zone {
 }
 
 // Reset makes zone i Empty. The caller discards its data.
-func (m *Machine) Reset(i uint64) error {
+func (m *Machine) Reset(i uint64) error { return m.made(m.PlanReset(i)) }
+
+// PlanReset checks Reset.
+func (m *Machine) PlanReset(i uint64) (Change, error) {
 	z, err := m.st.Zone(i)
+	c := Change{Zone: i, From: z, To: z}
 	if err != nil || z.State == layout.Empty {
-		return err
+		return c, err
 	}
 	if z.State != layout.Full && !z.State.Active() {
-		return m.refuse(InvalidTransition, i, z, "it cannot be reset")
+		return c, m.refuse(InvalidTransition, i, z, "it cannot be reset")
 	}
-	return m.set(i, z.State, reset(z))
+	c.To = reset(z)
+	return c, nil
 }
 
 func reset(z layout.Zone) layout.Zone {
@@ -88,15 +114,20 @@ func reset(z layout.Zone) layout.Zone {
 }
 
 // Offline makes a Read Only zone Offline.
-func (m *Machine) Offline(i uint64) error {
+func (m *Machine) Offline(i uint64) error { return m.made(m.PlanOffline(i)) }
+
+// PlanOffline checks Offline.
+func (m *Machine) PlanOffline(i uint64) (Change, error) {
 	z, err := m.st.Zone(i)
+	c := Change{Zone: i, From: z, To: z}
 	if err != nil || z.State == layout.Offline {
-		return err
+		return c, err
 	}
 	if z.State != layout.ReadOnly {
-		return m.refuse(InvalidTransition, i, z, "only a Read Only zone goes Offline by command")
+		return c, m.refuse(InvalidTransition, i, z, "only a Read Only zone goes Offline by command")
 	}
-	return m.set(i, z.State, offline(z))
+	c.To = offline(z)
+	return c, nil
 }
 
 func offline(z layout.Zone) layout.Zone {
@@ -108,27 +139,37 @@ func offline(z layout.Zone) layout.Zone {
 // SetExtension sets the zone descriptor extension of an Empty zone, which
 // becomes Closed (ZNS 1.1, section 3.4.3.1.6). A short extension is padded with zeroes.
 func (m *Machine) SetExtension(i uint64, ext []byte) error {
-	z, err := m.st.Zone(i)
+	c, err := m.PlanSetExtension(i, len(ext))
 	if err != nil {
-		return err
-	}
-	switch {
-	case m.ns.ZDES == 0:
-		return m.refuse(InvalidField, i, z, "the namespace has no zone descriptor extensions")
-	case len(ext) > m.ns.ExtSize():
-		return m.refuse(InvalidField, i, z, "an extension of %d bytes, there is room for %d", len(ext), m.ns.ExtSize())
-	case z.State != layout.Empty:
-		return m.refuse(InvalidTransition, i, z, "an extension can be set on an Empty zone only")
-	}
-	if err := m.reserve(i, z, false); err != nil {
 		return err
 	}
 	if err := m.st.SetExtension(i, ext); err != nil {
 		return err
 	}
-	z.State = layout.Closed
-	z.Attrs |= layout.ZDEV
-	return m.set(i, layout.Empty, z)
+	return m.Make(c)
+}
+
+// PlanSetExtension checks SetExtension of an extension of n bytes. Making the
+// change does not store the extension: that is the caller's to do first.
+func (m *Machine) PlanSetExtension(i uint64, n int) (Change, error) {
+	z, err := m.st.Zone(i)
+	c := Change{Zone: i, From: z, To: z}
+	switch {
+	case err != nil:
+		return c, err
+	case m.ns.ZDES == 0:
+		return c, m.refuse(InvalidField, i, z, "the namespace has no zone descriptor extensions")
+	case n > m.ns.ExtSize():
+		return c, m.refuse(InvalidField, i, z, "an extension of %d bytes, there is room for %d", n, m.ns.ExtSize())
+	case z.State != layout.Empty:
+		return c, m.refuse(InvalidTransition, i, z, "an extension can be set on an Empty zone only")
+	}
+	if err := m.reserve(&c, false); err != nil {
+		return c, err
+	}
+	c.To.State = layout.Closed
+	c.To.Attrs |= layout.ZDEV
+	return c, nil
 }
 
 // All is a with Select All: it applies to the zones whose state the
@@ -160,7 +201,8 @@ func (m *Machine) roomForAll() error {
 	if limit == 0 || m.counts[layout.ExplicitlyOpened.Index()]+m.counts[layout.ImplicitlyOpened.Index()]+closed <= limit {
 		return nil
 	}
-	return m.refuse(TooManyOpenZones, 0, layout.Zone{ZoneDescriptor: layout.ZoneDescriptor{State: layout.Closed}},
+	z := layout.Zone{ZoneDescriptor: layout.ZoneDescriptor{State: layout.Closed}}
+	return m.refuse(TooManyOpenZones, 0, z,
 		"%d Closed zones, %d of %d open resources are taken", closed, m.counts.Open(), limit)
 }
 

@@ -7,13 +7,15 @@ import (
 )
 
 // Status is an NVMe status code: the command specific ones of ZNS 1.1 (figure
-// 25), and the generic ones that zone commands end with.
+// 25; B6h and B7h from 1.1a), and the generic ones that zone commands end with.
 type Status uint16
 
 // Status codes.
 const (
 	InvalidField       Status = 0x02
 	LBAOutOfRange      Status = 0x80
+	InvalidZoneOp      Status = 0xB6
+	ZRWAUnavailable    Status = 0xB7
 	ZoneBoundaryError  Status = 0xB8
 	ZoneIsFull         Status = 0xB9
 	ZoneIsReadOnly     Status = 0xBA
@@ -31,6 +33,10 @@ func (s Status) Error() string {
 		return "Invalid Field in Command"
 	case LBAOutOfRange:
 		return "LBA Out of Range"
+	case InvalidZoneOp:
+		return "Invalid Zone Operation Request"
+	case ZRWAUnavailable:
+		return "ZRWA Resources Unavailable"
 	case ZoneBoundaryError:
 		return "Zone Boundary Error"
 	case ZoneIsFull:
