@@ -21,7 +21,12 @@ func CommandLine(c *Config, dir string) ([]string, error) {
 	return s.commandLine()
 }
 
-// nodes gives the arguments for images[k]: nodes that swallow writes, and devices.
+// nodes gives the arguments for images[k], whose first data file is number set of all: block nodes and devices.
+//
+// While zimg restores the zones, each raw node is over a placeholder: an empty file without storage that has the
+// size of the data file. It has to be a file. A raw node learns when it is opened whether the node below it can
+// unmap, and keeps that answer for the whole run: over null-co it would drop the may-unmap flag of every zone reset,
+// and a reset would allocate the zone instead of giving its space back.
 func (s *session) nodes(k int, set int) []string {
 	im, id := s.Images[k], fmt.Sprintf("zimg%d", k)
 	s.ids = append(s.ids, id)
@@ -32,14 +37,15 @@ func (s *session) nodes(k int, set int) []string {
 		namespaces = append(namespaces, n.Namespace)
 		sharers[n.DataFile]++
 	}
-	for i, length := range im.Plan().DataLen {
-		fd := 3 + set + i
-		args = append(args, "-add-fd", fmt.Sprintf("fd=%d,set=%d", fd, fdSet(set+i)),
-			"-blockdev", fmt.Sprintf("driver=null-co,node-name=%s,size=%d", nullNode(id, i), length),
-			"-blockdev", fmt.Sprintf("driver=file,node-name=%s,filename=/dev/fdset/%d,discard=unmap", FileNode(id, i), fdSet(set+i)))
+	for i := range im.Plan().DataLen {
+		for j, node := range []string{FileNode(id, i), placeholderNode(id, i)} {
+			number := 2*(set+i) + j // the order of spawn
+			args = append(args, "-add-fd", fmt.Sprintf("fd=%d,set=%d", 3+number, fdSet(number)),
+				"-blockdev", fmt.Sprintf("driver=file,node-name=%s,filename=/dev/fdset/%d,discard=unmap", node, fdSet(number)))
+		}
 	}
 	for _, n := range namespaces {
-		args = append(args, "-blockdev", fmt.Sprintf("driver=raw,node-name=%s,file=%s,offset=%d,size=%d,discard=unmap", RawNode(id, n.ID), nullNode(id, int(n.DataFile)), n.DataOff, n.DataLen))
+		args = append(args, "-blockdev", fmt.Sprintf("driver=raw,node-name=%s,file=%s,offset=%d,size=%d,discard=unmap", RawNode(id, n.ID), placeholderNode(id, int(n.DataFile)), n.DataOff, n.DataLen))
 	}
 	if s.Record != nil {
 		args = append(args, recorder(id, s.Record.Log)...)
@@ -62,7 +68,7 @@ func recordNode(id string) string { return id + "-record" }
 // fdSet numbers sets so that they are not the caller's.
 func fdSet(i int) int { return 0x7a696d + i }
 
-func nullNode(id string, i int) string { return fmt.Sprintf("%s-null%d", id, i) }
+func placeholderNode(id string, i int) string { return fmt.Sprintf("%s-placeholder%d", id, i) }
 
 func (s *session) commandLine() ([]string, error) {
 	var err error
@@ -134,12 +140,12 @@ func (s *session) start(ctx context.Context) error {
 	return err
 }
 
-// spawn starts QEMU, with the images' data files as its descriptors from 3 on.
+// spawn starts QEMU, with the images' data files as its descriptors from 3 on, each followed by its placeholder.
 func (s *session) spawn(argv []string) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.Stdin, s.Stdout, s.Stderr
 	for _, im := range s.Images {
-		for _, f := range im.Files().Data {
+		for i, f := range im.Files().Data {
 			fd, ok := f.(interface{ Fd() uintptr })
 			if !ok {
 				return fmt.Errorf("%s: not a file that can be handed to QEMU", f.Name())
@@ -149,7 +155,12 @@ func (s *session) spawn(argv []string) error {
 				return err
 			}
 			defer func() { _ = dup.Close() }()
-			cmd.ExtraFiles = append(cmd.ExtraFiles, dup)
+			empty, err := placeholder(int64(im.Plan().DataLen[i]))
+			if err != nil {
+				return fmt.Errorf("placeholder of %s: %w", f.Name(), err)
+			}
+			defer func() { _ = empty.Close() }()
+			cmd.ExtraFiles = append(cmd.ExtraFiles, dup, empty)
 		}
 	}
 	// If zimg is killed QEMU must not go on with nobody to save its zones.

@@ -1,9 +1,12 @@
 package qemu
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // setParentDeathSignal has the kernel kill the process when the thread that starts it ends.
@@ -27,4 +30,17 @@ func dupFile(fd uintptr, name string) (*os.File, error) {
 	}
 	syscall.CloseOnExec(n)
 	return os.NewFile(uintptr(n), name), nil
+}
+
+// placeholder is an empty file in memory, of size bytes that take no space until something is written.
+func placeholder(size int64) (*os.File, error) {
+	fd, err := unix.MemfdCreate("zimg-placeholder", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	file := os.NewFile(uintptr(fd), "placeholder")
+	if err := file.Truncate(size); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }

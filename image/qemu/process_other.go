@@ -16,3 +16,7 @@ func signalOf(*exec.ExitError) int { return 0 }
 func dupFile(uintptr, string) (*os.File, error) {
 	return nil, errors.New("zimg run works on Linux only")
 }
+
+func placeholder(int64) (*os.File, error) {
+	return nil, errors.New("zimg run works on Linux only")
+}

@@ -1,0 +1,76 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"zimg/image/disk"
+)
+
+// used is the space that a file takes on the disk, in bytes.
+func used(t *testing.T, path string) int64 {
+	t.Helper()
+	file, err := disk.OS.Open(path, disk.ReadOnly, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	n, err := file.AllocatedBytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// memoryFolder is a folder on a tmpfs.
+func memoryFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "zimg-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// A reset in the guest gives the zone's space back to the host, as with QEMU alone: on a disk, on a tmpfs, and in
+// an image with a sidecar.
+func TestRunResetGivesSpaceBack(t *testing.T) {
+	script := `
+d=/dev/nvme0n1
+dd if=/dev/urandom of=$d bs=1M count=20 oflag=direct 2>/dev/null
+for z in 2 3 4 5 6 7; do dd if=/dev/urandom of=$d bs=4096 count=4 seek=$((z*4096)) oflag=direct conv=notrunc 2>/dev/null; done
+for z in 0 1 2 3 4 5 6; do blkzone reset -o $((z*32768)) -c 1 $d; done
+dd if=/dev/urandom of=$d bs=4096 count=1 oflag=direct 2>/dev/null
+`
+	for _, c := range []struct{ name, layout, dir string }{
+		{"disk", "trailing", t.TempDir()}, {"sidecar", "sidecar", t.TempDir()}, {"tmpfs", "trailing", memoryFolder(t)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var bytes [2]int64
+			for i := range bytes {
+				path := filepath.Join(c.dir, fmt.Sprintf("%s%d.zimg", c.name, i))
+				zimg(t, "create", "-q", "--zones", "8", "--zone-size", "16M", "--layout", c.layout, path)
+				if i == 0 {
+					boot(t, path, script)
+				} else {
+					runBoot(t, path, script)
+				}
+				bytes[i] = used(t, path)
+			}
+			if bytes[1] > bytes[0]+1<<20 {
+				t.Errorf("%d bytes are allocated after zimg run, %d with QEMU alone", bytes[1], bytes[0])
+			}
+			report := zimg(t, "report", "-o", "csv", filepath.Join(c.dir, c.name+"1.zimg"))
+			if got := strings.Count(strings.ToLower(report), "empty"); got != 6 {
+				t.Errorf("%d zones are Empty, want 6:\n%s", got, report)
+			}
+		})
+	}
+}
