@@ -1,0 +1,182 @@
+// Package drive is an NVMe controller (NVMe Base 2.0, NVM Command Set 1.0, Zoned
+// Namespace Command Set 1.1 with ZRWA) over the namespaces of one image. It knows no
+// transport: a command and its buffers come in, a completion goes out. Packages below it
+// move commands over NVMe/TCP and vfio-user.
+//
+//	drive.go       the subsystem: namespaces, options   command.go    queue entries
+//	controller.go  what one host sees                   status.go     status codes
+//	registers.go   CAP, VS, CC, CSTS; reset, shutdown   identify.go   Identify
+//
+// Every change of a zone goes through the state machine of package zns, and every
+// byte through the store that keeps the image durable.
+package drive
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"sync"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+// Options are what a user can choose about a drive. The zero value is a good drive.
+type Options struct {
+	// MDTS limits the data of one command to 2^MDTS pages of 4096 bytes; 0 stands for 7.
+	MDTS uint8
+	// ZASL limits the data of a Zone Append in the same way; 0 stands for the limit of MDTS.
+	ZASL uint8
+	// IOQueues is the number of I/O queues that a host can have; 0 stands for 64.
+	IOQueues uint16
+	// NoWriteCache makes every command durable before it completes: there is no volatile
+	// write cache, and hosts send no Flush.
+	NoWriteCache bool
+	// Shared tells hosts that a namespace may be used by several controllers (NMIC, CMIC).
+	// Linux then puts its multipath layer on top.
+	Shared bool
+
+	Serial   string // at most 20 ASCII characters; "" derives it from the image's UUID
+	Model    string // at most 40; "" is "zimg"
+	Firmware string // at most 8; "" is "1"
+	NQN      string // of the subsystem; "" derives it from the image's UUID
+	VendorID uint16 // PCI vendor of a controller that is not one of a fabric; 0 is 1AF4h
+}
+
+// Defaults and bounds of the options: those of QEMU's drive.
+const (
+	defaultMDTS     = 7
+	maxMDTS         = 9 // 2 MiB
+	defaultIOQueues = 64
+	pageSize        = 4096
+)
+
+// An optionError refuses options that no drive can have.
+type optionError struct{ text string }
+
+func (e *optionError) Error() string { return e.text }
+
+func (o *Options) complete(im *image.Image) error {
+	uuid := im.Header().UUID
+	if o.MDTS == 0 {
+		o.MDTS = defaultMDTS
+	}
+	if o.IOQueues == 0 {
+		o.IOQueues = defaultIOQueues
+	}
+	if o.Serial == "" {
+		o.Serial = hex.EncodeToString(uuid[:10])
+	}
+	if o.Model == "" {
+		o.Model = "zimg"
+	}
+	if o.Firmware == "" {
+		o.Firmware = "1"
+	}
+	if o.NQN == "" {
+		o.NQN = "nqn.2014-08.org.nvmexpress:uuid:" + uuidText(uuid)
+	}
+	if o.VendorID == 0 {
+		o.VendorID = 0x1AF4
+	}
+	switch {
+	case o.MDTS > maxMDTS:
+		return &optionError{fmt.Sprintf("a maximum data transfer size of %d, at most %d is possible", o.MDTS, maxMDTS)}
+	case o.ZASL > o.MDTS:
+		return &optionError{fmt.Sprintf("a zone append size limit of %d, the maximum data transfer size is %d", o.ZASL, o.MDTS)}
+	case len(o.NQN) > 223:
+		return &optionError{fmt.Sprintf("an NQN of %d bytes, at most 223 are possible", len(o.NQN))}
+	}
+	for _, f := range []struct {
+		name, value string
+		most        int
+	}{{"serial number", o.Serial, 20}, {"model", o.Model, 40}, {"firmware revision", o.Firmware, 8}} {
+		if len(f.value) > f.most || !printable(f.value) {
+			return &optionError{fmt.Sprintf("%s %q, up to %d printable ASCII characters are possible", f.name, f.value, f.most)}
+		}
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func uuidText(u [16]byte) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+// A Drive is the NVM subsystem of one image: its namespaces with their live zones. It is
+// safe for use by many goroutines.
+type Drive struct {
+	im *image.Image
+	st Store
+	o  Options
+	ns []*namespace // in order of their identifiers
+
+	mu          sync.Mutex
+	controllers map[*Controller]bool
+}
+
+// New makes a drive of the image and its live zones. Neither is closed by the drive.
+func New(im *image.Image, st Store, o Options) (*Drive, error) {
+	if err := o.complete(im); err != nil {
+		return nil, err
+	}
+	d := &Drive{im: im, st: st, o: o, controllers: map[*Controller]bool{}}
+	for _, n := range im.Namespaces() {
+		ns, err := newNamespace(d, n)
+		if err != nil {
+			return nil, err
+		}
+		d.ns = append(d.ns, ns)
+	}
+	sortNamespaces(d.ns)
+	return d, nil
+}
+
+// NQN is the name of the subsystem.
+func (d *Drive) NQN() string { return d.o.NQN }
+
+// Options are those that the drive was made with, with every default filled in.
+func (d *Drive) Options() Options { return d.o }
+
+// MaxTransfer is the limit on the data of one command, in bytes.
+func (d *Drive) MaxTransfer() int { return pageSize << d.o.MDTS }
+
+// namespace finds the namespace id, nil if there is none.
+func (d *Drive) namespace(id layout.NSID) *namespace {
+	for _, n := range d.ns {
+		if n.ID == id {
+			return n
+		}
+	}
+	return nil
+}
+
+// identity is a UUID for namespace id that stays the same as long as the image does, for
+// an image that gives the namespace none (RFC 9562, version 8).
+func identity(im *image.Image, id layout.NSID) (u [16]byte) {
+	uuid := im.Header().UUID
+	sum := sha256.Sum256(le.AppendUint32(append([]byte("zimg namespace"), uuid[:]...), uint32(id)))
+	copy(u[:], sum[:])
+	u[6] = u[6]&0x0F | 0x80
+	u[8] = u[8]&0x3F | 0x80
+	return u
+}
+
+// Close brings the zones to rest, as a power-down in order does, and makes everything
+// durable. All controllers are to be closed before it.
+func (d *Drive) Close() error {
+	for _, n := range d.ns {
+		if err := n.rest(); err != nil {
+			return err
+		}
+	}
+	return d.st.Flush()
+}

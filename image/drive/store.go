@@ -1,0 +1,23 @@
+package drive
+
+import (
+	"zimg/image/zns"
+	"zimg/layout"
+)
+
+// Store keeps what a drive serves durable. A zone that was set, and data that was
+// written, survive the death of the process; what Flush returned after survives the loss
+// of power. It is safe for use by many goroutines as far as they work on different zones.
+type Store interface {
+	Namespace(id layout.NSID) NamespaceStore
+	Flush() error
+}
+
+// NamespaceStore is a namespace in a Store.
+type NamespaceStore interface {
+	zns.Store
+	Extension(i uint64) ([]byte, error)
+	Counts() layout.Counts
+	ReadData(p []byte, lba layout.LBA) error
+	WriteData(p []byte, lba layout.LBA) error
+}
