@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/fsck"
 	"zimg/image/foreign"
 	"zimg/layout"
@@ -116,10 +117,10 @@ are left, 3 only warnings are left. With --fsck, or called as fsck.zimg, that of
 
 // args wants one image; "--repair all" leaves two, as the value of --repair may be left out.
 func (o *checkOptions) args(cmd *cobra.Command, args []string) error {
-	err := exactArgs("IMAGE")(cmd, args)
-	var usage *codedError
-	if errors.As(err, &usage) && len(args) == 2 && o.repair != "" && oneOf("repair", args[0], "safe", "all") == nil {
-		usage.hint = "did you mean --repair=" + args[0] + "?"
+	err := cli.ExactArgs("IMAGE")(cmd, args)
+	var usage *cli.CodedError
+	if errors.As(err, &usage) && len(args) == 2 && o.repair != "" && cli.OneOf("repair", args[0], "safe", "all") == nil {
+		usage.Hint = "did you mean --repair=" + args[0] + "?"
 	}
 	return err
 }
@@ -134,7 +135,7 @@ func (o *checkOptions) mode() (fsck.Mode, error) {
 	case "all":
 		modes[fsck.All] = true
 	default:
-		return 0, oneOf("repair", o.repair, "safe", "all")
+		return 0, cli.OneOf("repair", o.repair, "safe", "all")
 	}
 	switch o.classic {
 	case "":
@@ -143,7 +144,7 @@ func (o *checkOptions) mode() (fsck.Mode, error) {
 	case "all":
 		modes[fsck.All] = true
 	default:
-		return 0, usageError("-r %q: leaks or all", o.classic)
+		return 0, cli.UsageError("-r %q: leaks or all", o.classic)
 	}
 	if o.preen {
 		modes[fsck.Safe] = true
@@ -155,7 +156,7 @@ func (o *checkOptions) mode() (fsck.Mode, error) {
 		modes[fsck.CheckOnly] = true
 	}
 	if len(modes) > 1 {
-		return 0, usageError("--repair, -r, -p, -y and -n contradict one another")
+		return 0, cli.UsageError("--repair, -r, -p, -y and -n contradict one another")
 	}
 	for m := range modes {
 		return m, nil
@@ -167,7 +168,7 @@ func (o *checkOptions) mode() (fsck.Mode, error) {
 }
 
 func (o *checkOptions) run(cmd *cobra.Command, path string) error {
-	if err := oneOf("output", o.output, "human", "json"); err != nil {
+	if err := cli.OneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
 	mode, err := o.mode()
@@ -177,7 +178,7 @@ func (o *checkOptions) run(cmd *cobra.Command, path string) error {
 	opts := fsck.Options{Sidecar: o.sidecar, Mode: mode, DryRun: o.dryRun, ForceShare: o.share, Context: cmd.Context()}
 	switch {
 	case o.data && o.noData:
-		return usageError("--data and --no-data contradict one another")
+		return cli.UsageError("--data and --no-data contradict one another")
 	case o.data:
 		opts.Data = fsck.DataAlways
 	case o.noData:
@@ -194,31 +195,31 @@ func (o *checkOptions) run(cmd *cobra.Command, path string) error {
 			return spec.Complete()
 		}
 	}
-	bar := newProgress(cmd, o.showBar)
-	defer bar.done()
-	opts.Progress = bar.update
+	bar := cli.NewProgress(cmd, o.showBar)
+	defer bar.Done()
+	opts.Progress = bar.Update
 	opts.Found = func(f fsck.Finding) {
-		bar.clear()
+		bar.Clear()
 		o.findings.add(f)
 	}
 	o.findings = findings{w: cmd.ErrOrStderr(), all: o.all, keep: o.output == "json", dryRun: o.dryRun}
 	r, err := o.work(path, mode, opts)
-	bar.clear()
+	bar.Clear()
 	o.findings.end()
 	if err != nil {
 		return err
 	}
-	bar.done()
+	bar.Done()
 	out := cmd.OutOrStdout()
 	if o.output == "json" {
-		if err := writeJSON(out, o.view(r)); err != nil {
+		if err := cli.WriteJSON(out, o.view(r)); err != nil {
 			return err
 		}
 	} else if !o.quiet {
 		o.print(out, r)
 	}
 	if code := o.exitCode(r); code != 0 {
-		return withExit(code, nil)
+		return cli.WithExit(code, nil)
 	}
 	return nil
 }
@@ -239,7 +240,7 @@ func (o *checkOptions) work(path string, mode fsck.Mode, opts fsck.Options) (*fs
 	case format == nil:
 		return fsck.Repair(path, opts)
 	case mode != fsck.CheckOnly:
-		return nil, usageError("%s is of the format %s, which is not repaired here; zimg convert imports what can be read", path, format.Name)
+		return nil, cli.UsageError("%s is of the format %s, which is not repaired here; zimg convert imports what can be read", path, format.Name)
 	}
 	o.name = format.Name
 	closer := func() error { return nil }
@@ -287,29 +288,29 @@ func (o *checkOptions) view(r *fsck.Report) *checkView {
 
 func (o *checkOptions) print(w io.Writer, r *fsck.Report) {
 	if r.Changed {
-		fmt.Fprintf(w, "%s repaired.\n", count(r.Fixed, "problem was", "problems were"))
-		fmt.Fprintf(w, "The old bytes are in '%s'; zimg undo %s brings them back.\n", printable(r.UndoFile), printable(r.Path))
+		fmt.Fprintf(w, "%s repaired.\n", cli.Count(r.Fixed, "problem was", "problems were"))
+		fmt.Fprintf(w, "The old bytes are in '%s'; zimg undo %s brings them back.\n", cli.Printable(r.UndoFile), cli.Printable(r.Path))
 		fmt.Fprintln(w, "Double checking the repaired image now...")
 	}
 	f := r.Final()
 	if f.Errors == 0 && f.Warnings == 0 {
 		if r.DryRun && r.Fixed > 0 {
-			fmt.Fprintf(w, "%s be repaired, and none would be left.\n", count(r.Fixed, "problem would", "problems would"))
+			fmt.Fprintf(w, "%s be repaired, and none would be left.\n", cli.Count(r.Fixed, "problem would", "problems would"))
 			return
 		}
 		fmt.Fprintln(w, "No errors were found on the image.")
 	} else {
 		if f.Errors > 0 {
-			fmt.Fprintf(w, "%s found on the image.\n", count(f.Errors, "error was", "errors were"))
+			fmt.Fprintf(w, "%s found on the image.\n", cli.Count(f.Errors, "error was", "errors were"))
 		}
 		if f.Warnings > 0 {
-			fmt.Fprintf(w, "%s no harm.\n", count(f.Warnings, "warning was found on the image; it does", "warnings were found on the image; they do"))
+			fmt.Fprintf(w, "%s no harm.\n", cli.Count(f.Warnings, "warning was found on the image; it does", "warnings were found on the image; they do"))
 		}
 	}
 	s := &f.Summary
 	if s.Namespaces > 0 {
-		fmt.Fprintf(w, "%s, %s, %d active, %d full; %s of %s written\n", count(s.Namespaces, "namespace", "namespaces"),
-			count(int(s.Zones), "zone", "zones"), s.Active, s.Full, humanSize(s.Written), humanSize(s.Size))
+		fmt.Fprintf(w, "%s, %s, %d active, %d full; %s of %s written\n", cli.Count(s.Namespaces, "namespace", "namespaces"),
+			cli.Count(int(s.Zones), "zone", "zones"), s.Active, s.Full, cli.HumanSize(s.Written), cli.HumanSize(s.Size))
 	}
 	if next := nextStep(r, o.name); next != "" {
 		fmt.Fprintln(w, next)
@@ -326,21 +327,13 @@ func nextStep(r *fsck.Report, format string) string {
 	case r.Unreadable || r.Unsound:
 		return "It cannot be imported as it is."
 	case format != ownFormat:
-		return fmt.Sprintf("zimg convert -f %s %s DST imports what can be read.", format, printable(r.Path))
+		return fmt.Sprintf("zimg convert -f %s %s DST imports what can be read.", format, cli.Printable(r.Path))
 	case f.NeedsAll || f.Lossy == left && r.Mode != fsck.All || r.Mode == fsck.Safe && f.Lossy > 0:
-		return fmt.Sprintf("What is left cannot be mended without a loss. Run: zimg check --repair=all --dry-run %s", printable(r.Path))
+		return fmt.Sprintf("What is left cannot be mended without a loss. Run: zimg check --repair=all --dry-run %s", cli.Printable(r.Path))
 	case r.Mode == fsck.CheckOnly:
-		return fmt.Sprintf("Run: zimg check --repair %s", printable(r.Path))
+		return fmt.Sprintf("Run: zimg check --repair %s", cli.Printable(r.Path))
 	}
 	return "What is left cannot be repaired; zimg dump shows what can still be read."
-}
-
-// count is n with the right word.
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 // Exit bits of fsck(8).

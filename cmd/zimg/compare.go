@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image"
 	"zimg/layout"
 )
@@ -58,7 +59,7 @@ does not tell of its geometry is taken from the other; limits that a format cann
 
 Exit status: 0 the images are alike, 1 they differ, 2 they could not be compared.`,
 		Example: "  zimg compare disk.zimg copy.zimg\n  zimg compare disk.zimg export.qcow2\n  zimg compare -q disk.zimg copy.zimg && echo alike",
-		Args:    exactArgs("A B"),
+		Args:    cli.ExactArgs("A B"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
 	}
 	f := c.Flags()
@@ -74,22 +75,22 @@ Exit status: 0 the images are alike, 1 they differ, 2 they could not be compared
 }
 
 func (o *compareOptions) run(cmd *cobra.Command, a, b string) error {
-	if err := oneOf("output", o.output, "human", "json"); err != nil {
+	if err := cli.OneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
 	v := compareView{A: a, B: b, Differences: []differenceView{}}
 	if err := o.compare(cmd, &v); err != nil {
-		var usage *codedError
+		var usage *cli.CodedError
 		if errors.As(err, &usage) {
 			return err
 		}
-		return withExit(exitNotCompared, err)
+		return cli.WithExit(cli.ExitNotCompared, err)
 	}
 	v.Identical = len(v.Differences) == 0
 	out := cmd.OutOrStdout()
 	switch {
 	case o.output == "json":
-		if err := writeJSON(out, v); err != nil {
+		if err := cli.WriteJSON(out, v); err != nil {
 			return err
 		}
 	case o.quiet:
@@ -97,14 +98,14 @@ func (o *compareOptions) run(cmd *cobra.Command, a, b string) error {
 		fmt.Fprintln(out, "Images are identical.")
 	default:
 		for _, d := range v.Differences {
-			fmt.Fprintln(out, printable(d.line()))
+			fmt.Fprintln(out, cli.Printable(d.line()))
 		}
 		if v.Truncated {
 			fmt.Fprintln(out, "... and more: --all lists every difference")
 		}
 	}
 	if !v.Identical {
-		return withExit(1, nil)
+		return cli.WithExit(1, nil)
 	}
 	return nil
 }
@@ -134,9 +135,9 @@ func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error)
 			like = side.Contents[0].NS
 		}
 	}
-	bar := newProgress(cmd, o.showBar)
-	defer bar.done()
-	return image.Compare(sides[0], sides[1], image.CompareOptions{Strict: o.strict, Progress: bar.update, Report: func(d image.Difference) bool {
+	bar := cli.NewProgress(cmd, o.showBar)
+	defer bar.Done()
+	return image.Compare(sides[0], sides[1], image.CompareOptions{Strict: o.strict, Progress: bar.Update, Report: func(d image.Difference) bool {
 		if v.Truncated = !o.all && len(v.Differences) == compareShown; v.Truncated {
 			return false
 		}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
+	"zimg/cmd/internal/report"
 	"zimg/image"
 	"zimg/image/foreign/all"
 	"zimg/layout"
@@ -48,7 +50,7 @@ func addCompletions(c *cobra.Command) {
 			_ = c.RegisterFlagCompletionFunc(flag, completeList(list, more))
 		}
 	}
-	listed("state", stateKeys[:], 0)
+	listed("state", report.StateKeys[:], 0)
 	listed("geometry", namespaceKeys, cobra.ShellCompDirectiveNoSpace)
 	listed("at", []string{"flush:", "write:"}, cobra.ShellCompDirectiveNoSpace)
 	list := outputs[c.Name()]
@@ -103,7 +105,7 @@ func completeList(items []string, more cobra.ShellCompDirective) cobra.Completio
 func completeNamespaces(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var list []string
 	eachNamespace(args, func(n *image.Namespace) {
-		list = append(list, fmt.Sprintf("%d\t%s, %s", n.ID, n.CSI, formatSize(int64(n.Size()))))
+		list = append(list, fmt.Sprintf("%d\t%s, %s", n.ID, n.CSI, cli.FormatSize(int64(n.Size()))))
 	})
 	return list, cobra.ShellCompDirectiveNoFileComp
 }

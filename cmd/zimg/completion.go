@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 
+	"zimg/cmd/internal/cli"
+
 	"github.com/spf13/cobra"
 )
 
@@ -18,7 +20,7 @@ It completes commands, flags and their values, formats, and from the image named
 namespaces and zones. make install and the Debian package install it.`,
 		Example:   "  source <(zimg completion bash)\n  zimg completion zsh > ~/.zfunc/_zimg\n  zimg completion fish > ~/.config/fish/completions/zimg.fish",
 		ValidArgs: completionShells,
-		Args:      exactArgs("SHELL"),
+		Args:      cli.ExactArgs("SHELL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root, out := cmd.Root(), cmd.OutOrStdout()
 			switch args[0] {
@@ -31,7 +33,7 @@ namespaces and zones. make install and the Debian package install it.`,
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(out)
 			}
-			return usageError("no completion for %q: there is %s", args[0], strings.Join(completionShells, ", "))
+			return cli.UsageError("no completion for %q: there is %s", args[0], strings.Join(completionShells, ", "))
 		},
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/foreign"
@@ -46,7 +47,7 @@ with; a second file is beside the first unless --sidecar and --source-sidecar sa
 
 ` + formatList(),
 		Example: "  zimg convert disk.zimg copy.zimg\n  zimg convert --in-place --layout sidecar disk.zimg\n  zimg convert -f zone-file zns.raw zns.zimg\n  zimg convert -O zbd-dump disk.zimg dumps/disk",
-		Args:    rangeArgs(1, 2, "SRC DST, or IMAGE with --in-place"),
+		Args:    cli.RangeArgs(1, 2, "SRC DST, or IMAGE with --in-place"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	f := c.Flags()
@@ -74,14 +75,14 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 	case "sidecar":
 		opts.Layout = layout.Sidecar
 	default:
-		return oneOf("layout", o.layout, "trailing", "sidecar")
+		return cli.OneOf("layout", o.layout, "trailing", "sidecar")
 	}
 	if o.inPlace && len(args) == 1 && (o.to != "" || o.foreign.format != "") {
 		return o.transferInPlace(cmd, target(args[0]), opts.Layout)
 	}
 	if o.inPlace {
 		if len(args) != 1 || opts.Layout == 0 {
-			return usageError("--in-place takes one IMAGE, and --layout trailing or sidecar")
+			return cli.UsageError("--in-place takes one IMAGE, and --layout trailing or sidecar")
 		}
 		if err := image.ConvertInPlace(target(args[0]), opts); err != nil {
 			return err
@@ -90,7 +91,7 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	if len(args) != 2 {
-		return usageError("convert takes SRC and DST; --in-place --layout LAYOUT one IMAGE")
+		return cli.UsageError("convert takes SRC and DST; --in-place --layout LAYOUT one IMAGE")
 	}
 	from, err := o.foreign.find(args[0], o.source)
 	if err != nil {
@@ -99,13 +100,13 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 	if o.to == "" && disk.IsZoned(args[1]) {
 		o.to = device.Format.Name
 	}
-	bar := newProgress(cmd, o.showBar)
-	defer bar.done()
+	bar := cli.NewProgress(cmd, o.showBar)
+	defer bar.Done()
 	if from == nil && (o.to == "" || o.to == ownFormat) {
 		if o.ns != 0 || o.lossy || o.open {
-			return usageError("--ns, --lossy and --keep-open are for foreign formats")
+			return cli.UsageError("--ns, --lossy and --keep-open are for foreign formats")
 		}
-		opts.Progress = bar.update
+		opts.Progress = bar.Update
 		err = image.Convert(args[0], target(args[1]), opts)
 	} else {
 		err = o.transfer(cmd, args[0], target(args[1]), from, bar, opts.Layout)
@@ -113,13 +114,13 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	bar.done()
+	bar.Done()
 	o.say(cmd, "Converted '%s' to '%s'.\n", args[0], args[1])
 	return nil
 }
 
 // transfer converts from or to a foreign format.
-func (o *convertOptions) transfer(cmd *cobra.Command, src, dst string, from *foreign.Format, bar *progress, kind layout.Kind) error {
+func (o *convertOptions) transfer(cmd *cobra.Command, src, dst string, from *foreign.Format, bar *cli.Progress, kind layout.Kind) error {
 	t, err := o.transferOptions(cmd, from, kind, bar)
 	if err != nil {
 		return err
@@ -133,8 +134,8 @@ func (o *convertOptions) transferInPlace(cmd *cobra.Command, path string, kind l
 	if err != nil {
 		return err
 	}
-	bar := newProgress(cmd, o.showBar)
-	defer bar.done()
+	bar := cli.NewProgress(cmd, o.showBar)
+	defer bar.Done()
 	t, err := o.transferOptions(cmd, from, kind, bar)
 	if err != nil {
 		return err
@@ -151,25 +152,25 @@ func (o *convertOptions) transferInPlace(cmd *cobra.Command, path string, kind l
 }
 
 // transferOptions are what the flags say of a conversion from or to a foreign format.
-func (o *convertOptions) transferOptions(cmd *cobra.Command, from *foreign.Format, kind layout.Kind, bar *progress) (image.TransferOptions, error) {
+func (o *convertOptions) transferOptions(cmd *cobra.Command, from *foreign.Format, kind layout.Kind, bar *cli.Progress) (image.TransferOptions, error) {
 	t, err := o.foreign.transfer(o.source, o.ns)
 	if err != nil {
 		return t, err
 	}
 	t.From, t.Second, t.Layout, t.Force, t.Lossy, t.KeepOpen = from, o.sidecar, kind, o.force, o.lossy, o.open
-	t.Progress = bar.update
+	t.Progress = bar.Update
 	if o.to != "" && o.to != ownFormat {
 		if t.To, err = findFormat("output-format", o.to); err != nil {
 			return t, err
 		}
 		if kind != 0 {
-			return t, usageError("--layout is for images of zimg's own format")
+			return t, cli.UsageError("--layout is for images of zimg's own format")
 		}
 	}
 	t.Say = func(format string, args ...any) { o.say(cmd, format+"\n", args...) }
 	t.Note = func(format string, args ...any) {
-		bar.clear()
-		warn(cmd, format, args...)
+		bar.Clear()
+		cli.Warn(cmd, format, args...)
 	}
 	return t, nil
 }

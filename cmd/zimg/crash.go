@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image/crash"
 )
 
@@ -53,7 +54,7 @@ What crash takes for granted of a drive is in docs/CRASH.md.`,
   zimg crash --at flush:12 --unflushed torn --seed 7 rec crashed.zimg
   zimg crash --every flush --run './mounts.sh {}' rec
   zimg crash --every write --run 'zimg check --data {}' --stop --keep rec`,
-		Args: rangeArgs(1, 2, "DIR, or DIR and DST with --at"),
+		Args: cli.RangeArgs(1, 2, "DIR, or DIR and DST with --at"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	f := c.Flags()
@@ -72,10 +73,10 @@ What crash takes for granted of a drive is in docs/CRASH.md.`,
 }
 
 func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
-	if err := oneOf("unflushed", o.unflushed, string(crash.Keep), string(crash.Drop), string(crash.Torn)); err != nil {
+	if err := cli.OneOf("unflushed", o.unflushed, string(crash.Keep), string(crash.Drop), string(crash.Torn)); err != nil {
 		return err
 	}
-	if err := oneOf("output", o.output, "human", "json"); err != nil {
+	if err := cli.OneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
 	modes := 0
@@ -85,19 +86,19 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 		}
 	}
 	if want := map[bool]int{true: 2, false: 1}[o.at != ""]; modes != 1 || len(args) != want || (o.every != "") != (o.command != "") {
-		return usageError("crash takes --list DIR, or --at POINT DIR DST, or --every KIND --run COMMAND DIR")
+		return cli.UsageError("crash takes --list DIR, or --at POINT DIR DST, or --every KIND --run COMMAND DIR")
 	}
 	for flag, with := range map[string]bool{"force": o.at != "", "keep": o.every != "", "stop": o.every != "", "output": o.list, "seed": o.unflushed == string(crash.Torn)} {
 		if cmd.Flags().Changed(flag) && !with {
-			return usageError("--%s means nothing here: --force goes with --at, --keep and --stop with --every, --output with --list, --seed with --unflushed torn", flag)
+			return cli.UsageError("--%s means nothing here: --force goes with --at, --keep and --stop with --every, --output with --list, --seed with --unflushed torn", flag)
 		}
 	}
 	if o.every != "" {
-		if err := oneOf("every", o.every, string(crash.AtFlush), string(crash.AtWrite)); err != nil {
+		if err := cli.OneOf("every", o.every, string(crash.AtFlush), string(crash.AtWrite)); err != nil {
 			return err
 		}
 		if !strings.Contains(o.command, "{}") {
-			return usageError("--run %q: {} must stand for the image in it", o.command)
+			return cli.UsageError("--run %q: {} must stand for the image in it", o.command)
 		}
 	}
 	kind, n, err := o.point()
@@ -130,7 +131,7 @@ func (o *crashOptions) point() (crash.Kind, int, error) {
 	kind, number, _ := strings.Cut(o.at, ":")
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 0 || kind != string(crash.AtWrite) && kind != string(crash.AtFlush) {
-		return "", 0, usageError("--at %q: write:N or flush:N", o.at)
+		return "", 0, cli.UsageError("--at %q: write:N or flush:N", o.at)
 	}
 	return crash.Kind(kind), n, nil
 }
@@ -143,11 +144,11 @@ func (o *crashOptions) walk(cmd *cobra.Command, r *crash.Recording) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	bar := newProgress(cmd, o.showBar)
-	defer bar.done()
+	bar := cli.NewProgress(cmd, o.showBar)
+	defer bar.Done()
 	tried, failed := 0, 0
 	for i, entries := range points {
-		if err := bar.update(int64(i), int64(len(points))); err != nil {
+		if err := bar.Update(int64(i), int64(len(points))); err != nil {
 			return err
 		}
 		ok, err := o.try(cmd, w, bar, i+1, entries)
@@ -162,16 +163,16 @@ func (o *crashOptions) walk(cmd *cobra.Command, r *crash.Recording) (err error) 
 			}
 		}
 	}
-	bar.clear()
-	fmt.Fprintf(cmd.OutOrStdout(), "%s, %d failed\n", count(tried, o.every+" point", o.every+" points"), failed)
+	bar.Clear()
+	fmt.Fprintf(cmd.OutOrStdout(), "%s, %d failed\n", cli.Count(tried, o.every+" point", o.every+" points"), failed)
 	if failed > 0 {
-		return withExit(exitFailed, nil)
+		return cli.WithExit(cli.ExitFailed, nil)
 	}
 	return nil
 }
 
 // try makes the image of one point, runs the command, and removes the image.
-func (o *crashOptions) try(cmd *cobra.Command, w *crash.Walk, bar *progress, n, entries int) (ok bool, err error) {
+func (o *crashOptions) try(cmd *cobra.Command, w *crash.Walk, bar *cli.Progress, n, entries int) (ok bool, err error) {
 	path := w.Path(fmt.Sprintf("%s-%d", o.every, n))
 	if err := w.Make(path, entries); err != nil {
 		return false, err
@@ -182,8 +183,8 @@ func (o *crashOptions) try(cmd *cobra.Command, w *crash.Walk, bar *progress, n, 
 			err = errors.Join(err, os.Remove(path))
 		}
 	}()
-	c := exec.CommandContext(cmd.Context(), "sh", "-c", strings.ReplaceAll(o.command, "{}", shellWord(path)))
-	c.Stdout, c.Stderr = processOutput(cmd), cmd.ErrOrStderr()
+	c := exec.CommandContext(cmd.Context(), "sh", "-c", strings.ReplaceAll(o.command, "{}", cli.ShellWord(path)))
+	c.Stdout, c.Stderr = cli.ProcessOutput(cmd), cmd.ErrOrStderr()
 	c.Env = append(os.Environ(), fmt.Sprintf("ZIMG_POINT=%s:%d", o.every, n))
 	err = c.Run()
 	if stopped := cmd.Context().Err(); stopped != nil {
@@ -198,8 +199,8 @@ func (o *crashOptions) try(cmd *cobra.Command, w *crash.Walk, bar *progress, n, 
 		if o.keep {
 			kept = ", kept as " + path
 		}
-		bar.clear()
-		fmt.Fprintf(cmd.OutOrStdout(), "%s:%d: %v%s\n", o.every, n, err, printable(kept))
+		bar.Clear()
+		fmt.Fprintf(cmd.OutOrStdout(), "%s:%d: %v%s\n", o.every, n, err, cli.Printable(kept))
 	}
 	return ok, nil
 }

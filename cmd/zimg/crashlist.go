@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image/crash"
 )
 
@@ -94,14 +95,14 @@ func (o *crashOptions) print(cmd *cobra.Command, r *crash.Recording) error {
 		}
 	}
 	if o.output == "json" {
-		return writeJSON(w, list)
+		return cli.WriteJSON(w, list)
 	}
-	fmt.Fprintf(w, "%s, %s\n", count(list.Writes, "write", "writes"), count(list.Flushes, "flush", "flushes"))
+	fmt.Fprintf(w, "%s, %s\n", cli.Count(list.Writes, "write", "writes"), cli.Count(list.Flushes, "flush", "flushes"))
 	if !r.Traced {
 		fmt.Fprintln(w, "no trace of QEMU's commands: zones that were finished look Closed")
 	}
 	if r.Log.Missing > 0 {
-		fmt.Fprintf(w, "the end is missing: QEMU was killed before it had written the last %s\n", count(int(r.Log.Missing), "entry", "entries"))
+		fmt.Fprintf(w, "the end is missing: QEMU was killed before it had written the last %s\n", cli.Count(int(r.Log.Missing), "entry", "entries"))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image"
 	"zimg/layout"
 )
@@ -45,7 +46,7 @@ file a namespace, file. --ns and -o take the names of QEMU's nvme-ns properties 
   zimg create --like zn540 --zones 32 zn540.zimg
   zimg create --ns zones=64,zone-size=64M,zone-capacity=48M --ns type=nvm,size=1G two.zimg
   zimg create --layout sidecar -o zoned.zone_size=64M,zoned.max_open=14 disk.raw 4G`,
-		Args: rangeArgs(1, 2, "IMAGE [SIZE]"),
+		Args: cli.RangeArgs(1, 2, "IMAGE [SIZE]"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	o.addFlags(c)
@@ -66,7 +67,7 @@ func (o *createOptions) addFlags(c *cobra.Command) {
 		{"zrwas", "`SIZE` of a zone random write area", &o.geo.zrwas},
 		{"zrwafg", "`SIZE` of its flush granularity", &o.geo.zrwafg},
 	} {
-		f.Var(&sizeFlag{to: s.to}, s.name, s.usage)
+		f.Var(&cli.SizeFlag{To: s.to}, s.name, s.usage)
 	}
 	f.Uint64Var(&o.geo.zones, "zones", 0, "number `N` of zones")
 	f.Uint64Var(&o.geo.maxOpen, "max-open", 0, "at most `N` open zones (default 0: no limit)")
@@ -101,16 +102,16 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	for i := range opts.Namespaces {
 		for _, w := range warnings(&opts.Namespaces[i]) {
-			warn(cmd, "%s", w)
+			cli.Warn(cmd, "%s", w)
 		}
 	}
-	bar := newProgress(cmd, o.showBar)
-	defer bar.done()
-	opts.Progress = bar.update
+	bar := cli.NewProgress(cmd, o.showBar)
+	defer bar.Done()
+	opts.Progress = bar.Update
 	if err := image.Create(target(args[0]), opts); err != nil {
 		return err
 	}
-	bar.done()
+	bar.Done()
 	if !o.quiet {
 		describeCreated(cmd.OutOrStdout(), args[0], o.sidecar, plan)
 	}
@@ -120,27 +121,27 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 // complete merges the ways to say one thing.
 func (o *createOptions) complete(args []string) error {
 	if len(args) == 2 {
-		n, err := parseSize(args[1])
+		n, err := cli.ParseSize(args[1])
 		if err != nil {
-			return usageError("%v", err)
+			return cli.UsageError("%v", err)
 		}
 		if o.geo.size != 0 && o.geo.size != uint64(n) {
-			return usageError("two sizes: %s and --size %s", args[1], formatSize(int64(o.geo.size)))
+			return cli.UsageError("two sizes: %s and --size %s", args[1], cli.FormatSize(int64(o.geo.size)))
 		}
 		o.geo.size = uint64(n)
 	}
 	if len(o.namespaces) > 0 && (o.geo.size != 0 || o.geo.zones != 0) {
-		return usageError("a size and --ns: give each --ns a size, or zones, of its own")
+		return cli.UsageError("a size and --ns: give each --ns a size, or zones, of its own")
 	}
 	for _, p := range o.properties {
 		if err := o.geo.parseList(p); err != nil {
-			return usageError("-o %s: %v", p, err)
+			return cli.UsageError("-o %s: %v", p, err)
 		}
 	}
-	if err := oneOf("preallocation", o.prealloc, "off", "falloc", "full"); err != nil {
+	if err := cli.OneOf("preallocation", o.prealloc, "off", "falloc", "full"); err != nil {
 		return err
 	}
-	return oneOf("layout", o.layout, "trailing", "sidecar")
+	return cli.OneOf("layout", o.layout, "trailing", "sidecar")
 }
 
 // options turns the flags into what package image wants.
@@ -153,8 +154,8 @@ func (o *createOptions) options() (image.CreateOptions, error) {
 		opts.Layout = layout.Sidecar
 	}
 	if o.uuid != "" {
-		if err := parseHex(o.uuid, opts.UUID[:]); err != nil {
-			return opts, usageError("--uuid %q: %v", o.uuid, err)
+		if err := cli.ParseHex(o.uuid, opts.UUID[:]); err != nil {
+			return opts, cli.UsageError("--uuid %q: %v", o.uuid, err)
 		}
 	}
 	geometries := []geometry{o.geo}
@@ -167,21 +168,21 @@ func (o *createOptions) options() (image.CreateOptions, error) {
 				g = geometry{block: o.geo.block}
 			}
 			if err := g.parseList(list); err != nil {
-				return opts, usageError("--ns %s: %v", list, err)
+				return opts, cli.UsageError("--ns %s: %v", list, err)
 			}
 			geometries = append(geometries, g)
 		}
 	}
 	for i, g := range geometries {
 		if err := g.applyLike(); err != nil {
-			return opts, usageError("%v", err)
+			return opts, cli.UsageError("%v", err)
 		}
 		s, err := g.spec()
 		if err != nil {
 			if len(o.namespaces) > 0 {
 				err = fmt.Errorf("namespace %d: %w", i+1, err)
 			}
-			return opts, usageError("%v", err)
+			return opts, cli.UsageError("%v", err)
 		}
 		opts.Namespaces = append(opts.Namespaces, s)
 	}
@@ -194,9 +195,9 @@ func describeCreated(w io.Writer, path, sidecar string, plan *layout.Plan) {
 	for _, e := range plan.Entries {
 		fmt.Fprintf(w, "  %s\n", describeNamespace(&e.Namespace))
 	}
-	where := shellWord(path)
+	where := cli.ShellWord(path)
 	if sidecar != "" {
-		where = "--sidecar " + shellWord(sidecar) + " " + where
+		where = "--sidecar " + cli.ShellWord(sidecar) + " " + where
 	}
 	fmt.Fprintf(w, "Boot it with: zimg run %s -- qemu-system-x86_64 ...\n", where)
 }
@@ -204,11 +205,11 @@ func describeCreated(w io.Writer, path, sidecar string, plan *layout.Plan) {
 // describeNamespace is a namespace in one line.
 func describeNamespace(n *layout.Namespace) string {
 	if !n.Zoned() {
-		return fmt.Sprintf("namespace %d: nvm, %s, %d-byte blocks", n.ID, formatSize(int64(n.Size())), n.BlockSize())
+		return fmt.Sprintf("namespace %d: nvm, %s, %d-byte blocks", n.ID, cli.FormatSize(int64(n.Size())), n.BlockSize())
 	}
-	s := fmt.Sprintf("namespace %d: zoned, %s, %d-byte blocks, %d zones of %s", n.ID, formatSize(int64(n.Size())), n.BlockSize(), n.ZoneCount, formatSize(int64(n.ByteOff(n.ZoneSize))))
+	s := fmt.Sprintf("namespace %d: zoned, %s, %d-byte blocks, %d zones of %s", n.ID, cli.FormatSize(int64(n.Size())), n.BlockSize(), n.ZoneCount, cli.FormatSize(int64(n.ByteOff(n.ZoneSize))))
 	if n.ZoneCap != n.ZoneSize {
-		s += fmt.Sprintf(", capacity %s", formatSize(int64(n.ByteOff(n.ZoneCap))))
+		s += fmt.Sprintf(", capacity %s", cli.FormatSize(int64(n.ByteOff(n.ZoneCap))))
 	}
 	if n.MAR != layout.NoLimit || n.MOR != layout.NoLimit {
 		s += fmt.Sprintf(", max open %s, max active %s", limitText(n.MaxOpen()), limitText(n.MaxActive()))

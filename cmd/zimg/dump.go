@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/fsck"
 	"zimg/image"
 )
@@ -22,14 +23,14 @@ func newDumpCommand() *cobra.Command {
 not listed are Empty. Restore reads it back, after an edit or into another image of the same
 geometry. The form is in docs/JSON.md.`,
 		Example: "  zimg dump disk.zimg zones.json\n  zimg restore disk.zimg zones.json",
-		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
+		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			im, err := image.Open(args[0], image.Options{ForceShare: share, Sidecar: sidecar})
 			if err != nil {
 				return err
 			}
 			defer closeQuietly(im)
-			out, err := createOutput(cmd, second(args))
+			out, err := cli.CreateOutput(cmd, cli.Second(args))
 			if err != nil {
 				return err
 			}
@@ -52,9 +53,9 @@ func newRestoreCommand() *cobra.Command {
 are judged as check would before anything is changed. Data beyond the new write pointers is
 discarded; data is not brought back where a write pointer moves forward: zeroes are.`,
 		Example: "  zimg dump disk.zimg | jq '.label = \"other\"' | zimg restore disk.zimg",
-		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
+		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := openWholeInput(cmd, second(args))
+			in, err := cli.OpenWholeInput(cmd, cli.Second(args))
 			if err != nil {
 				return err
 			}

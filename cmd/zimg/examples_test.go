@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"zimg/cmd/internal/cli"
+
 	"github.com/spf13/cobra"
 )
 
@@ -37,7 +39,7 @@ func TestExamples(t *testing.T) {
 	ran := 0
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
-		for _, sub := range visible(c) {
+		for _, sub := range cli.Visible(c) {
 			walk(sub)
 		}
 		path := c.CommandPath()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"zimg/cmd/internal/cli"
 	"zimg/fsck"
 )
 
@@ -59,7 +60,7 @@ func (l *findings) add(f fsck.Finding) {
 		case f.Mended:
 			prefix = "Repairing: "
 		}
-		fmt.Fprintf(l.w, "%s%s\n", prefix, printable(f.String()))
+		fmt.Fprintf(l.w, "%s%s\n", prefix, cli.Printable(f.String()))
 	}
 	if !l.keep {
 		return

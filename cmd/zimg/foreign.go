@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"zimg/cmd/internal/cli"
+	"zimg/cmd/internal/report"
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/foreign"
@@ -49,7 +51,7 @@ func (o *foreignOptions) find(path, sidecar string) (*foreign.Format, error) {
 func findFormat(flag, name string) (*foreign.Format, error) {
 	f, err := foreign.Find(all.Formats, name)
 	if err != nil {
-		return nil, usageError("--%s: %v", flag, err)
+		return nil, cli.UsageError("--%s: %v", flag, err)
 	}
 	return f, nil
 }
@@ -62,21 +64,21 @@ func (o *foreignOptions) transfer(second string, ns uint32) (image.TransferOptio
 	}
 	var g geometry
 	if err := g.parseList(o.geometry); err != nil {
-		return t, usageError("--geometry %s: %v", o.geometry, err)
+		return t, cli.UsageError("--geometry %s: %v", o.geometry, err)
 	}
 	if g.kind == "nvm" {
-		return t, usageError("--geometry %s: what keeps zones is zoned", o.geometry)
+		return t, cli.UsageError("--geometry %s: what keeps zones is zoned", o.geometry)
 	}
 	counted := g.size != 0 || g.zones != 0
 	if err := g.applyLike(); err != nil {
-		return t, usageError("--geometry %s: %v", o.geometry, err)
+		return t, cli.UsageError("--geometry %s: %v", o.geometry, err)
 	}
 	if !counted {
 		g.zones = 1 // as many as there are: the decoder counts
 	}
 	spec, err := g.spec()
 	if err != nil {
-		return t, usageError("--geometry %s: %v", o.geometry, err)
+		return t, cli.UsageError("--geometry %s: %v", o.geometry, err)
 	}
 	n := spec.Namespace
 	if !counted {
@@ -122,24 +124,17 @@ func unmarked() (names []string) {
 	return names
 }
 
-// space is a namespace to be reported, of whatever origin.
-type space struct {
-	*layout.Namespace
-	zones layout.Zones
-	alone bool // the only one in its image
-}
-
 // ownSpace is a namespace of an image of ours.
-func ownSpace(n *image.Namespace) *space {
-	return &space{n.Namespace, n, len(n.Image().Namespaces()) == 1}
+func ownSpace(n *image.Namespace) *report.Namespace {
+	return &report.Namespace{Namespace: n.Namespace, Zones: n, Alone: len(n.Image().Namespaces()) == 1}
 }
 
 // foreignSpaces are the namespaces of d, or the one with the given number.
-func foreignSpaces(d *foreign.Decoded, id uint32) ([]*space, error) {
-	var list []*space
+func foreignSpaces(d *foreign.Decoded, id uint32) ([]*report.Namespace, error) {
+	var list []*report.Namespace
 	for _, c := range d.Contents {
 		if id == 0 || c.NS.ID == layout.NSID(id) {
-			list = append(list, &space{c.NS, c.Zones, len(d.Contents) == 1})
+			list = append(list, &report.Namespace{Namespace: c.NS, Zones: c.Zones, Alone: len(d.Contents) == 1})
 		}
 	}
 	if len(list) == 0 {
@@ -147,18 +142,4 @@ func foreignSpaces(d *foreign.Decoded, id uint32) ([]*space, error) {
 		return nil, err
 	}
 	return list, nil
-}
-
-// counts counts zones by state.
-func (s *space) counts() (layout.Counts, error) {
-	var c layout.Counts
-	for z, err := range s.zones.All(0, s.ZoneCount) {
-		if err != nil {
-			return c, err
-		}
-		if i := z.State.Index(); i >= 0 {
-			c[i]++
-		}
-	}
-	return c, nil
 }

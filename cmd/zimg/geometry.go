@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image"
 	"zimg/layout"
 )
@@ -55,7 +56,7 @@ func (g *geometry) set(key, value string) error {
 		return nil
 	}
 	size := func(p *uint64) error {
-		n, err := parseSize(value)
+		n, err := cli.ParseSize(value)
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
@@ -239,7 +240,7 @@ func nearest(name string, n, unit uint64, unitName string) error {
 
 // exactSize is a size both as people and as programs write it.
 func exactSize(n uint64) string {
-	s := formatSize(int64(n))
+	s := cli.FormatSize(int64(n))
 	if s == strconv.FormatUint(n, 10) {
 		return s
 	}
@@ -335,7 +336,7 @@ func (g *geometry) identities(s *image.NamespaceSpec) error {
 		if id.value == "" {
 			continue
 		}
-		if err := parseHex(id.value, id.to); err != nil {
+		if err := cli.ParseHex(id.value, id.to); err != nil {
 			return fmt.Errorf("%s %q: %w", id.name, id.value, err)
 		}
 	}

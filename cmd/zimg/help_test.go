@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"zimg/cmd/internal/man"
 
 	"github.com/spf13/cobra"
 )
@@ -30,7 +31,7 @@ func TestHelpAndManPages(t *testing.T) {
 		}
 		b, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(path, " ", "-")+".1"))
 		page := string(b)
-		for _, part := range []string{".TH ", roff(c.Short), ".SH SYNOPSIS", ".SH EXAMPLES", ".SH EXIT STATUS", ".SH SEE ALSO"} {
+		for _, part := range []string{".TH ", man.Roff(c.Short), ".SH SYNOPSIS", ".SH EXAMPLES", ".SH EXIT STATUS", ".SH SEE ALSO"} {
 			if strings.Count(page, part) != 1 {
 				t.Errorf("%s: man page: %v, %d of %q in %q", path, err, strings.Count(page, part), part, page)
 			}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
+	"zimg/cmd/internal/report"
 	"zimg/image"
 	"zimg/image/foreign"
 	"zimg/layout"
@@ -97,7 +99,7 @@ func newInfoCommand() *cobra.Command {
 for ten zones and for a million. It names the format of foreign files too, and counts
 their zones (zimg convert --help lists the formats).`,
 		Example: "  zimg info disk.zimg\n  zimg info --output json disk.zimg | jq '.\"format-specific\".data.generation'",
-		Args:    exactArgs("IMAGE"),
+		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	c.Flags().StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the result: human or json")
@@ -108,7 +110,7 @@ their zones (zimg convert --help lists the formats).`,
 }
 
 func (o *infoOptions) run(cmd *cobra.Command, path string) error {
-	if err := oneOf("output", o.output, "human", "json"); err != nil {
+	if err := cli.OneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
 	f, err := o.foreign.find(path, o.sidecar)
@@ -128,7 +130,7 @@ func (o *infoOptions) run(cmd *cobra.Command, path string) error {
 		return err
 	}
 	if o.output == "json" {
-		return writeJSON(cmd.OutOrStdout(), v)
+		return cli.WriteJSON(cmd.OutOrStdout(), v)
 	}
 	return printInfo(cmd.OutOrStdout(), im, v)
 }
@@ -144,7 +146,7 @@ func (o *infoOptions) runForeign(cmd *cobra.Command, path string, f *foreign.For
 		return err
 	}
 	if o.output == "json" {
-		return writeJSON(cmd.OutOrStdout(), v)
+		return cli.WriteJSON(cmd.OutOrStdout(), v)
 	}
 	return printForeignInfo(cmd.OutOrStdout(), d, v, spaces)
 }
@@ -152,7 +154,7 @@ func (o *infoOptions) runForeign(cmd *cobra.Command, path string, f *foreign.For
 func newInfoView(im *image.Image) (*infoView, error) {
 	h, f := im.Header(), im.Files()
 	d := infoData{
-		Version: layout.Version, UUID: formatUUID(h.UUID), Label: h.Label, Layout: h.Kind.String(),
+		Version: layout.Version, UUID: cli.FormatUUID(h.UUID), Label: h.Label, Layout: h.Kind.String(),
 		State: stateText(h.Flags), Generation: h.Generation, Created: timeText(h.Created), Committed: timeText(h.Committed), Tool: h.Tool,
 		MetaFile: f.MetaName(), MetaOff: int64(h.MetaOff), MetaLen: int64(2*h.SlotLen) + layout.LocatorLen,
 	}
@@ -186,7 +188,7 @@ func newInfoView(im *image.Image) (*infoView, error) {
 // namespaceView is n in JSON.
 func namespaceView(n *layout.Namespace, counts layout.Counts) infoNamespace {
 	v := infoNamespace{
-		NSID: uint32(n.ID), Type: n.CSI.String(), UUID: formatUUID(n.UUID), Size: int64(n.Size()), BlockSize: n.BlockSize(),
+		NSID: uint32(n.ID), Type: n.CSI.String(), UUID: cli.FormatUUID(n.UUID), Size: int64(n.Size()), BlockSize: n.BlockSize(),
 		MetaSize: n.MS, PI: n.PI, DataFile: int(n.DataFile), DataOffset: int64(n.DataOff),
 	}
 	if !n.Zoned() {
@@ -200,14 +202,10 @@ func namespaceView(n *layout.Namespace, counts layout.Counts) infoNamespace {
 	}
 	v.Counts = map[string]uint64{}
 	for i, c := range counts {
-		v.Counts[stateKeys[i]] = c
+		v.Counts[report.StateKeys[i]] = c
 	}
 	return v
 }
-
-// stateKeys are the states' names in JSON and on the command line, in the order
-// of layout.ZoneStates.
-var stateKeys = [...]string{"empty", "implicitly-opened", "explicitly-opened", "closed", "full", "read-only", "offline", "not-wp"}
 
 func stateText(f layout.StateFlags) string {
 	switch {
@@ -226,26 +224,21 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// formatUUID is the text form of RFC 9562.
-func formatUUID(u [16]byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
-}
-
 func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 	d := &v.FormatSpecific.Data
-	fmt.Fprintf(w, "image: %s\n", oneLine(v.Filename))
+	fmt.Fprintf(w, "image: %s\n", cli.OneLine(v.Filename))
 	fmt.Fprintf(w, "file format: %s\n", v.Format)
-	fmt.Fprintf(w, "virtual size: %s (%d bytes)\n", humanSize(v.VirtualSize), v.VirtualSize)
-	fmt.Fprintf(w, "disk size: %s\n", humanSize(v.ActualSize))
+	fmt.Fprintf(w, "virtual size: %s (%d bytes)\n", cli.HumanSize(v.VirtualSize), v.VirtualSize)
+	fmt.Fprintf(w, "disk size: %s\n", cli.HumanSize(v.ActualSize))
 	fmt.Fprintf(w, "layout: %s\n", d.Layout)
 	if d.Layout == "sidecar" {
-		fmt.Fprintf(w, "sidecar: %s\n", oneLine(d.MetaFile))
+		fmt.Fprintf(w, "sidecar: %s\n", cli.OneLine(d.MetaFile))
 		for _, f := range d.DataFiles {
-			fmt.Fprintf(w, "data file: %s\n", oneLine(f))
+			fmt.Fprintf(w, "data file: %s\n", cli.OneLine(f))
 		}
 	}
 	if d.Label != "" {
-		fmt.Fprintf(w, "label: %s\n", oneLine(d.Label))
+		fmt.Fprintf(w, "label: %s\n", cli.OneLine(d.Label))
 	}
 	fmt.Fprintf(w, "uuid: %s\n", d.UUID)
 	fmt.Fprintf(w, "state: %s\n", d.State)
@@ -253,9 +246,9 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 		fmt.Fprintf(w, "in use by: pid %d since %s\n", d.Session.PID, d.Session.Start)
 	}
 	fmt.Fprintf(w, "generation: %d\n", d.Generation)
-	fmt.Fprintf(w, "created: %s\ncommitted: %s by %s\n", d.Created, d.Committed, oneLine(d.Tool))
+	fmt.Fprintf(w, "created: %s\ncommitted: %s by %s\n", d.Created, d.Committed, cli.OneLine(d.Tool))
 	fmt.Fprintln(w, "namespaces:")
-	if err := writeTable(w, namespaceColumns, namespaceRows(im)); err != nil {
+	if err := cli.WriteTable(w, namespaceColumns, namespaceRows(im)); err != nil {
 		return err
 	}
 	printCounts(w, d.Namespaces)
@@ -269,7 +262,7 @@ func printCounts(w io.Writer, namespaces []infoNamespace) {
 			continue
 		}
 		var states []string
-		for i, key := range stateKeys {
+		for i, key := range report.StateKeys {
 			if c := n.Counts[key]; c > 0 {
 				states = append(states, fmt.Sprintf("%d %v", c, layout.ZoneStates[i]))
 			}
@@ -278,18 +271,18 @@ func printCounts(w io.Writer, namespaces []infoNamespace) {
 	}
 }
 
-var namespaceColumns = []column{
-	{"NSID", true},
-	{"TYPE", false},
-	{"SIZE", true},
-	{"BLOCK", true},
-	{"META", true},
-	{"ZONES", true},
-	{"ZONE-SIZE", true},
-	{"CAPACITY", true},
-	{"MAX-OPEN", true},
-	{"MAX-ACTIVE", true},
-	{"EXT", true},
+var namespaceColumns = []cli.Column{
+	cli.RightColumn("NSID"),
+	cli.LeftColumn("TYPE"),
+	cli.RightColumn("SIZE"),
+	cli.RightColumn("BLOCK"),
+	cli.RightColumn("META"),
+	cli.RightColumn("ZONES"),
+	cli.RightColumn("ZONE-SIZE"),
+	cli.RightColumn("CAPACITY"),
+	cli.RightColumn("MAX-OPEN"),
+	cli.RightColumn("MAX-ACTIVE"),
+	cli.RightColumn("EXT"),
 }
 
 // namespaceRows has a row a namespace, in the columns of namespaceColumns.
@@ -302,24 +295,10 @@ func namespaceRows(im *image.Image) [][]string {
 }
 
 func namespaceRow(n *layout.Namespace) []string {
-	row := []string{fmt.Sprint(n.ID), n.CSI.String(), formatSize(int64(n.Size())), fmt.Sprint(n.BlockSize()), fmt.Sprint(n.MS)}
+	row := []string{fmt.Sprint(n.ID), n.CSI.String(), cli.FormatSize(int64(n.Size())), fmt.Sprint(n.BlockSize()), fmt.Sprint(n.MS)}
 	if !n.Zoned() {
 		return append(row, "-", "-", "-", "-", "-", "-")
 	}
-	return append(row, fmt.Sprint(n.ZoneCount), formatSize(int64(n.ByteOff(n.ZoneSize))), formatSize(int64(n.ByteOff(n.ZoneCap))),
+	return append(row, fmt.Sprint(n.ZoneCount), cli.FormatSize(int64(n.ByteOff(n.ZoneSize))), cli.FormatSize(int64(n.ByteOff(n.ZoneCap))),
 		limitText(n.MaxOpen()), limitText(n.MaxActive()), fmt.Sprint(n.ExtSize()))
-}
-
-// humanSize is a size as qemu-img info prints it: three digits.
-func humanSize(n int64) string {
-	const units = "KMGTPE"
-	f, u := float64(n), -1
-	for f >= 1000 && u < len(units)-1 {
-		f /= 1024
-		u++
-	}
-	if u < 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.3g %ciB", f, units[u])
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 
+	"zimg/cmd/internal/cli"
+	"zimg/cmd/internal/report"
 	"zimg/image/disk"
 	"zimg/image/foreign"
 )
@@ -31,7 +33,7 @@ type foreignInfoData struct {
 }
 
 // newForeignInfo reads all zones: foreign formats keep no counts.
-func newForeignInfo(path string, d *foreign.Decoded) (*foreignInfoView, []*space, error) {
+func newForeignInfo(path string, d *foreign.Decoded) (*foreignInfoView, []*report.Namespace, error) {
 	spaces, err := foreignSpaces(d, 0)
 	if err != nil {
 		return nil, nil, err
@@ -45,7 +47,7 @@ func newForeignInfo(path string, d *foreign.Decoded) (*foreignInfoView, []*space
 		data.Facts[f.Key] = f.Value
 	}
 	for _, s := range spaces {
-		c, err := s.counts()
+		c, err := s.Counts()
 		if err != nil {
 			return nil, nil, err
 		}
@@ -69,28 +71,28 @@ func allocated(path string) int64 {
 	return n
 }
 
-func printForeignInfo(w io.Writer, d *foreign.Decoded, v *foreignInfoView, spaces []*space) error {
-	fmt.Fprintf(w, "image: %s\n", oneLine(v.Filename))
+func printForeignInfo(w io.Writer, d *foreign.Decoded, v *foreignInfoView, spaces []*report.Namespace) error {
+	fmt.Fprintf(w, "image: %s\n", cli.OneLine(v.Filename))
 	fmt.Fprintf(w, "file format: %s (%s)\n", v.Format, d.Format.Title)
-	fmt.Fprintf(w, "virtual size: %s (%d bytes)\n", humanSize(v.VirtualSize), v.VirtualSize)
+	fmt.Fprintf(w, "virtual size: %s (%d bytes)\n", cli.HumanSize(v.VirtualSize), v.VirtualSize)
 	if v.ActualSize > 0 {
-		fmt.Fprintf(w, "disk size: %s\n", humanSize(v.ActualSize))
+		fmt.Fprintf(w, "disk size: %s\n", cli.HumanSize(v.ActualSize))
 	}
 	for _, f := range d.Facts {
-		fmt.Fprintf(w, "%s: %s\n", f.Key, oneLine(f.Value))
+		fmt.Fprintf(w, "%s: %s\n", f.Key, cli.OneLine(f.Value))
 	}
 	for _, a := range d.Assumed {
-		fmt.Fprintf(w, "assumed: %s\n", oneLine(a))
+		fmt.Fprintf(w, "assumed: %s\n", cli.OneLine(a))
 	}
 	for _, l := range d.Lost {
-		fmt.Fprintf(w, "cannot be imported: %s\n", oneLine(l))
+		fmt.Fprintf(w, "cannot be imported: %s\n", cli.OneLine(l))
 	}
 	fmt.Fprintln(w, "namespaces:")
 	var rows [][]string
 	for _, s := range spaces {
 		rows = append(rows, namespaceRow(s.Namespace))
 	}
-	if err := writeTable(w, namespaceColumns, rows); err != nil {
+	if err := cli.WriteTable(w, namespaceColumns, rows); err != nil {
 		return err
 	}
 	printCounts(w, v.FormatSpecific.Data.Namespaces)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"zimg/cmd/internal/report"
 )
 
 // jsonSections are the parts of docs/JSON.md: of which commands they are, as typed, which types
@@ -70,7 +71,7 @@ func TestJSONDocument(t *testing.T) {
 				keys[k] = true
 			}
 		}
-		values := append(strings.Split(s.values, " | "), stateKeys[:]...)
+		values := append(strings.Split(s.values, " | "), report.StateKeys[:]...)
 		for _, m := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(parts[s.name], -1) {
 			for _, word := range strings.Split(m[1], ".") {
 				if !keys[word] && !slices.Contains(values, word) {
@@ -142,7 +143,7 @@ func valueKeys(t *testing.T, v any, keys map[string]bool) {
 	switch v := v.(type) {
 	case map[string]any:
 		for k, item := range v {
-			if slices.Contains(stateKeys[:], k) {
+			if slices.Contains(report.StateKeys[:], k) {
 				continue
 			}
 			keys[k] = true

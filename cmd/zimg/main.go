@@ -1,14 +1,8 @@
 // Command zimg creates, inspects, checks, repairs, converts and boots images of
 // zoned NVMe (ZNS) namespaces.
 //
-// One file a command, named after it; what they share:
-//
-//	main.go   the process                root.go    the command tree
-//	exit.go   errors to exit codes       view.go    JSON, and text that is safe to print
-//	size.go   "64M"                      table.go   tables for people
-//	progress.go  a line on a terminal    geometry.go  flags to namespaces
-//	streams.go   input and output        usage.go   wrong command lines
-//	interrupt.go  Ctrl-C                 complete.go  completion
+// One file per command, named after it; main.go is the process, root.go the command tree, geometry.go turns flags
+// into namespaces, complete.go completes. What commands share is in cmd/internal.
 package main
 
 import (
@@ -24,13 +18,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image"
 )
 
 func main() {
 	code, killed := execute(os.Args, streams{os.Stdin, os.Stdout, os.Stderr})
 	if killed != nil {
-		raise(killed) // for a shell that runs a loop of us, so that Ctrl-C ends the loop
+		cli.Raise(killed) // for a shell that runs a loop of us, so that Ctrl-C ends the loop
 	}
 	os.Exit(code)
 }
@@ -43,7 +38,7 @@ type streams struct {
 
 // execute is the whole program but for the exit. It runs the command that args name, and tells the signal that interrupted it, if one did.
 func execute(args []string, s streams) (code int, killed os.Signal) {
-	ctx, received, stop := interruptible()
+	ctx, received, stop := cli.Interruptible()
 	defer stop()
 	image.Tool = "zimg " + version
 	if len(image.Tool) > 32 {
@@ -53,7 +48,7 @@ func execute(args []string, s streams) (code int, killed os.Signal) {
 		image.Clock = time.Unix(epoch, 0).UTC()
 	}
 	args, asFsck := fsckArgs(args)
-	out := &output{w: s.out}
+	out := &cli.Output{W: s.out}
 	root := newRootCommand(args)
 	root.SetIn(s.in)
 	root.SetOut(out)
@@ -63,16 +58,16 @@ func execute(args []string, s streams) (code int, killed os.Signal) {
 		addCompletions(root)
 	}
 	cmd, err := root.ExecuteContextC(ctx)
-	if lost := out.err; lost != nil && (isVerdict(err) || errors.Is(err, lost)) {
-		err = withExit(failureOf(cmd), lost) // what was to be said was not
+	if lost := out.Err; lost != nil && (cli.IsVerdict(err) || errors.Is(err, lost)) {
+		err = cli.WithExit(cli.FailureOf(cmd), lost) // what was to be said was not
 	}
-	code = report(s.err, cmd, err)
+	code = cli.Report(s.err, cmd, err, hintFor)
 	if errors.Is(err, context.Canceled) {
 		if killed = received(); killed != nil {
-			code = exitBySignal + signalNumber(killed)
+			code = cli.ExitBySignal + cli.SignalNumber(killed)
 		}
 	}
-	if asFsck && !isVerdict(err) {
+	if asFsck && !cli.IsVerdict(err) {
 		return fsckExit(code, killed != nil), nil
 	}
 	return code, killed
@@ -95,9 +90,9 @@ func fsckExit(code int, interrupted bool) int {
 	switch {
 	case interrupted:
 		return fsckInterrupted
-	case code == exitUsage:
+	case code == cli.ExitUsage:
 		return fsckUsage
-	case code == exitFailed:
+	case code == cli.ExitFailed:
 		return fsckFailed
 	}
 	return code

@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"zimg/cmd/internal/cli"
+	"zimg/cmd/internal/zonemap"
 	"zimg/image"
 	"zimg/layout"
 )
@@ -30,7 +32,7 @@ written. With more zones than fit on the screen a character stands for several.
 
 --svg FILE draws squares with tooltips instead, for a browser or a README.`,
 		Example: "  zimg map disk.zimg\n  zimg map --svg zones.svg disk.zimg",
-		Args:    exactArgs("IMAGE"),
+		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	c.Flags().StringVar(&o.svg, "svg", "", "write an SVG picture to `FILE`")
@@ -43,17 +45,17 @@ written. With more zones than fit on the screen a character stands for several.
 
 func (o *mapOptions) run(cmd *cobra.Command, path string) error {
 	if o.width < 0 {
-		return usageError("--width %d: a number of columns, or 0 for the terminal's", o.width)
+		return cli.UsageError("--width %d: a number of columns, or 0 for the terminal's", o.width)
 	}
 	im, err := image.Open(path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
 		return err
 	}
 	defer closeQuietly(im)
-	var namespaces []mapped
+	var namespaces []zonemap.Namespace
 	for _, n := range im.Namespaces() {
 		if n.Zoned() && (o.ns == 0 || n.ID == layout.NSID(o.ns)) {
-			namespaces = append(namespaces, mapped{n.Namespace, n})
+			namespaces = append(namespaces, zonemap.Namespace{NS: n.Namespace, Zones: n})
 		}
 	}
 	if len(namespaces) == 0 {
@@ -69,9 +71,9 @@ func (o *mapOptions) run(cmd *cobra.Command, path string) error {
 			if i > 0 {
 				fmt.Fprintln(out)
 			}
-			fmt.Fprintf(out, "namespace %d\n", m.ns.ID)
+			fmt.Fprintf(out, "namespace %d\n", m.NS.ID)
 		}
-		if err := writeTerminalMap(out, m.ns, m.zones, width, colour); err != nil {
+		if err := zonemap.Terminal(out, m.NS, m.Zones, width, colour); err != nil {
 			return err
 		}
 	}
@@ -93,12 +95,12 @@ func (o *mapOptions) terminal() (width int, colour bool) {
 	return width, colour
 }
 
-func (o *mapOptions) writeSVG(cmd *cobra.Command, title string, namespaces []mapped) error {
-	file, err := createOutput(cmd, o.svg)
+func (o *mapOptions) writeSVG(cmd *cobra.Command, title string, namespaces []zonemap.Namespace) error {
+	file, err := cli.CreateOutput(cmd, o.svg)
 	if err != nil {
 		return err
 	}
-	if err := writeSVGMap(file, title, namespaces); err != nil {
+	if err := zonemap.SVG(file, title, namespaces); err != nil {
 		_ = file.Close()
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image"
 	"zimg/image/qemu"
 	"zimg/layout"
@@ -26,7 +27,7 @@ func newQEMUArgsCommand() *cobra.Command {
 for $(...) in a shell. A QEMU started so begins with all zones Empty, as stock QEMU
 does: to have the zones as the image has them, use zimg run.`,
 		Example: "  qemu-system-x86_64 -m 1G $(zimg qemu-args disk.zimg) ...",
-		Args:    exactArgs("IMAGE"),
+		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	c.Flags().StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the result: human (one argument a line) or json")
@@ -36,7 +37,7 @@ does: to have the zones as the image has them, use zimg run.`,
 }
 
 func (o *qemuArgsOptions) run(cmd *cobra.Command, path string) error {
-	if err := oneOf("output", o.output, "human", "json"); err != nil {
+	if err := cli.OneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
 	im, err := image.Open(path, image.Options{Sidecar: o.sidecar})
@@ -54,7 +55,7 @@ func (o *qemuArgsOptions) run(cmd *cobra.Command, path string) error {
 	}
 	list := qemu.Args(files, namespaces, im.Header().UUID, o.id)
 	if o.output == "json" {
-		return writeJSON(cmd.OutOrStdout(), list)
+		return cli.WriteJSON(cmd.OutOrStdout(), list)
 	}
 	for _, f := range files {
 		if strings.ContainsAny(f, " \t\n*?[") {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image"
 	"zimg/layout"
 )
@@ -27,7 +28,7 @@ func newReadCommand() *cobra.Command {
 been written to the zone, from its start; with --lba and --count those blocks, as a drive
 would answer (beyond a write pointer: zeroes).`,
 		Example: "  zimg read --zone 3 disk.zimg > zone3.bin\n  zimg read --lba 0 --count 8 disk.zimg | od -t x1",
-		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
+		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	o.pos.addFlags(c, "read `N` blocks (default: what is written, or all)")
@@ -53,7 +54,7 @@ func (o *readOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	out, err := createOutput(cmd, second(args))
+	out, err := cli.CreateOutput(cmd, cli.Second(args))
 	if err != nil {
 		return err
 	}
@@ -61,11 +62,11 @@ func (o *readOptions) run(cmd *cobra.Command, args []string) (err error) {
 	w := bufio.NewWriterSize(out, ioChunk)
 	total := int64(n.ByteOff(count))
 	src := io.NewSectionReader(n, int64(n.ByteOff(first)), total)
-	bar := newProgress(cmd, o.showBar)
-	defer bar.done()
+	bar := cli.NewProgress(cmd, o.showBar)
+	defer bar.Done()
 	buf := make([]byte, ioChunk)
 	for done := int64(0); ; {
-		if err := bar.update(done, total); err != nil {
+		if err := bar.Update(done, total); err != nil {
 			return err
 		}
 		k, err := src.Read(buf)
@@ -103,7 +104,7 @@ func (o *readOptions) blocks(n *image.Namespace) (first, count layout.LBA, err e
 			}
 		}
 	default:
-		return 0, 0, usageError("say what: --zone N, or --lba N with --count N")
+		return 0, 0, cli.UsageError("say what: --zone N, or --lba N with --count N")
 	}
 	switch {
 	case o.pos.zoneF && count == 0: // nothing is written

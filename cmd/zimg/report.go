@@ -7,31 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
+	"zimg/cmd/internal/report"
 	"zimg/image"
 	"zimg/layout"
 )
-
-// reportFormats by name. Each prints zones one by one as they are read, so that
-// a million of them take no memory.
-var reportFormats = map[string]func(w *bufio.Writer, path string) reportWriter{
-	"table":   func(w *bufio.Writer, _ string) reportWriter { return &tableReport{w: w} },
-	"json":    func(w *bufio.Writer, path string) reportWriter { return &jsonReport{w: w, path: path} },
-	"csv":     func(w *bufio.Writer, _ string) reportWriter { return &csvReport{w: w} },
-	"blkzone": func(w *bufio.Writer, _ string) reportWriter { return &blkzoneReport{w: w} },
-	"nvme":    func(w *bufio.Writer, _ string) reportWriter { return &nvmeReport{w: w} },
-	"zbd":     func(w *bufio.Writer, _ string) reportWriter { return &zbdReport{w: w} },
-	"zbd-csv": func(w *bufio.Writer, _ string) reportWriter { return &zbdCSVReport{w: w} },
-}
-
-// reportWriter prints a report. Write errors stay in the bufio.Writer until its Flush.
-type reportWriter interface {
-	begin()
-	// namespace begins the zones of n; total is how many will come.
-	namespace(n *space, total uint64)
-	zone(n *space, i uint64, z layout.Zone, ext []byte)
-	endNamespace()
-	end()
-}
 
 type reportOptions struct {
 	output  string
@@ -62,7 +42,7 @@ forms of other tools hold one namespace: with several, --ns says which.
 
 Files of foreign formats are reported as well (zimg convert --help lists them).`,
 		Example: "  zimg report disk.zimg\n  zimg report --state full,closed --zone 0-31 disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
-		Args:    exactArgs("IMAGE"),
+		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	f := c.Flags()
@@ -70,7 +50,7 @@ Files of foreign formats are reported as well (zimg convert --help lists them).`
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
 	f.Uint32Var(&o.ns, "ns", 0, "only namespace `N`")
 	f.StringVar(&o.zone, "zone", "all", "only `ZONES`: a number, or a range like 4-9")
-	f.StringSliceVar(&o.states, "state", nil, "only zones in `STATES`: "+strings.Join(stateKeys[:], ", "))
+	f.StringSliceVar(&o.states, "state", nil, "only zones in `STATES`: "+strings.Join(report.StateKeys[:], ", "))
 	f.BoolVarP(&o.ext, "extensions", "e", false, "print zone descriptor extensions as well (table, json)")
 	f.BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	o.foreign.addFlags(f)
@@ -81,7 +61,7 @@ func (o *reportOptions) run(cmd *cobra.Command, path string) error {
 	if o.output == "human" {
 		o.output = "table"
 	}
-	if err := oneOf("output", o.output, "table", "json", "csv", "blkzone", "nvme", "zbd", "zbd-csv"); err != nil {
+	if err := cli.OneOf("output", o.output, "table", "json", "csv", "blkzone", "nvme", "zbd", "zbd-csv"); err != nil {
 		return err
 	}
 	wanted, err := o.wanted()
@@ -98,14 +78,14 @@ func (o *reportOptions) run(cmd *cobra.Command, path string) error {
 		return err
 	}
 	w := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
-	r := reportFormats[o.output](w, path)
-	r.begin()
+	r := report.Formats[o.output](w, path)
+	r.Begin()
 	for _, n := range namespaces {
 		if err := o.report(cmd, r, n, wanted); err != nil {
 			return err
 		}
 	}
-	r.end()
+	r.End()
 	return w.Flush()
 }
 
@@ -116,10 +96,10 @@ func (o *reportOptions) wanted() (map[layout.ZoneState]bool, error) {
 	}
 	set := map[layout.ZoneState]bool{}
 	for _, s := range o.states {
-		if err := oneOf("state", s, stateKeys[:]...); err != nil {
+		if err := cli.OneOf("state", s, report.StateKeys[:]...); err != nil {
 			return nil, err
 		}
-		for i, key := range stateKeys {
+		for i, key := range report.StateKeys {
 			if s == key {
 				set[layout.ZoneStates[i]] = true
 			}
@@ -129,7 +109,7 @@ func (o *reportOptions) wanted() (map[layout.ZoneState]bool, error) {
 }
 
 // spaces are the namespaces of the image, ours or foreign.
-func (o *reportOptions) spaces(path string) ([]*space, func() error, error) {
+func (o *reportOptions) spaces(path string) ([]*report.Namespace, func() error, error) {
 	f, err := o.foreign.find(path, o.sidecar)
 	if err != nil {
 		return nil, nil, err
@@ -146,7 +126,7 @@ func (o *reportOptions) spaces(path string) ([]*space, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var list []*space
+	var list []*report.Namespace
 	for _, n := range im.Namespaces() {
 		if o.ns == 0 || n.ID == layout.NSID(o.ns) {
 			list = append(list, ownSpace(n))
@@ -159,8 +139,8 @@ func (o *reportOptions) spaces(path string) ([]*space, func() error, error) {
 }
 
 // choose takes the zoned ones of all.
-func (o *reportOptions) choose(path string, all []*space) ([]*space, error) {
-	var zoned []*space
+func (o *reportOptions) choose(path string, all []*report.Namespace) ([]*report.Namespace, error) {
+	var zoned []*report.Namespace
 	for _, n := range all {
 		if n.Zoned() {
 			zoned = append(zoned, n)
@@ -172,12 +152,12 @@ func (o *reportOptions) choose(path string, all []*space) ([]*space, error) {
 	case len(zoned) == 0:
 		return nil, fmt.Errorf("%s has no zoned namespace: %w", path, layout.ErrRange)
 	case len(zoned) > 1 && o.output != "table" && o.output != "json" && o.output != "csv":
-		return nil, usageError("%s has %d zoned namespaces, %s holds one: say which with --ns", path, len(zoned), o.output)
+		return nil, cli.UsageError("%s has %d zoned namespaces, %s holds one: say which with --ns", path, len(zoned), o.output)
 	}
 	return zoned, nil
 }
 
-func (o *reportOptions) report(cmd *cobra.Command, r reportWriter, n *space, wanted map[layout.ZoneState]bool) error {
+func (o *reportOptions) report(cmd *cobra.Command, r report.Writer, n *report.Namespace, wanted map[layout.ZoneState]bool) error {
 	first, last, err := parseZones(o.zone, n.ZoneCount)
 	if err != nil {
 		return err
@@ -185,7 +165,7 @@ func (o *reportOptions) report(cmd *cobra.Command, r reportWriter, n *space, wan
 	total := last - first + 1
 	if wanted != nil && o.output == "nvme" { // the only form that says beforehand how many
 		total = 0
-		for z, err := range n.zones.All(first, last-first+1) {
+		for z, err := range n.Zones.All(first, last-first+1) {
 			if err != nil {
 				return err
 			}
@@ -194,9 +174,9 @@ func (o *reportOptions) report(cmd *cobra.Command, r reportWriter, n *space, wan
 			}
 		}
 	}
-	r.namespace(n, total)
+	r.Namespace(n, total)
 	i := first
-	for z, err := range n.zones.All(first, last-first+1) {
+	for z, err := range n.Zones.All(first, last-first+1) {
 		if err != nil {
 			return err
 		}
@@ -206,14 +186,14 @@ func (o *reportOptions) report(cmd *cobra.Command, r reportWriter, n *space, wan
 		if wanted == nil || wanted[z.State] {
 			var ext []byte
 			if o.ext && z.Attrs&layout.ZDEV != 0 {
-				if ext, err = n.zones.Extension(i); err != nil {
+				if ext, err = n.Zones.Extension(i); err != nil {
 					return err
 				}
 			}
-			r.zone(n, i, z, ext)
+			r.Zone(n, i, z, ext)
 		}
 		i++
 	}
-	r.endNamespace()
+	r.EndNamespace()
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image"
 	"zimg/layout"
 )
@@ -30,7 +31,7 @@ dropped, and only with --shrink. The namespace must be the last in its data file
 An interruption leaves the image as it was or as it is to be; one of the trailing layout may still have its
 metadata in a sidecar (zimg convert --in-place --layout trailing moves it back).`,
 		Example: "  zimg resize disk.zimg +16\n  zimg resize disk.zimg 64G\n  zimg resize --shrink disk.zimg -16",
-		Args:    exactArgs("IMAGE [+|-]ZONES|SIZE"),
+		Args:    cli.ExactArgs("IMAGE [+|-]ZONES|SIZE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
 	}
 	c.Flags().Uint32Var(&o.ns, "ns", 0, "namespace `N` (default: the only zoned one)")
@@ -85,14 +86,14 @@ func (o *resizeOptions) run(cmd *cobra.Command, path, size string) error {
 // zones is the number of zones that size asks for.
 func (o *resizeOptions) zones(path, size string) (uint64, error) {
 	digits := strings.TrimLeft(size, "+-")
-	bad := usageError("%q is not a size: ZONES, +ZONES or -ZONES, or bytes with a suffix (64G, +1G, -1G)", size)
+	bad := cli.UsageError("%q is not a size: ZONES, +ZONES or -ZONES, or bytes with a suffix (64G, +1G, -1G)", size)
 	if len(size)-len(digits) > 1 {
 		return 0, bad
 	}
 	n, err := strconv.ParseUint(digits, 10, 33)
 	inBytes := err != nil
 	if inBytes {
-		b, err := parseSize(digits)
+		b, err := cli.ParseSize(digits)
 		if _, plain := strconv.ParseUint(digits, 10, 64); err != nil || plain == nil {
 			return 0, bad
 		}
@@ -113,7 +114,7 @@ func (o *resizeOptions) zones(path, size string) (uint64, error) {
 		if inBytes {
 			zone := uint64(ns.ByteOff(ns.ZoneSize))
 			if n%zone != 0 {
-				return 0, fmt.Errorf("%s: %s is not a whole number of zones of %s: %w", path, digits, formatSize(int64(zone)), layout.ErrGeometry)
+				return 0, fmt.Errorf("%s: %s is not a whole number of zones of %s: %w", path, digits, cli.FormatSize(int64(zone)), layout.ErrGeometry)
 			}
 			n /= zone
 		}

@@ -4,6 +4,8 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"zimg/cmd/internal/cli"
+
 	"github.com/spf13/cobra"
 )
 
@@ -69,11 +71,11 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
 		SilenceUsage:  true,
 		Version:       version,
 	}
-	makeGroup(root)
+	cli.MakeGroup(root)
 	root.InitDefaultHelpFlag() // before the command is looked for: a flag that is not known takes what follows
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetVersionTemplate("zimg {{.Version}}\n")
-	root.SetFlagErrorFunc(flagError)
+	root.SetFlagErrorFunc(cli.FlagError)
 	root.AddGroup(
 		&cobra.Group{ID: groupImage, Title: "Images:"},
 		&cobra.Group{ID: groupZones, Title: "Zones and data:"},
@@ -88,7 +90,7 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
 		cmd.GroupID = c.group
 		root.AddCommand(cmd)
 	}
-	root.SetHelpCommand(newHelpCommand())
+	root.SetHelpCommand(cli.NewHelpCommand())
 	return root
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/cmd/internal/vm"
 	"zimg/image/qemu"
 )
@@ -49,7 +50,7 @@ Exit status: QEMU's own; 1 if it could not be started, 64 wrong usage.`,
   zimg run --record rec disk.zimg -- qemu-system-x86_64 -m 2G -kernel bzImage`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if dash := cmd.ArgsLenAtDash(); dash < 1 || dash == len(args) {
-				return usageError("zimg run needs IMAGE... -- and then QEMU with its arguments")
+				return cli.UsageError("zimg run needs IMAGE... -- and then QEMU with its arguments")
 			}
 			return nil
 		},
@@ -59,10 +60,10 @@ Exit status: QEMU's own; 1 if it could not be started, 64 wrong usage.`,
 		},
 	}
 	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		err = flagError(cmd, err)
-		var usage *codedError
-		if errors.As(err, &usage) && usage.hint == "" && cmd.ArgsLenAtDash() < 0 {
-			usage.hint = "QEMU and its arguments go behind --: zimg run IMAGE -- qemu-system-x86_64 ..."
+		err = cli.FlagError(cmd, err)
+		var usage *cli.CodedError
+		if errors.As(err, &usage) && usage.Hint == "" && cmd.ArgsLenAtDash() < 0 {
+			usage.Hint = "QEMU and its arguments go behind --: zimg run IMAGE -- qemu-system-x86_64 ..."
 		}
 		return err
 	})
@@ -79,14 +80,14 @@ Exit status: QEMU's own; 1 if it could not be started, 64 wrong usage.`,
 func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 	switch {
 	case o.sidecar != "" && len(paths) != 1:
-		return usageError("--sidecar is for one image, %d were given", len(paths))
+		return cli.UsageError("--sidecar is for one image, %d were given", len(paths))
 	case o.record != "" && len(paths) != 1:
-		return usageError("--record is for one image, %d were given", len(paths))
+		return cli.UsageError("--record is for one image, %d were given", len(paths))
 	}
 	options := vm.Options{
 		Paths: paths, Command: command, Sidecar: o.sidecar, Record: o.record,
 		NoRepair: o.noRepair, AllowLostFaults: o.lostFaults, Timeout: o.timeout,
-		Stdin: cmd.InOrStdin(), Stdout: processOutput(cmd), Stderr: cmd.ErrOrStderr(),
+		Stdin: cmd.InOrStdin(), Stdout: cli.ProcessOutput(cmd), Stderr: cmd.ErrOrStderr(),
 		Log: func(format string, args ...any) { o.say(cmd, format, args...) },
 	}
 	if o.dryRun {
@@ -99,7 +100,7 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 	}
 	outcome, err := vm.Run(cmd.Context(), options)
 	if err == nil && outcome.Status != 0 {
-		return withExit(outcome.Status, nil)
+		return cli.WithExit(outcome.Status, nil)
 	}
 	return err
 }
@@ -107,6 +108,6 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 // say prints a line about what is done on standard error.
 func (o *runOptions) say(cmd *cobra.Command, format string, args ...any) {
 	if !o.quiet {
-		fmt.Fprintf(cmd.ErrOrStderr(), "zimg: %s\n", printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(cmd.ErrOrStderr(), "zimg: %s\n", cli.Printable(fmt.Sprintf(format, args...)))
 	}
 }

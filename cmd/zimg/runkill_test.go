@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"zimg/cmd/internal/report"
 )
 
 // load writes to zones and says what it does before and after, for ever. A chunk
@@ -91,7 +92,7 @@ func model(t *testing.T, output string) map[int]*zoneModel {
 func verify(t *testing.T, path, block string, zones map[int]*zoneModel) (chunks int) {
 	t.Helper()
 	var report struct {
-		Namespaces []struct{ Zones []zoneView }
+		Namespaces []struct{ Zones []report.ZoneView }
 	}
 	if err := json.Unmarshal([]byte(zimg(t, "report", "--output", "json", path)), &report); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
+	"zimg/cmd/internal/report"
 	"zimg/image"
 )
 
@@ -41,7 +43,7 @@ system can and a sparse copy elsewhere; every command takes it as it is.
 other; in the sidecar layout the other may still have its metadata at its end (zimg convert --in-place --layout sidecar
 moves it out).`,
 		Example: "  zimg snapshot -c fresh disk.zimg\n  zimg run disk.zimg -- qemu-system-x86_64 ...\n  zimg snapshot -a fresh disk.zimg\n  zimg compare disk.zimg disk.zimg.zsnap/fresh.zimg",
-		Args:    exactArgs("IMAGE"),
+		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	f := c.Flags()
@@ -57,7 +59,7 @@ moves it out).`,
 }
 
 func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
-	if err := oneOf("output", o.output, "human", "json"); err != nil {
+	if err := cli.OneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
 	asked := 0
@@ -67,15 +69,15 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 		}
 	}
 	if asked > 1 {
-		return usageError("-l, -c, -a and -d exclude one another")
+		return cli.UsageError("-l, -c, -a and -d exclude one another")
 	}
 	path = target(path)
-	bar := newProgress(cmd, o.showBar)
-	defer bar.done()
-	opts := image.ConvertOptions{Source: o.sidecar, Progress: bar.update}
+	bar := cli.NewProgress(cmd, o.showBar)
+	defer bar.Done()
+	opts := image.ConvertOptions{Source: o.sidecar, Progress: bar.Update}
 	say := func(format string, args ...any) {
 		if !o.quiet {
-			bar.done()
+			bar.Done()
 			fmt.Fprintf(cmd.OutOrStdout(), format, args...)
 		}
 	}
@@ -117,20 +119,20 @@ func (o *snapshotOptions) print(cmd *cobra.Command, path string, opts image.Conv
 		}
 		views = append(views, v)
 		if v.Error != "" {
-			rows = append(rows, []string{name, "unreadable: " + printable(v.Error), humanSize(v.ActualSize), "-", "-"})
+			rows = append(rows, []string{name, "unreadable: " + cli.Printable(v.Error), cli.HumanSize(v.ActualSize), "-", "-"})
 			continue
 		}
 		active := v.Counts["closed"] + v.Counts["implicitly-opened"] + v.Counts["explicitly-opened"]
-		rows = append(rows, []string{name, v.Committed, humanSize(v.ActualSize), fmt.Sprint(active), fmt.Sprint(v.Counts["full"])})
+		rows = append(rows, []string{name, v.Committed, cli.HumanSize(v.ActualSize), fmt.Sprint(active), fmt.Sprint(v.Counts["full"])})
 	}
 	if o.output == "json" {
-		return writeJSON(cmd.OutOrStdout(), views)
+		return cli.WriteJSON(cmd.OutOrStdout(), views)
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(cmd.OutOrStdout(), "No snapshots.")
 		return nil
 	}
-	return writeTable(cmd.OutOrStdout(), []column{{"NAME", false}, {"COMMITTED", false}, {"DISK", true}, {"ACTIVE", true}, {"FULL", true}}, rows)
+	return cli.WriteTable(cmd.OutOrStdout(), []cli.Column{cli.LeftColumn("NAME"), cli.LeftColumn("COMMITTED"), cli.RightColumn("DISK"), cli.RightColumn("ACTIVE"), cli.RightColumn("FULL")}, rows)
 }
 
 // describeSnapshot reads the header of a snapshot.
@@ -150,7 +152,7 @@ func describeSnapshot(path, name string) (v snapshotView, err error) {
 	v.Committed, v.Generation = timeText(h.Committed), h.Generation
 	for _, c := range h.Counts {
 		for i, n := range c {
-			v.Counts[stateKeys[i]] += n
+			v.Counts[report.StateKeys[i]] += n
 		}
 	}
 	return v, nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"zimg/cmd/internal/cli"
 )
 
 // printing are commands that print, for the image d.zimg.
@@ -44,9 +45,9 @@ func TestFullOutput(t *testing.T) {
 		var errs strings.Builder
 		c := separately(args)
 		c.Stdout, c.Stderr = full, &errs
-		want := exitFailed
+		want := cli.ExitFailed
 		if strings.HasPrefix(args, "compare") {
-			want = exitNotCompared
+			want = cli.ExitNotCompared
 		}
 		err := c.Run()
 		if code := c.ProcessState.ExitCode(); code != want || errs.String() != "zimg: write /dev/stdout: no space left on device\n" {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/fsck"
 )
 
@@ -16,7 +17,7 @@ func newUndoCommand() *cobra.Command {
 		Long: `Undo writes back the bytes that the last zimg check --repair saved in IMAGE.zundo, and
 removes that file. It refuses if the image was changed since, unless forced.`,
 		Example: "  zimg check --repair disk.zimg\n  zimg undo disk.zimg",
-		Args:    exactArgs("IMAGE"),
+		Args:    cli.ExactArgs("IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := fsck.Undo(args[0], fsck.Options{}, force); err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/layout"
 )
 
@@ -15,13 +16,13 @@ func newVersionCommand() *cobra.Command {
 		Use:     "version",
 		Short:   "print version, commit and the format's version",
 		Example: "  zimg version --output json",
-		Args:    exactArgs(""),
+		Args:    cli.ExactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("output", output, "human", "json"); err != nil {
+			if err := cli.OneOf("output", output, "human", "json"); err != nil {
 				return err
 			}
 			if output == "json" {
-				return writeJSON(cmd.OutOrStdout(), map[string]any{
+				return cli.WriteJSON(cmd.OutOrStdout(), map[string]any{
 					"version": version, "commit": buildCommit(), "go": runtime.Version(), "format-version": layout.Version,
 				})
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image"
 	"zimg/image/zns"
 	"zimg/layout"
@@ -38,10 +39,10 @@ func (p *position) addFlags(c *cobra.Command, count string) {
 func (p *position) resolve(cmd *cobra.Command) error {
 	p.zoneF, p.lbaF = cmd.Flags().Changed("zone"), cmd.Flags().Changed("lba")
 	if p.zoneF && p.lbaF {
-		return usageError("--zone and --lba say the same thing twice")
+		return cli.UsageError("--zone and --lba say the same thing twice")
 	}
 	if p.count == 0 && cmd.Flags().Changed("count") {
-		return usageError("--count 0: at least 1")
+		return cli.UsageError("--count 0: at least 1")
 	}
 	return nil
 }
@@ -66,12 +67,12 @@ func pickNamespace(im *image.Image, id uint32) (*image.Namespace, error) {
 			continue
 		}
 		if found != nil {
-			return nil, usageError("%s has %d namespaces: say which with --ns", im.Path(), len(all))
+			return nil, cli.UsageError("%s has %d namespaces: say which with --ns", im.Path(), len(all))
 		}
 		found = n
 	}
 	if found == nil {
-		return nil, usageError("%s has %d namespaces: say which with --ns", im.Path(), len(all))
+		return nil, cli.UsageError("%s has %d namespaces: say which with --ns", im.Path(), len(all))
 	}
 	return found, nil
 }
@@ -104,7 +105,7 @@ in the next one if that is Empty. The last block is padded with zeroes.
 
 When it is done, zones it opened are Closed (or Full), as after a power-down.`,
 		Example: "  zimg write --zone 3 disk.zimg data.bin\n  tar c src | zimg write --lba 0 disk.zimg\n  zimg read -U --zone 3 disk.zimg | zimg write --zone 4 disk.zimg",
-		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
+		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	o.pos.addFlags(c, "write only `N` blocks")
@@ -120,7 +121,7 @@ func newAppendCommand() *cobra.Command {
 		Short:   "append data to a zone, and tell where it went",
 		Long:    "Append writes at the write pointer of --zone and prints the LBA that was assigned.",
 		Example: "  lba=$(zimg append --zone 3 disk.zimg data.bin)",
-		Args:    rangeArgs(1, 2, "IMAGE [FILE]"),
+		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	o.pos.addFlags(c, "append only `N` blocks")
@@ -134,9 +135,9 @@ func (o *writeOptions) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	if !o.pos.zoneF && (o.append || !o.pos.lbaF) {
-		return usageError("say where: %s", map[bool]string{true: "--zone N", false: "--zone N or --lba N"}[o.append])
+		return cli.UsageError("say where: %s", map[bool]string{true: "--zone N", false: "--zone N or --lba N"}[o.append])
 	}
-	file, err := openInput(cmd, second(args))
+	file, err := cli.OpenInput(cmd, cli.Second(args))
 	if err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func (o *writeOptions) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	total := int64(0)
-	if info, err := os.Stat(second(args)); err == nil && info.Mode().IsRegular() {
+	if info, err := os.Stat(cli.Second(args)); err == nil && info.Mode().IsRegular() {
 		total = info.Size()
 	}
 	if o.pos.count != 0 {
@@ -167,13 +168,13 @@ func (o *writeOptions) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	first := w.lba
-	bar := newProgress(cmd, o.showBar)
-	defer bar.done()
-	w.progress = func(done int64) error { return bar.update(done, total) }
+	bar := cli.NewProgress(cmd, o.showBar)
+	defer bar.Done()
+	w.progress = func(done int64) error { return bar.Update(done, total) }
 	if err := w.stream(in); err != nil {
 		return err
 	}
-	bar.clear()
+	bar.Clear()
 	if o.append && !o.quiet {
 		fmt.Fprintln(cmd.OutOrStdout(), uint64(first))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image"
 	"zimg/image/zns"
 	"zimg/layout"
@@ -52,13 +53,13 @@ func setExtension(o *zoneOptions, m *zns.Machine, i uint64) error {
 // readExtension takes the extension from where the flags say.
 func (o *zoneOptions) readExtension(cmd *cobra.Command) error {
 	if (o.file == "") == (o.text == "") {
-		return usageError("set-ext needs either --file FILE or --text TEXT")
+		return cli.UsageError("set-ext needs either --file FILE or --text TEXT")
 	}
 	o.extension = []byte(o.text)
 	if o.file == "" {
 		return nil
 	}
-	in, err := openInput(cmd, o.file)
+	in, err := cli.OpenInput(cmd, o.file)
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ ZONE is a zone number from 0, a range like 4-9, or the word all. All is the driv
 All: it passes over zones that the action does not apply to.`,
 		Example: "  zimg zone reset disk.zimg 0-3\n  zimg zone finish disk.zimg all\n  zimg zone set-wp --wp 81936 disk.zimg 5",
 	}
-	makeGroup(c)
+	cli.MakeGroup(c)
 	for _, a := range zoneActions {
 		c.AddCommand(newZoneActionCommand(a))
 	}
@@ -104,12 +105,12 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 		Use:     a.name + " [flags] IMAGE ZONE",
 		Short:   a.short,
 		Example: "  zimg zone " + a.example(),
-		Args:    exactArgs("IMAGE ZONE"),
+		Args:    cli.ExactArgs("IMAGE ZONE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch a.name {
 			case "set-wp":
 				if !cmd.Flags().Changed("wp") {
-					return usageError("set-wp needs --wp LBA")
+					return cli.UsageError("set-wp needs --wp LBA")
 				}
 			case "set-ext":
 				if err := o.readExtension(cmd); err != nil {
@@ -158,7 +159,7 @@ func (o *zoneOptions) run(a zoneAction, path, which string) (err error) {
 		}
 	case "set-wp":
 		if first != last {
-			return usageError("a write pointer is an LBA: set it in one zone at a time")
+			return cli.UsageError("a write pointer is an LBA: set it in one zone at a time")
 		}
 		discard = []uint64{first}
 	}
@@ -235,9 +236,9 @@ func parseZones(s string, count uint64) (first, last uint64, err error) {
 	}
 	switch {
 	case err != nil:
-		return 0, 0, usageError("%q is no zone: a number from 0, a range like 4-9, or all", s)
+		return 0, 0, cli.UsageError("%q is no zone: a number from 0, a range like 4-9, or all", s)
 	case last < first:
-		return 0, 0, usageError("the range %s ends before it begins", s)
+		return 0, 0, cli.UsageError("the range %s ends before it begins", s)
 	case last >= count:
 		return 0, 0, fmt.Errorf("no zone %d, the namespace has zones 0 to %d: %w", last, count-1, layout.ErrRange)
 	}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// makeGroup makes c a command that is nothing without one of those below it.
-func makeGroup(c *cobra.Command) {
+// MakeGroup makes c a command that is nothing without one of those below it.
+func MakeGroup(c *cobra.Command) {
 	c.Args = unknownCommand
 	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }
@@ -22,18 +22,18 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := usageError("%s has no command %q", cmd.CommandPath(), args[0])
+	err := UsageError("%s has no command %q", cmd.CommandPath(), args[0])
 	if cmd.SuggestionsMinimumDistance <= 0 {
 		cmd.SuggestionsMinimumDistance = 2
 	}
 	if similar := slices.Sorted(slices.Values(cmd.SuggestionsFor(args[0]))); len(similar) > 0 {
-		err.hint = "did you mean " + strings.Join(similar, " or ") + "?"
+		err.Hint = "did you mean " + strings.Join(similar, " or ") + "?"
 	}
 	return err
 }
 
-// flagError says what is wrong with a flag in our words.
-func flagError(cmd *cobra.Command, err error) error {
+// FlagError says what is wrong with a flag in our words.
+func FlagError(cmd *cobra.Command, err error) error {
 	// What looks like a flag of ours may be one of the command that was misspelt.
 	if cmd.HasSubCommands() {
 		if err := unknownCommand(cmd, cmd.Flags().Args()); err != nil {
@@ -44,25 +44,25 @@ func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	switch {
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
-		e := usageError("%s has no flag --%s", cmd.CommandPath(), unknown.GetSpecifiedName())
+		e := UsageError("%s has no flag --%s", cmd.CommandPath(), unknown.GetSpecifiedName())
 		if similar := similarFlags(cmd, unknown.GetSpecifiedName()); len(similar) > 0 {
-			e.hint = "did you mean " + strings.Join(similar, " or ") + "?"
+			e.Hint = "did you mean " + strings.Join(similar, " or ") + "?"
 		}
 		return e
 	case errors.As(err, &unknown):
-		return usageError("%s has no flag -%s", cmd.CommandPath(), unknown.GetSpecifiedName())
+		return UsageError("%s has no flag -%s", cmd.CommandPath(), unknown.GetSpecifiedName())
 	case errors.As(err, &invalid):
 		flag := "--" + invalid.GetFlag().Name
 		var number *strconv.NumError
 		switch {
 		case !errors.As(err, &number):
-			return usageError("%s: %v", flag, invalid.Unwrap())
+			return UsageError("%s: %v", flag, invalid.Unwrap())
 		case errors.Is(err, strconv.ErrRange):
-			return usageError("%s: %s is too large", flag, invalid.GetValue())
+			return UsageError("%s: %s is too large", flag, invalid.GetValue())
 		}
-		return usageError("%s: %q is not a number from 0 on", flag, invalid.GetValue())
+		return UsageError("%s: %q is not a number from 0 on", flag, invalid.GetValue())
 	}
-	return usageError("%v", err)
+	return UsageError("%v", err)
 }
 
 // similarFlags are the flags of cmd that name may stand for.
@@ -97,8 +97,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// newHelpCommand is the help of another command.
-func newHelpCommand() *cobra.Command {
+// NewHelpCommand is the help of another command.
+func NewHelpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [COMMAND]",
 		Short:   "tell how a command is used",
@@ -106,7 +106,7 @@ func newHelpCommand() *cobra.Command {
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			var list []string
 			if c, rest, err := cmd.Root().Find(args); err == nil && len(rest) == 0 {
-				for _, sub := range visible(c) {
+				for _, sub := range Visible(c) {
 					list = append(list, sub.Name()+"\t"+sub.Short)
 				}
 			}
@@ -126,43 +126,54 @@ func newHelpCommand() *cobra.Command {
 	}
 }
 
-// exactArgs wants the arguments that names lists, separated by spaces.
-func exactArgs(names string) cobra.PositionalArgs {
+// ExactArgs wants the arguments that names lists, separated by spaces.
+func ExactArgs(names string) cobra.PositionalArgs {
 	n := len(strings.Fields(names))
-	return rangeArgs(n, n, names)
+	return RangeArgs(n, n, names)
 }
 
-// rangeArgs wants at least low and at most high arguments.
-func rangeArgs(low, high int, names string) cobra.PositionalArgs {
+// RangeArgs wants at least low and at most high arguments.
+func RangeArgs(low, high int, names string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		for _, a := range args {
 			if a == "" {
-				return usageError("%s needs %s, one is empty", cmd.CommandPath(), names)
+				return UsageError("%s needs %s, one is empty", cmd.CommandPath(), names)
 			}
 		}
 		switch {
 		case len(args) >= low && len(args) <= high:
 			return nil
 		case names == "":
-			return usageError("%s takes no argument, got %q", cmd.CommandPath(), args)
+			return UsageError("%s takes no argument, got %q", cmd.CommandPath(), args)
 		case len(args) < low:
-			return usageError("%s needs %s", cmd.CommandPath(), names)
+			return UsageError("%s needs %s", cmd.CommandPath(), names)
 		}
-		return usageError("%s takes %s, got %q as well", cmd.CommandPath(), names, args[high:])
+		return UsageError("%s takes %s, got %q as well", cmd.CommandPath(), names, args[high:])
 	}
 }
 
-// oneOf refuses a flag's value that is not allowed.
-func oneOf(flag, value string, allowed ...string) error {
+// OneOf refuses a flag's value that is not allowed.
+func OneOf(flag, value string, allowed ...string) error {
 	for _, a := range allowed {
 		if value == a {
 			return nil
 		}
 	}
-	return usageError("--%s %q: one of %s", flag, value, strings.Join(allowed, ", "))
+	return UsageError("--%s %q: one of %s", flag, value, strings.Join(allowed, ", "))
 }
 
-// usageError is a wrong command line.
-func usageError(format string, args ...any) *codedError {
-	return &codedError{code: exitUsage, err: fmt.Errorf(format, args...)}
+// UsageError is a wrong command line.
+func UsageError(format string, args ...any) *CodedError {
+	return &CodedError{code: ExitUsage, err: fmt.Errorf(format, args...)}
+}
+
+// Visible lists the commands below c that its help shows.
+func Visible(c *cobra.Command) []*cobra.Command {
+	var subs []*cobra.Command
+	for _, s := range c.Commands() {
+		if !s.Hidden && s.Name() != "help" {
+			subs = append(subs, s)
+		}
+	}
+	return subs
 }

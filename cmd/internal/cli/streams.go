@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -15,34 +15,34 @@ import (
 	"zimg/image/foreign/all"
 )
 
-// output is standard output. It keeps the first error, so that no command has to look at
+// Output is standard output. It keeps the first error, so that no command has to look at
 // every line that it prints to know whether it was read.
-type output struct {
-	w   io.Writer
-	err error
+type Output struct {
+	W   io.Writer
+	Err error
 }
 
 // Write writes b, or nothing after an error.
-func (o *output) Write(b []byte) (int, error) {
-	if o.err != nil {
-		return 0, o.err
+func (o *Output) Write(b []byte) (int, error) {
+	if o.Err != nil {
+		return 0, o.Err
 	}
-	n, err := o.w.Write(b)
-	o.err = err
+	n, err := o.W.Write(b)
+	o.Err = err
 	return n, err
 }
 
-// processOutput is standard output for another process, which is to have the file itself.
-func processOutput(cmd *cobra.Command) io.Writer {
-	if o, ok := cmd.OutOrStdout().(*output); ok {
-		return o.w
+// ProcessOutput is standard output for another process, which is to have the file itself.
+func ProcessOutput(cmd *cobra.Command) io.Writer {
+	if o, ok := cmd.OutOrStdout().(*Output); ok {
+		return o.W
 	}
 	return cmd.OutOrStdout()
 }
 
-// openInput opens the file called name, or standard input for "" and "-". Ctrl-C is not kept
+// OpenInput opens the file called name, or standard input for "" and "-". Ctrl-C is not kept
 // waiting for what is to be read.
-func openInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
+func OpenInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
 	if name == "" || name == "-" {
 		return &waitingReader{cmd.Context(), io.NopCloser(cmd.InOrStdin())}, nil
 	}
@@ -53,11 +53,11 @@ func openInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
 	return &waitingReader{cmd.Context(), file}, nil
 }
 
-// openWholeInput is openInput for a command that opens an image afterwards: what comes from standard
+// OpenWholeInput is openInput for a command that opens an image afterwards: what comes from standard
 // input is read to its end first, into a file, since it may be made out of that very image by a command that
 // keeps it open until all is read.
-func openWholeInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
-	in, err := openInput(cmd, name)
+func OpenWholeInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
+	in, err := OpenInput(cmd, name)
 	if err != nil || name != "" && name != "-" {
 		return in, err
 	}
@@ -76,8 +76,8 @@ func openWholeInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
 	return &waitingReader{cmd.Context(), file}, nil
 }
 
-// second is the optional second argument.
-func second(args []string) string {
+// Second is the optional second argument.
+func Second(args []string) string {
 	if len(args) < 2 {
 		return ""
 	}
@@ -110,9 +110,9 @@ func (r *waitingReader) Read(b []byte) (int, error) {
 	}
 }
 
-// createOutput makes the file called name, or is standard output for "" and "-". An image is not
+// CreateOutput makes the file called name, or is standard output for "" and "-". An image is not
 // overwritten: somebody has mistaken one file for the other.
-func createOutput(cmd *cobra.Command, name string) (io.WriteCloser, error) {
+func CreateOutput(cmd *cobra.Command, name string) (io.WriteCloser, error) {
 	if name == "" || name == "-" {
 		return nopCloser{cmd.OutOrStdout()}, nil
 	}

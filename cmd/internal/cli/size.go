@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -12,10 +12,10 @@ import (
 // sizeUnits are the suffixes of sizes, by power of 1024.
 const sizeUnits = "KMGTPE"
 
-// parseSize reads a size: digits, and K, M, G, T, P or E for powers of 1024, as
+// ParseSize reads a size: digits, and K, M, G, T, P or E for powers of 1024, as
 // qemu-img takes it; KiB and KB and so on as util-linux does, the latter powers of 1000. A fraction
 // like 1.5G is fine if it comes to whole bytes, and 0x begins a hexadecimal number of them.
-func parseSize(s string) (int64, error) {
+func ParseSize(s string) (int64, error) {
 	if hex, ok := strings.CutPrefix(s, "0x"); ok {
 		n, err := strconv.ParseUint(hex, 16, 64)
 		return checkedSize(s, n, err)
@@ -87,9 +87,9 @@ func pow(base uint64, n int) uint64 {
 	return r
 }
 
-// formatSize writes n exactly, with the largest unit that leaves a whole number;
+// FormatSize writes n exactly, with the largest unit that leaves a whole number;
 // parseSize reads it.
-func formatSize(n int64) string {
+func FormatSize(n int64) string {
 	unit := -1
 	for n != 0 && n%1024 == 0 && unit < len(sizeUnits)-1 {
 		n /= 1024
@@ -101,25 +101,39 @@ func formatSize(n int64) string {
 	return strconv.FormatInt(n, 10) + sizeUnits[unit:unit+1]
 }
 
-// sizeFlag is a flag whose value is a size; it implements pflag.Value.
-type sizeFlag struct{ to *uint64 }
+// SizeFlag is a flag whose value is a size; it implements pflag.Value.
+type SizeFlag struct{ To *uint64 }
 
 // String is the value as the help shows it.
-func (f *sizeFlag) String() string {
-	if f.to == nil || *f.to == 0 {
+func (f *SizeFlag) String() string {
+	if f.To == nil || *f.To == 0 {
 		return ""
 	}
-	return formatSize(int64(*f.to))
+	return FormatSize(int64(*f.To))
 }
 
 // Set parses s.
-func (f *sizeFlag) Set(s string) error {
-	n, err := parseSize(s)
+func (f *SizeFlag) Set(s string) error {
+	n, err := ParseSize(s)
 	if err == nil {
-		*f.to = uint64(n)
+		*f.To = uint64(n)
 	}
 	return err
 }
 
 // Type is what the help calls the value.
-func (f *sizeFlag) Type() string { return "size" }
+func (f *SizeFlag) Type() string { return "size" }
+
+// HumanSize is a size as qemu-img info prints it: three digits.
+func HumanSize(n int64) string {
+	const units = "KMGTPE"
+	f, u := float64(n), -1
+	for f >= 1000 && u < len(units)-1 {
+		f /= 1024
+		u++
+	}
+	if u < 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.3g %ciB", f, units[u])
+}

@@ -1,4 +1,5 @@
-package main
+// Package zonemap draws the zones of a namespace: characters for a terminal (term.go), squares in an SVG (svg.go).
+package zonemap
 
 import (
 	"fmt"

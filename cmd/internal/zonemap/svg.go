@@ -1,10 +1,11 @@
-package main
+package zonemap
 
 import (
 	"bufio"
 	"fmt"
 	"io"
 
+	"zimg/cmd/internal/cli"
 	"zimg/layout"
 )
 
@@ -36,10 +37,10 @@ var svgColours = map[layout.ZoneState]string{
 	layout.NotWP:            "#57606a",
 }
 
-// mapped is a namespace to be drawn.
-type mapped struct {
-	ns    *layout.Namespace
-	zones layout.Zones
+// Namespace is a namespace to be drawn.
+type Namespace struct {
+	NS    *layout.Namespace
+	Zones layout.Zones
 }
 
 // svgGrid is where the squares of a namespace stand.
@@ -48,8 +49,8 @@ type svgGrid struct {
 	columns, size int // size with the gap to the next one
 }
 
-func newSVGGrid(m mapped) (*svgGrid, error) {
-	cells, err := mapCells(m.ns, m.zones, svgCells)
+func newSVGGrid(m Namespace) (*svgGrid, error) {
+	cells, err := mapCells(m.NS, m.Zones, svgCells)
 	if err != nil {
 		return nil, err
 	}
@@ -65,9 +66,9 @@ func newSVGGrid(m mapped) (*svgGrid, error) {
 
 func (g *svgGrid) height() int { return (len(g.cells) + g.columns - 1) / g.columns * g.size }
 
-// writeSVGMap draws the zones of all namespaces: a square a zone, filled from
+// SVG draws the zones of all namespaces: a square a zone, filled from
 // below as far as it is written, with a tooltip.
-func writeSVGMap(out io.Writer, title string, namespaces []mapped) error {
+func SVG(out io.Writer, title string, namespaces []Namespace) error {
 	w := bufio.NewWriter(out)
 	var grids []*svgGrid
 	height := svgMargin + svgLine
@@ -88,7 +89,7 @@ func writeSVGMap(out io.Writer, title string, namespaces []mapped) error {
 	var totals layout.Counts
 	for i, g := range grids {
 		y += svgLine
-		text := fmt.Sprintf("namespace %d: %s", namespaces[i].ns.ID, count(int(namespaces[i].ns.ZoneCount), "zone", "zones"))
+		text := fmt.Sprintf("namespace %d: %s", namespaces[i].NS.ID, cli.Count(int(namespaces[i].NS.ZoneCount), "zone", "zones"))
 		if per := g.cells[0].count; per > 1 {
 			text += fmt.Sprintf(", one square = %d zones", per)
 		}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package cli
 
 import (
 	"os"
@@ -16,8 +16,8 @@ func notifyProgress() (<-chan os.Signal, func()) {
 	return c, func() { signal.Stop(c) }
 }
 
-// raise ends the process as s would have. It returns only if that fails.
-func raise(s os.Signal) {
+// Raise ends the process as s would have. It returns only if that fails.
+func Raise(s os.Signal) {
 	signal.Reset(s)
 	if n, ok := s.(syscall.Signal); ok && syscall.Kill(syscall.Getpid(), n) == nil {
 		time.Sleep(time.Second) // another thread may be the one that gets it

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"bufio"
@@ -43,10 +43,10 @@ type tableReport struct {
 	lba    int // width of an LBA
 }
 
-func (r *tableReport) begin() {}
+func (r *tableReport) Begin() {}
 
-func (r *tableReport) namespace(n *space, _ uint64) {
-	if !n.alone {
+func (r *tableReport) Namespace(n *Namespace, _ uint64) {
+	if !n.Alone {
 		if r.seen > 0 {
 			fmt.Fprintln(r.w)
 		}
@@ -58,7 +58,7 @@ func (r *tableReport) namespace(n *space, _ uint64) {
 	fmt.Fprintf(r.w, "%*s  %*s  %*s  %*s  %*s  %-17s  %s\n", r.number, "ZONE", r.lba, "ZSLBA", r.lba, "ZCAP", r.lba, "WP", r.lba, "WRITTEN", "STATE", "ATTRIBUTES")
 }
 
-func (r *tableReport) zone(_ *space, i uint64, z layout.Zone, ext []byte) {
+func (r *tableReport) Zone(_ *Namespace, i uint64, z layout.Zone, ext []byte) {
 	attrs := strings.Join(attrList(z.Attrs), ",")
 	state := z.State.String()
 	if z.Type == layout.Conventional {
@@ -73,28 +73,28 @@ func (r *tableReport) zone(_ *space, i uint64, z layout.Zone, ext []byte) {
 	}
 }
 
-func (r *tableReport) endNamespace() {}
-func (r *tableReport) end()          {}
+func (r *tableReport) EndNamespace() {}
+func (r *tableReport) End()          {}
 
 // csvReport has a line a zone, LBAs.
 type csvReport struct{ w *bufio.Writer }
 
-func (r *csvReport) begin() {
+func (r *csvReport) Begin() {
 	fmt.Fprintln(r.w, "nsid,zone,type,state,zslba,zone_size,zcap,wp,written,attributes")
 }
-func (r *csvReport) namespace(*space, uint64) {}
+func (r *csvReport) Namespace(*Namespace, uint64) {}
 
-func (r *csvReport) zone(n *space, i uint64, z layout.Zone, _ []byte) {
+func (r *csvReport) Zone(n *Namespace, i uint64, z layout.Zone, _ []byte) {
 	fmt.Fprintf(r.w, "%d,%d,%s,%s,%d,%d,%d,%s,%d,%s\n", n.ID, i, typeKey(z.Type), stateKey(z.State), z.Start, n.ZoneSize, z.Cap, wpText(z.WP, ""), z.Written-min(z.Start, z.Written), strings.Join(attrList(z.Attrs), " "))
 }
 
-func (r *csvReport) endNamespace() {}
-func (r *csvReport) end()          {}
+func (r *csvReport) EndNamespace() {}
+func (r *csvReport) End()          {}
 
 // stateKey is the name of a state in JSON and on the command line.
 func stateKey(s layout.ZoneState) string {
 	if i := s.Index(); i >= 0 {
-		return stateKeys[i]
+		return StateKeys[i]
 	}
 	return fmt.Sprintf("reserved-%#x", uint8(s))
 }
@@ -109,8 +109,8 @@ func typeKey(t layout.ZoneType) string {
 	return fmt.Sprintf("reserved-%#x", uint8(t))
 }
 
-// zoneView is a zone in JSON.
-type zoneView struct {
+// ZoneView is a zone in JSON.
+type ZoneView struct {
 	Zone      uint64   `json:"zone"`
 	Type      string   `json:"type"`
 	State     string   `json:"state"`
@@ -131,11 +131,11 @@ type jsonReport struct {
 	zones  int
 }
 
-func (r *jsonReport) begin() {
+func (r *jsonReport) Begin() {
 	fmt.Fprintf(r.w, "{\n  \"filename\": %s,\n  \"namespaces\": [", quoteJSON(r.path))
 }
 
-func (r *jsonReport) namespace(n *space, _ uint64) {
+func (r *jsonReport) Namespace(n *Namespace, _ uint64) {
 	if r.spaces > 0 {
 		fmt.Fprint(r.w, ",")
 	}
@@ -144,8 +144,8 @@ func (r *jsonReport) namespace(n *space, _ uint64) {
 	fmt.Fprintf(r.w, "\n    {\n      \"nsid\": %d,\n      \"block-size\": %d,\n      \"zone-nr\": %d,\n      \"zone-size\": %d,\n      \"zones\": [", n.ID, n.BlockSize(), n.ZoneCount, n.ZoneSize)
 }
 
-func (r *jsonReport) zone(_ *space, i uint64, z layout.Zone, ext []byte) {
-	v := zoneView{
+func (r *jsonReport) Zone(_ *Namespace, i uint64, z layout.Zone, ext []byte) {
+	v := ZoneView{
 		Zone: i, Type: typeKey(z.Type), State: stateKey(z.State), Start: uint64(z.Start), Cap: uint64(z.Cap),
 		Written: uint64(z.Written - min(z.Start, z.Written)), Attrs: attrList(z.Attrs), AttrsInfo: z.AttrsInfo,
 	}
@@ -167,8 +167,8 @@ func (r *jsonReport) zone(_ *space, i uint64, z layout.Zone, ext []byte) {
 	fmt.Fprintf(r.w, "\n        %s", b)
 }
 
-func (r *jsonReport) endNamespace() { fmt.Fprint(r.w, "\n      ]\n    }") }
-func (r *jsonReport) end()          { fmt.Fprint(r.w, "\n  ]\n}\n") }
+func (r *jsonReport) EndNamespace() { fmt.Fprint(r.w, "\n      ]\n    }") }
+func (r *jsonReport) End()          { fmt.Fprint(r.w, "\n  ]\n}\n") }
 
 func quoteJSON(s string) string {
 	b, err := json.Marshal(s)

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"bufio"
@@ -10,7 +10,7 @@ import (
 // The zone reports of other tools, character by character.
 
 // sectors is a number of blocks in units of 512 bytes.
-func sectors(n *space, b layout.LBA) uint64 { return uint64(n.ByteOff(b)) / 512 }
+func sectors(n *Namespace, b layout.LBA) uint64 { return uint64(n.ByteOff(b)) / 512 }
 
 func bit(a, mask layout.ZoneAttrs) int {
 	if a&mask != 0 {
@@ -28,10 +28,10 @@ var blkzoneConditions = map[layout.ZoneState]string{
 	layout.Closed: "cl", layout.ReadOnly: "ro", layout.Full: "fu", layout.Offline: "of",
 }
 
-func (r *blkzoneReport) begin()                   {}
-func (r *blkzoneReport) namespace(*space, uint64) {}
+func (r *blkzoneReport) Begin()                       {}
+func (r *blkzoneReport) Namespace(*Namespace, uint64) {}
 
-func (r *blkzoneReport) zone(n *space, _ uint64, z layout.Zone, _ []byte) {
+func (r *blkzoneReport) Zone(n *Namespace, _ uint64, z layout.Zone, _ []byte) {
 	wp := "N/A"
 	if z.State.HasWP() {
 		wp = fmt.Sprintf("0x%06x", sectors(n, z.WP-z.Start))
@@ -44,8 +44,8 @@ func (r *blkzoneReport) zone(n *space, _ uint64, z layout.Zone, _ []byte) {
 		sectors(n, z.Start), sectors(n, n.ZoneSize), sectors(n, z.Cap), wp, bit(z.Attrs, layout.RZR), uint8(z.State), blkzoneConditions[z.State], uint8(z.Type), kind)
 }
 
-func (r *blkzoneReport) endNamespace() {}
-func (r *blkzoneReport) end()          {}
+func (r *blkzoneReport) EndNamespace() {}
+func (r *blkzoneReport) End()          {}
 
 // nvmeReport is what nvme zns report-zones -o json prints, from nvme-cli 2.4 on.
 type nvmeReport struct {
@@ -58,13 +58,13 @@ var nvmeStates = map[layout.ZoneState]string{
 	layout.Closed: "CLOSED", layout.ReadOnly: "READONLY", layout.Full: "FULL", layout.Offline: "OFFLINE",
 }
 
-func (r *nvmeReport) begin() {}
+func (r *nvmeReport) Begin() {}
 
-func (r *nvmeReport) namespace(_ *space, total uint64) {
+func (r *nvmeReport) Namespace(_ *Namespace, total uint64) {
 	fmt.Fprintf(r.w, "{\n  \"nr_zones\":%d,\n  \"zone_list\":[", total)
 }
 
-func (r *nvmeReport) zone(_ *space, _ uint64, z layout.Zone, _ []byte) {
+func (r *nvmeReport) Zone(_ *Namespace, _ uint64, z layout.Zone, _ []byte) {
 	if r.zones > 0 {
 		fmt.Fprint(r.w, ",")
 	}
@@ -77,8 +77,8 @@ func (r *nvmeReport) zone(_ *space, _ uint64, z layout.Zone, _ []byte) {
 		z.Start, z.WP, z.Cap, nvmeStates[z.State], kind, z.Attrs, z.AttrsInfo)
 }
 
-func (r *nvmeReport) endNamespace() { fmt.Fprint(r.w, "\n  ]\n}\n") }
-func (r *nvmeReport) end()          {}
+func (r *nvmeReport) EndNamespace() { fmt.Fprint(r.w, "\n  ]\n}\n") }
+func (r *nvmeReport) End()          {}
 
 // zbdReport is what zbd report prints.
 type zbdReport struct{ w *bufio.Writer }
@@ -90,17 +90,17 @@ var zbdConditions = map[layout.ZoneState]string{
 
 // zbdWP is the write pointer as Linux hands it to zbd: at the zone's end where
 // there is none.
-func zbdWP(n *space, z layout.Zone) layout.Bytes {
+func zbdWP(n *Namespace, z layout.Zone) layout.Bytes {
 	if z.State.HasWP() {
 		return n.ByteOff(z.WP)
 	}
 	return n.ByteOff(z.Start + n.ZoneSize)
 }
 
-func (r *zbdReport) begin()                   {}
-func (r *zbdReport) namespace(*space, uint64) {}
+func (r *zbdReport) Begin()                       {}
+func (r *zbdReport) Namespace(*Namespace, uint64) {}
 
-func (r *zbdReport) zone(n *space, i uint64, z layout.Zone, _ []byte) {
+func (r *zbdReport) Zone(n *Namespace, i uint64, z layout.Zone, _ []byte) {
 	if z.Type == layout.Conventional {
 		fmt.Fprintf(r.w, "Zone %05d: cnv, ofst %014d, len %014d, cap %014d\n", i, n.ByteOff(z.Start), n.ByteOff(n.ZoneSize), n.ByteOff(z.Cap))
 		return
@@ -109,21 +109,21 @@ func (r *zbdReport) zone(n *space, i uint64, z layout.Zone, _ []byte) {
 		i, n.ByteOff(z.Start), n.ByteOff(n.ZoneSize), n.ByteOff(z.Cap), zbdWP(n, z), zbdConditions[z.State], bit(z.Attrs, layout.RZR))
 }
 
-func (r *zbdReport) endNamespace() {}
-func (r *zbdReport) end()          {}
+func (r *zbdReport) EndNamespace() {}
+func (r *zbdReport) End()          {}
 
 // zbdCSVReport is what zbd report -csv prints.
 type zbdCSVReport struct{ w *bufio.Writer }
 
-func (r *zbdCSVReport) begin() {
+func (r *zbdCSVReport) Begin() {
 	fmt.Fprintln(r.w, "zone num, type, ofst, len, cap, wp, cond, non_seq, reset")
 }
-func (r *zbdCSVReport) namespace(*space, uint64) {}
+func (r *zbdCSVReport) Namespace(*Namespace, uint64) {}
 
-func (r *zbdCSVReport) zone(n *space, i uint64, z layout.Zone, _ []byte) {
+func (r *zbdCSVReport) Zone(n *Namespace, i uint64, z layout.Zone, _ []byte) {
 	fmt.Fprintf(r.w, "%05d, %d, %014d, %014d, %014d, %014d, %#x, 0, %d\n",
 		i, uint8(z.Type), n.ByteOff(z.Start), n.ByteOff(n.ZoneSize), n.ByteOff(z.Cap), zbdWP(n, z), uint8(z.State), bit(z.Attrs, layout.RZR))
 }
 
-func (r *zbdCSVReport) endNamespace() {}
-func (r *zbdCSVReport) end()          {}
+func (r *zbdCSVReport) EndNamespace() {}
+func (r *zbdCSVReport) End()          {}

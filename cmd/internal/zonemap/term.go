@@ -1,4 +1,4 @@
-package main
+package zonemap
 
 import (
 	"bufio"
@@ -56,8 +56,8 @@ func (c *cell) glyph() rune {
 	}
 }
 
-// writeTerminalMap draws the zones of n in lines of at most width columns.
-func writeTerminalMap(out io.Writer, n *layout.Namespace, zones layout.Zones, width int, colour bool) error {
+// Terminal draws the zones of n in lines of at most width columns.
+func Terminal(out io.Writer, n *layout.Namespace, zones layout.Zones, width int, colour bool) error {
 	label := len(fmt.Sprint(n.ZoneCount-1)) + 1
 	columns := max(8, width-label)
 	columns -= columns % 8

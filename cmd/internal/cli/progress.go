@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows how far something is, as qemu-img does: on a terminal if it
+// Progress shows how far something is, as qemu-img does: on a terminal if it
 // takes longer than a second, with --progress from the start and anywhere; and once
 // whenever SIGUSR1 arrives.
-type progress struct {
+type Progress struct {
 	ctx    context.Context
 	w      io.Writer
 	always bool
@@ -26,8 +26,8 @@ type progress struct {
 	stop   func()
 }
 
-func newProgress(cmd *cobra.Command, force bool) *progress {
-	p := &progress{ctx: cmd.Context(), w: cmd.ErrOrStderr(), always: force, live: force, start: time.Now()}
+func NewProgress(cmd *cobra.Command, force bool) *Progress {
+	p := &Progress{ctx: cmd.Context(), w: cmd.ErrOrStderr(), always: force, live: force, start: time.Now()}
 	if f, ok := p.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.live = true
 	}
@@ -35,9 +35,9 @@ func newProgress(cmd *cobra.Command, force bool) *progress {
 	return p
 }
 
-// update says that done of total is done, both in bytes, total 0 if it is not known; an error means that it
+// Update says that done of total is done, both in bytes, total 0 if it is not known; an error means that it
 // is to stop.
-func (p *progress) update(done, total int64) error {
+func (p *Progress) Update(done, total int64) error {
 	if err := p.ctx.Err(); err != nil {
 		return err
 	}
@@ -59,21 +59,21 @@ func (p *progress) update(done, total int64) error {
 // share is how much of total is done.
 func share(done, total int64) string {
 	if total <= 0 {
-		return "(" + humanSize(done) + ")"
+		return "(" + HumanSize(done) + ")"
 	}
 	return fmt.Sprintf("(%5.2f/100%%)", 100*float64(done)/float64(total))
 }
 
-// clear makes room for a line of output.
-func (p *progress) clear() {
+// Clear makes room for a line of output.
+func (p *Progress) Clear() {
 	if p.shown {
 		fmt.Fprintln(p.w)
 		p.shown = false
 	}
 }
 
-// done ends the line; it may be called twice.
-func (p *progress) done() {
-	p.clear()
+// Done ends the line; it may be called twice.
+func (p *Progress) Done() {
+	p.Clear()
 	p.stop()
 }

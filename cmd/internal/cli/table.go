@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -11,20 +11,26 @@ import (
 	"github.com/olekukonko/tablewriter/tw"
 )
 
-// column is the head of a column; numbers stand to the right.
-type column struct {
-	name  string
-	right bool
+// Column is the head of a column of a table.
+type Column struct {
+	Name  string
+	Right bool // align to the right, as numbers are
 }
 
-// writeTable prints rows in plain aligned columns. It is for short tables: a
+// LeftColumn is a column of text.
+func LeftColumn(name string) Column { return Column{Name: name} }
+
+// RightColumn is a column of numbers.
+func RightColumn(name string) Column { return Column{Name: name, Right: true} }
+
+// WriteTable prints rows in plain aligned columns. It is for short tables: a
 // row takes some 20 us. A report of many zones has fixed widths instead.
-func writeTable(w io.Writer, columns []column, rows [][]string) error {
+func WriteTable(w io.Writer, columns []Column, rows [][]string) error {
 	var head []string
 	var align tw.Alignment
 	for _, c := range columns {
-		head = append(head, c.name)
-		if c.right {
+		head = append(head, c.Name)
+		if c.Right {
 			align = append(align, tw.AlignRight)
 		} else {
 			align = append(align, tw.AlignLeft)

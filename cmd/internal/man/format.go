@@ -1,4 +1,4 @@
-package main
+package man
 
 import (
 	"bufio"
@@ -11,9 +11,9 @@ import (
 
 // writeManFormat writes zimg-format(5) from docs/FORMAT.md: headings, paragraphs, lists and tables flow;
 // drawings stand as they are.
-func writeManFormat(out io.Writer) error {
+func (m *writer) writeManFormat(out io.Writer) error {
 	p := &manPage{w: bufio.NewWriter(out), inline: newInline(), numbered: regexp.MustCompile(`^([0-9]+\.) `)}
-	p.put(`'\" t`, manHead("zimg-format", 5), `.SH NAME`, `zimg\-format \- the format of zimg's images`)
+	p.put(`'\" t`, m.manHead("zimg-format", 5), `.SH NAME`, `zimg\-format \- the format of zimg's images`)
 	fence := false
 	for _, line := range strings.Split(strings.TrimSpace(docs.Format), "\n") {
 		switch {
@@ -22,7 +22,7 @@ func writeManFormat(out io.Writer) error {
 			p.block(map[bool]manBlock{true: drawing, false: flowing}[fence])
 		case fence || strings.HasPrefix(line, "    "):
 			p.block(drawing)
-			p.put(roff(line))
+			p.put(Roff(line))
 		case strings.HasPrefix(line, "|"):
 			p.block(table)
 			p.rows = append(p.rows, strings.Split(strings.Trim(line, "| "), "|"))
@@ -92,7 +92,7 @@ func (p *manPage) flow(line string) {
 	case strings.HasPrefix(line, "# "):
 		p.put(".SH DESCRIPTION")
 	case strings.HasPrefix(line, "## "):
-		p.put(".SH " + roff(strings.ToUpper(text)))
+		p.put(".SH " + Roff(strings.ToUpper(text)))
 	case strings.HasPrefix(line, "###"):
 		p.put(".SS " + p.inline(text))
 	case line == "":
@@ -135,7 +135,7 @@ func newInline() func(string) string {
 	emphasis := regexp.MustCompile(`\*([^*\s]|[^*\s][^*]*[^*\s])\*`)
 	link := regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 	return func(s string) string {
-		s = roff(link.ReplaceAllString(s, "$1"))
+		s = Roff(link.ReplaceAllString(s, "$1"))
 		s = code.ReplaceAllString(s, `\fB$1\fR`)
 		s = strong.ReplaceAllString(s, `\fB$1\fR`)
 		return emphasis.ReplaceAllString(s, `\fI$1\fR`)

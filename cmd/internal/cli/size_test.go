@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"math"
@@ -10,19 +10,19 @@ func TestParseSize(t *testing.T) {
 		"0": 0, "64": 64, "64M": 64 << 20, "64m": 64 << 20, "64MiB": 64 << 20, "64MB": 64e6, "1k": 1024, "1KB": 1000, "3T": 3 << 40, "7E": 7 << 60, "512b": 512,
 		"9223372036854775807": math.MaxInt64, "1.5G": 3 << 29, ".5k": 512, "0.001KB": 1, "1.0000000000000000000": 1, "7.5E": 15 << 59, "0x10": 16, "0x1B": 27, "0x7fffffffffffffff": math.MaxInt64,
 	} {
-		if got, err := parseSize(text); err != nil || got != want {
+		if got, err := ParseSize(text); err != nil || got != want {
 			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "M", "1e3", "0.3k", "1.", ".", "1.2.3", "8.0E", "1.00000000000000000000", "-1", "+1", " 1", "1zz", "8E", "18446744073709551615", "9223372036854775808", "1MM", "1iB", "0x", "0x1K", "0x8000000000000000"} {
-		if got, err := parseSize(text); err == nil {
+		if got, err := ParseSize(text); err == nil {
 			t.Errorf("%q: %d, want an error", text, got)
 		}
 	}
 }
 
 func TestOneLine(t *testing.T) {
-	if got := oneLine("a\nstate: clean\x1b[31m"); got != `a\nstate: clean\x1b[31m` {
+	if got := OneLine("a\nstate: clean\x1b[31m"); got != `a\nstate: clean\x1b[31m` {
 		t.Errorf("%q", got)
 	}
 }
@@ -35,8 +35,8 @@ func FuzzSize(f *testing.F) {
 		if n < 0 {
 			return
 		}
-		if got, err := parseSize(formatSize(n)); err != nil || got != n {
-			t.Errorf("%d is written %q, which reads %d, %v", n, formatSize(n), got, err)
+		if got, err := ParseSize(FormatSize(n)); err != nil || got != n {
+			t.Errorf("%d is written %q, which reads %d, %v", n, FormatSize(n), got, err)
 		}
 	})
 }

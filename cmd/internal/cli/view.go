@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"encoding/hex"
@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// writeJSON writes v indented, with a newline at the end. The shapes are promised in docs/JSON.md.
-func writeJSON(w io.Writer, v any) error {
+// WriteJSON writes v indented, with a newline at the end. The shapes are promised in docs/JSON.md.
+func WriteJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
 
-// printable makes text that may come from a file safe for a terminal.
-func printable(s string) string {
+// Printable makes text that may come from a file safe for a terminal.
+func Printable(s string) string {
 	clean := true
 	for _, r := range s {
 		if r != '\n' && !strconv.IsPrint(r) {
@@ -41,11 +41,11 @@ func printable(s string) string {
 	return b.String()
 }
 
-// oneLine is printable text of one line: a name or a label must not pass for more lines of a listing.
-func oneLine(s string) string { return strings.ReplaceAll(printable(s), "\n", `\n`) }
+// OneLine is printable text of one line: a name or a label must not pass for more lines of a listing.
+func OneLine(s string) string { return strings.ReplaceAll(Printable(s), "\n", `\n`) }
 
-// parseHex fills dst from hexadecimal digits; dashes, as in a UUID, do not count.
-func parseHex(text string, dst []byte) error {
+// ParseHex fills dst from hexadecimal digits; dashes, as in a UUID, do not count.
+func ParseHex(text string, dst []byte) error {
 	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
 	if err != nil {
 		return errors.New("not hexadecimal")
@@ -57,8 +57,8 @@ func parseHex(text string, dst []byte) error {
 	return nil
 }
 
-// shellWord is path as one word of a shell.
-func shellWord(path string) string {
+// ShellWord is path as one word of a shell.
+func ShellWord(path string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,:@", r)
 	}
@@ -66,4 +66,17 @@ func shellWord(path string) string {
 		return path
 	}
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+// FormatUUID is the text form of RFC 9562.
+func FormatUUID(u [16]byte) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+// Count is n with the right word.
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

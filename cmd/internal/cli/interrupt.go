@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -8,13 +8,13 @@ import (
 	"syscall"
 )
 
-// exitBySignal is added to the number of the signal that interrupted a command.
-const exitBySignal = 128
+// ExitBySignal is added to the number of the signal that interrupted a command.
+const ExitBySignal = 128
 
-// interruptible is a context that SIGINT and SIGTERM end, for a command to leave everything as it was.
+// Interruptible is a context that SIGINT and SIGTERM end, for a command to leave everything as it was.
 // received is the signal, if there was one. A second one ends the process as it does every other: a
 // command may be waiting for what does not come.
-func interruptible() (ctx context.Context, received func() os.Signal, stop func()) {
+func Interruptible() (ctx context.Context, received func() os.Signal, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var got atomic.Value
 	signals := make(chan os.Signal, 1)
@@ -35,8 +35,8 @@ func interruptible() (ctx context.Context, received func() os.Signal, stop func(
 	return ctx, received, cancel
 }
 
-// signalNumber is the number that shells know s by.
-func signalNumber(s os.Signal) int {
+// SignalNumber is the number that shells know s by.
+func SignalNumber(s os.Signal) int {
 	n, _ := s.(syscall.Signal)
 	return int(n)
 }

@@ -1,0 +1,101 @@
+// Package cli is what zimg's commands share towards the person who calls them.
+//
+//	exit.go      errors to exit codes    usage.go     wrong command lines
+//	streams.go   input and output        interrupt.go Ctrl-C
+//	table.go     tables for people       progress.go  a line on a terminal
+//	view.go      JSON, and text that is safe to print  size.go  "64M"
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"zimg/image"
+)
+
+// Exit codes of every command; check and compare have more.
+const (
+	ExitFailed      = 1
+	ExitNotCompared = 2 // compare: 1 is "they differ"
+	ExitUsage       = 64
+)
+
+// CodedError ends the program with a code; err may be nil if all has been said.
+type CodedError struct {
+	code int
+	err  error
+	Hint string
+}
+
+func (e *CodedError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *CodedError) Unwrap() error { return e.err }
+
+// FailureOf is the exit code of c where it fails: of compare, 1 has a meaning of its own.
+func FailureOf(c *cobra.Command) int {
+	if c.Name() == "compare" {
+		return ExitNotCompared
+	}
+	return ExitFailed
+}
+
+// WithExit gives err an exit code.
+func WithExit(code int, err error) error { return &CodedError{code: code, err: err} }
+
+// IsVerdict tells the exit code of a command that has done its work, like check
+// that found errors, from that of one that failed.
+func IsVerdict(err error) bool {
+	var coded *CodedError
+	return err == nil || errors.As(err, &coded) && coded.err == nil
+}
+
+// Report prints err of cmd with a hint and returns the exit code. hintFor is given the error's own hint, or "", and
+// returns the one to print.
+func Report(w io.Writer, cmd *cobra.Command, err error, hintFor func(cmd *cobra.Command, err error, hint string) string) int {
+	if err == nil {
+		return 0
+	}
+	code, hint := ExitFailed, ""
+	var coded *CodedError
+	if errors.As(err, &coded) {
+		code, hint = coded.code, coded.Hint
+		if coded.err == nil {
+			return code
+		}
+		if code == ExitUsage && hint == "" {
+			hint = cmd.CommandPath() + " --help tells how it is used"
+		}
+	}
+	var hinted *image.HintError
+	if errors.As(err, &hinted) {
+		hint = hinted.Hint
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(w, "zimg: interrupted")
+		if hint != "" {
+			fmt.Fprintf(w, "%s\n", Printable(hint))
+		}
+		return code
+	}
+	text := Printable(err.Error())
+	fmt.Fprintf(w, "zimg: %s\n", text)
+	hint = hintFor(cmd, err, hint)
+	if hint != "" {
+		fmt.Fprintf(w, "%s\n", Printable(hint))
+	}
+	return code
+}
+
+// Warn prints a warning.
+func Warn(cmd *cobra.Command, format string, args ...any) {
+	fmt.Fprintf(cmd.ErrOrStderr(), "zimg: warning: %s\n", Printable(fmt.Sprintf(format, args...)))
+}

@@ -1,0 +1,56 @@
+// Package report prints zones one by one as they are read, in zimg's own forms (own.go) and in those of blkzone,
+// nvme-cli and zbd (foreign.go), so that a million of them need no memory.
+package report
+
+import (
+	"bufio"
+
+	"zimg/layout"
+)
+
+// Formats by name. Each prints zones one by one as they are read, so that
+// a million of them take no memory.
+var Formats = map[string]func(w *bufio.Writer, path string) Writer{
+	"table":   func(w *bufio.Writer, _ string) Writer { return &tableReport{w: w} },
+	"json":    func(w *bufio.Writer, path string) Writer { return &jsonReport{w: w, path: path} },
+	"csv":     func(w *bufio.Writer, _ string) Writer { return &csvReport{w: w} },
+	"blkzone": func(w *bufio.Writer, _ string) Writer { return &blkzoneReport{w: w} },
+	"nvme":    func(w *bufio.Writer, _ string) Writer { return &nvmeReport{w: w} },
+	"zbd":     func(w *bufio.Writer, _ string) Writer { return &zbdReport{w: w} },
+	"zbd-csv": func(w *bufio.Writer, _ string) Writer { return &zbdCSVReport{w: w} },
+}
+
+// Writer prints a report. Write errors stay in the bufio.Writer until its Flush.
+type Writer interface {
+	Begin()
+	// Namespace begins the zones of n; total is how many will come.
+	Namespace(n *Namespace, total uint64)
+	Zone(n *Namespace, i uint64, z layout.Zone, ext []byte)
+	EndNamespace()
+	End()
+}
+
+// Namespace is a namespace to be reported, of whatever origin.
+type Namespace struct {
+	*layout.Namespace
+	Zones layout.Zones
+	Alone bool // the only one in its image
+}
+
+// Counts counts zones by state.
+func (s *Namespace) Counts() (layout.Counts, error) {
+	var c layout.Counts
+	for z, err := range s.Zones.All(0, s.ZoneCount) {
+		if err != nil {
+			return c, err
+		}
+		if i := z.State.Index(); i >= 0 {
+			c[i]++
+		}
+	}
+	return c, nil
+}
+
+// StateKeys are the states' names in JSON and on the command line, in the order
+// of layout.ZoneStates.
+var StateKeys = [...]string{"empty", "implicitly-opened", "explicitly-opened", "closed", "full", "read-only", "offline", "not-wp"}
