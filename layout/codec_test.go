@@ -159,7 +159,7 @@ func TestHeaderFields(t *testing.T) {
 		{"namespace table offset", 112, "00300000", layout.ErrDamaged},
 		{"data length", 127, "80", layout.ErrDamaged},
 		{"data length", 122, "20", layout.ErrDamaged},
-		{"reserved byte", 188, "01", layout.ErrDamaged},
+		{"session kind", 188, "02", layout.ErrDamaged},
 		{"tool", 192, "ff", layout.ErrDamaged},
 		{"label", 230, "41", layout.ErrDamaged},
 		{"reserved byte", 352, "01", layout.ErrDamaged},

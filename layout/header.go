@@ -92,12 +92,24 @@ func (c Counts) Total() uint64 {
 	return n
 }
 
+// SessionKind says what has an image in use, and with it where the truth about the zones is when that has died.
+type SessionKind uint32
+
+// The kinds of session.
+const (
+	// Run is a run with QEMU's drive: the zones were in QEMU's memory, and the data says how far they were written.
+	Run SessionKind = 0
+	// Served is a drive of zimg's own: the zones are in the live file, or, after a power failure, as last committed.
+	Served SessionKind = 1
+)
+
 // Session identifies the run that has, or had, the image in use.
 type Session struct {
 	ID     [16]byte
 	BootID [16]byte  // of the host's kernel, to know whether PID can still mean anything
 	PID    uint32    // of zimg
 	Start  time.Time // zero if there is no session
+	Kind   SessionKind
 }
 
 // Header is the first part of a slot: the identity of the image, where
@@ -119,7 +131,7 @@ type Session struct {
 //	+-----------+-----------+--------+--------+-----------+-----------+-----------+
 //	 136         144               160         168             184      188
 //	+-----------+-----------------+-----------+---------------+--------+--------+
-//	| committed | session id      | started   | boot id       | pid    | resvd  |
+//	| committed | session id      | started   | boot id       | pid    | kind   |
 //	+-----------+-----------------+-----------+---------------+--------+--------+
 //	 192          224              352                    508    512
 //	+------------+----------------+----------------------+------+------------------+
@@ -233,6 +245,7 @@ func DecodeHeader(b []byte, base Bytes) (*Header, error) {
 			Start:  getTime(b[160:]),
 			BootID: [16]byte(b[168:184]),
 			PID:    le.Uint32(b[184:]),
+			Kind:   SessionKind(le.Uint32(b[188:])),
 		},
 	}
 	if x := h.Incompat &^ knownIncompat; x != 0 {
@@ -265,6 +278,8 @@ func DecodeHeader(b []byte, base Bytes) (*Header, error) {
 		return fail(112, "namespace table offset", h.TableOff, h.ChecksumOff+ChecksumArrayLen(h.ChecksumCount), ErrDamaged)
 	case h.TableOff+Bytes(h.ChecksumCount)*BlockLen != h.SlotLen:
 		return fail(96, "checksum count", h.ChecksumCount, (h.SlotLen-h.TableOff)/BlockLen, ErrDamaged)
+	case h.Session.Kind > Served:
+		return fail(188, "session kind", uint32(h.Session.Kind), nil, ErrDamaged)
 	case h.DataLen < 0 || h.Kind == Trailing && h.DataLen > h.MetaOff:
 		return fail(120, "data length", h.DataLen, nil, ErrDamaged)
 	}
@@ -274,7 +289,7 @@ func DecodeHeader(b []byte, base Bytes) (*Header, error) {
 	if h.Label, ok = getString(b[224 : 224+LabelLen]); !ok {
 		return fail(224, "label", nil, nil, ErrDamaged)
 	}
-	for _, r := range [][2]int{{108, 112}, {188, 192}, {352, headerCRCOff}, {headerFixed + int(count)*countsLen, int(n)}} {
+	for _, r := range [][2]int{{108, 112}, {352, headerCRCOff}, {headerFixed + int(count)*countsLen, int(n)}} {
 		if err := reserved(region, base, b, r[0], r[1]); err != nil {
 			return nil, err
 		}
@@ -318,6 +333,7 @@ func (h *Header) Encode() []byte {
 	putTime(b[160:], h.Session.Start)
 	copy(b[168:], h.Session.BootID[:])
 	le.PutUint32(b[184:], h.Session.PID)
+	le.PutUint32(b[188:], uint32(h.Session.Kind))
 	putString(b[192:192+toolLen], h.Tool)
 	putString(b[224:224+LabelLen], h.Label)
 	for i := range h.Counts {

@@ -146,7 +146,7 @@ func (p Policy) bindings(durable map[string]*inode, pending []nameChange, rng *r
 
 // AfterCrash returns what is found when the power comes back: a file system of
 // its own in which everything is durable and nothing locked. The same seed
-// gives the same result. m itself, crashed or not, is left as it is.
+// gives the same result. m itself, crashed or not, is left as it is; nobody may be storing in its mappings.
 func (m *MemFS) AfterCrash(p Policy, seed uint64) *MemFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -155,6 +155,7 @@ func (m *MemFS) AfterCrash(p Policy, seed uint64) *MemFS {
 	names := p.bindings(m.durable, m.pending, rng)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		ino := names[name]
+		ino.unmapped()
 		s := p.survivors(ino, rng)
 		fresh := &inode{perm: ino.perm, now: s, durable: s.clone(), locks: map[*memFile]disk.LockMode{}}
 		after.names[name], after.durable[name] = fresh, fresh

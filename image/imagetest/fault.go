@@ -258,3 +258,11 @@ func (f *faultFile) CopyFrom(src disk.File, srcOff, off, length int64, progress 
 	}
 	return f.under.CopyFrom(src, srcOff, off, length, progress)
 }
+
+// Map is one call; storing in the mapping does not fail.
+func (f *faultFile) Map(length int64) (*disk.Mapping, error) {
+	if err := f.call("map"); err != nil {
+		return nil, err
+	}
+	return disk.Map(f.under, length)
+}

@@ -3,6 +3,7 @@ package imagetest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"syscall"
@@ -57,6 +58,9 @@ func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
 		return 0, err
 	}
 	n, err := f.ino.now.readAt(b, off)
+	if off < int64(len(f.ino.mapped)) {
+		copy(b[:n], f.ino.mapped[off:])
+	}
 	f.fs.count.Reads++
 	f.fs.count.ReadBytes += int64(n)
 	return n, err
@@ -89,6 +93,9 @@ func (f *memFile) WriteAt(b []byte, off int64) (int, error) {
 func (f *memFile) change(c change) {
 	f.ino.pending = append(f.ino.pending, c)
 	c.apply(f.ino.now, everything)
+	if c.data != nil && c.off < int64(len(f.ino.mapped)) {
+		copy(f.ino.mapped[c.off:], c.data)
+	}
 }
 
 func (f *memFile) Close() error {
@@ -130,6 +137,7 @@ func (f *memFile) Sync() error {
 		return err
 	}
 	f.fs.count.Syncs++
+	f.ino.unmapped()
 	for _, c := range f.ino.pending {
 		c.apply(f.ino.durable, everything)
 	}
@@ -214,4 +222,35 @@ func (f *memFile) AllocatedBytes() (int64, error) {
 // CopyFrom makes a write of each MiB at most, and leaves out holes.
 func (f *memFile) CopyFrom(src disk.File, srcOff, off, length int64, progress func(n int64) error) error {
 	return disk.CopyByHand(f, src, srcOff, off, length, progress)
+}
+
+// Map gives memory that is shared by all mappings of the file and by its reads. What is stored there reaches the disk
+// as if the system wrote it whenever it likes: after a power cut each sector is as it was last synced, or as it is now.
+func (f *memFile) Map(length int64) (*disk.Mapping, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err := f.useWrite("map", 0, length); err != nil {
+		return nil, err
+	}
+	if length > f.ino.now.size {
+		return nil, pathError("map", f.name, syscall.EINVAL)
+	}
+	if int64(len(f.ino.mapped)) < length {
+		b := make([]byte, length)
+		if _, err := f.ino.now.readAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		copy(b, f.ino.mapped)
+		f.ino.mapped = b
+	}
+	return disk.NewMapping(f.ino.mapped[:length:length], nil), nil
+}
+
+// unmapped brings what was stored in mappings into the contents that were written.
+func (ino *inode) unmapped() {
+	if len(ino.mapped) > 0 {
+		c := change{end: int64(len(ino.mapped)), data: slices.Clone(ino.mapped), size: same}
+		ino.pending = append(ino.pending, c)
+		c.apply(ino.now, everything)
+	}
 }

@@ -107,6 +107,7 @@ type inode struct {
 	now     *sparse
 	durable *sparse
 	pending []change // what now has and durable has not, in order
+	mapped  []byte   // the beginning as all mappings see it; newer than now
 	locks   map[*memFile]disk.LockMode
 }
 

@@ -2,12 +2,11 @@ package qemu
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"zimg/image"
+	"zimg/image/disk"
 	"zimg/image/journal"
 	"zimg/layout"
 )
@@ -69,7 +68,7 @@ func (s *session) beginImage(im *image.Image, id [16]byte) error {
 			return err
 		}
 	}
-	return im.BeginSession(layout.Session{ID: id, BootID: bootID(), PID: uint32(os.Getpid()), Start: time.Now().UTC()})
+	return im.BeginSession(layout.Session{ID: id, BootID: disk.BootID(), PID: uint32(os.Getpid()), Start: time.Now().UTC()})
 }
 
 // abort takes the mark off again before the guest has run.
@@ -113,21 +112,4 @@ func zeroTails(im *image.Image) (map[layout.NSID]map[uint64]layout.LBA, error) {
 		}
 	}
 	return tails, nil
-}
-
-// bootID is the identity of this boot of the host's kernel, zero where there is none.
-func bootID() [16]byte {
-	var id [16]byte
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return id
-	}
-	text := strings.ReplaceAll(strings.TrimSpace(string(b)), "-", "")
-	if len(text) != 32 {
-		return id
-	}
-	for i := range id {
-		_, _ = fmt.Sscanf(text[2*i:2*i+2], "%02x", &id[i])
-	}
-	return id
 }
