@@ -40,6 +40,14 @@ type Controller struct {
 	// gate is held for reading by every command that runs, and for writing by what has to
 	// wait for them: a reset, a shutdown, the end.
 	gate sync.RWMutex
+
+	features features
+	events   events
+	errors   errorLog
+	delayed  delayed
+
+	host    uint64 // who it is, for repeated writes
+	session uint64 // unique among the controllers of the drive
 }
 
 // NewController makes a controller, which is not enabled yet.
@@ -50,9 +58,12 @@ func (d *Drive) NewController(o ControllerOptions) *Controller {
 	if o.QueueEntries == 0 {
 		o.QueueEntries = defaultMaxCmd
 	}
-	c := &Controller{d: d, o: o}
+	c := &Controller{d: d, o: o, host: o.host()}
+	c.features.reset(&o)
 	d.mu.Lock()
 	d.controllers[c] = true
+	d.sessions++
+	c.session = d.sessions
 	d.mu.Unlock()
 	return c
 }
@@ -102,6 +113,8 @@ func (c *Controller) reset() {
 	c.ready.Store(false)
 	c.gate.Lock()
 	defer c.gate.Unlock()
+	c.abortWaiting()
+	c.features.reset(&c.o)
 	c.regs.mu.Lock()
 	c.regs.csts = 0
 	c.regs.mu.Unlock()
@@ -126,10 +139,23 @@ func (c *Controller) shutdown() {
 // virtual machine died. It waits for commands that are running; those that wait are
 // aborted. No zone changes. Writes that were not answered may be repeated by the same host.
 func (c *Controller) Abandon() {
-	c.gone.Store(true)
 	c.ready.Store(false)
 	c.gate.Lock()
 	defer c.gate.Unlock()
+	if c.gone.Swap(true) {
+		return
+	}
+	c.abortWaiting()
+	if !c.shut() {
+		c.d.stats.unsafe.Add(1)
+		c.d.lose(c.session)
+	}
+}
+
+// abortWaiting ends the commands that wait for something.
+func (c *Controller) abortWaiting() {
+	c.delayed.abortAll(AbortedSQDeletion)
+	c.events.reset()
 }
 
 // Close ends the controller, after Abandon or a shutdown.

@@ -5,7 +5,15 @@
 //
 //	drive.go       the subsystem: namespaces, options   command.go    queue entries
 //	controller.go  what one host sees                   status.go     status codes
-//	registers.go   CAP, VS, CC, CSTS; reset, shutdown   identify.go   Identify
+//	registers.go   CAP, VS, CC, CSTS; reset, shutdown   admin.go      the admin queue
+//	identify.go    Identify; identifyns.go: namespaces  logs.go       log pages
+//	features.go    Get and Set Features                 events.go     asynchronous events
+//	io.go          I/O queues: checks, dispatch         readwrite.go  blocks in and out
+//	zeroes.go      Write Zeroes, deallocation           copy.go       Copy
+//	zonesend.go    Zone Management Send                 zonereport.go Zone Management Receive
+//	protect.go     protection information               blocks.go     what a block reads as
+//	repeat.go      writes repeated after a lost answer  faults.go     errors on purpose
+//	control.go     zones changed from outside           store.go      what keeps it all
 //
 // Every change of a zone goes through the state machine of package zns, and every
 // byte through the store that keeps the image durable.
@@ -16,6 +24,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"zimg/image"
 	"zimg/layout"
@@ -36,11 +46,12 @@ type Options struct {
 	// Linux then puts its multipath layer on top.
 	Shared bool
 
-	Serial   string // at most 20 ASCII characters; "" derives it from the image's UUID
-	Model    string // at most 40; "" is "zimg"
-	Firmware string // at most 8; "" is "1"
-	NQN      string // of the subsystem; "" derives it from the image's UUID
-	VendorID uint16 // PCI vendor of a controller that is not one of a fabric; 0 is 1AF4h
+	Serial   string   // at most 20 ASCII characters; "" derives it from the image's UUID
+	Model    string   // at most 40; "" is "zimg"
+	Firmware string   // at most 8; "" is "1"
+	NQN      string   // of the subsystem; "" derives it from the image's UUID
+	Recorder Recorder // told of every change of data; nil for none
+	VendorID uint16   // PCI vendor of a controller that is not one of a fabric; 0 is 1AF4h
 }
 
 // Defaults and bounds of the options: those of QEMU's drive.
@@ -119,8 +130,15 @@ type Drive struct {
 	o  Options
 	ns []*namespace // in order of their identifiers
 
+	faults  Faults
+	stats   statistics
+	scratch scratches
+	cached  atomic.Bool // there is a volatile write cache, and it is on
+
 	mu          sync.Mutex
 	controllers map[*Controller]bool
+	sessions    uint64   // the number of the last session
+	lost        []uint64 // sessions that ended without a shutdown
 }
 
 // New makes a drive of the image and its live zones. Neither is closed by the drive.
@@ -137,6 +155,9 @@ func New(im *image.Image, st Store, o Options) (*Drive, error) {
 		d.ns = append(d.ns, ns)
 	}
 	sortNamespaces(d.ns)
+	d.scratch.init(d)
+	d.cached.Store(!o.NoWriteCache)
+	d.stats.start = time.Now()
 	return d, nil
 }
 
@@ -145,6 +166,9 @@ func (d *Drive) NQN() string { return d.o.NQN }
 
 // Options are those that the drive was made with, with every default filled in.
 func (d *Drive) Options() Options { return d.o }
+
+// Faults is the table of faults that the drive has on purpose.
+func (d *Drive) Faults() *Faults { return &d.faults }
 
 // MaxTransfer is the limit on the data of one command, in bytes.
 func (d *Drive) MaxTransfer() int { return pageSize << d.o.MDTS }

@@ -15,9 +15,8 @@ const (
 	ozcsReadAcross  = 1 << 0
 	ozcsZRWA        = 1 << 1
 	zrwaExplicit    = 1 << 0 // ZRWACAP: explicit flushes
-	maxCopyRange    = 128    // MSSRL and MCL, blocks; MSRC, 0's based: those of QEMU's drive
-	maxCopyLength   = 128
-	maxCopyRanges   = 127
+	maxCopyLength   = 128    // MSSRL and MCL, blocks: those of QEMU's drive
+	maxCopyRanges   = 127    // MSRC, 0's based
 	copyFormats     = 1<<0 | 1<<1
 	formatExtension = 2816 // of the LBA format extensions in the ZNS structure
 )
@@ -61,8 +60,8 @@ func (c *Controller) identifyNamespace(n *namespace, b []byte) {
 	}
 	b[33] = dlfeatZeroes | dlfeatWZ
 	le.PutUint64(b[48:], uint64(n.Size()))
-	le.PutUint16(b[74:], maxCopyRange)
-	le.PutUint32(b[76:], maxCopyLength)
+	le.PutUint16(b[74:], uint16(n.copyLimit()))
+	le.PutUint32(b[76:], uint32(n.copyLimit()))
 	b[80] = maxCopyRanges
 	copy(b[104:], n.NGUID[:])
 	copy(b[120:], n.EUI64[:])

@@ -48,6 +48,8 @@ const (
 	InvalidProtection   Status = 0x181
 	ReadOnlyRange       Status = 0x182
 	CommandSizeLimit    Status = 0x183
+	InvalidZoneOp       Status = 0x1B6
+	ZRWAUnavailable     Status = 0x1B7
 	ZoneBoundaryError   Status = 0x1B8
 	ZoneIsFull          Status = 0x1B9
 	ZoneIsReadOnly      Status = 0x1BA
@@ -95,7 +97,7 @@ func statusOf(err error, other Status) Status {
 	var refused *zns.StatusError
 	if errors.As(err, &refused) {
 		s := Status(refused.Status)
-		if s >= Status(zns.ZoneBoundaryError) && s <= Status(zns.InvalidTransition) {
+		if s >= Status(zns.InvalidZoneOp) && s <= Status(zns.InvalidTransition) {
 			s |= commandSpecific
 		}
 		return s.fatal()

@@ -20,4 +20,12 @@ type NamespaceStore interface {
 	Counts() layout.Counts
 	ReadData(p []byte, lba layout.LBA) error
 	WriteData(p []byte, lba layout.LBA) error
+	ReadMeta(p []byte, lba layout.LBA) error
+	WriteMeta(p []byte, lba layout.LBA) error
+	// Deallocate makes blocks, and their metadata, read as zeroes.
+	Deallocate(lba, blocks layout.LBA) error
+	// DiscardZone makes the blocks of a zone from `from` on read as zeroes. The zone was
+	// set before it: as long as that is not durable, what a loss of power brings back
+	// must still have its data.
+	DiscardZone(zone uint64, from layout.LBA) error
 }

@@ -206,17 +206,37 @@ func (m *Machine) roomForAll() error {
 		"%d Closed zones, %d of %d open resources are taken", closed, m.counts.Open(), limit)
 }
 
+// Selects reports whether an action with Select All applies to a zone in state s.
+func Selects(a Action, s layout.ZoneState) bool {
+	switch a { //nolint:exhaustive // the others know no Select All
+	case ActionClose:
+		return s.Open()
+	case ActionFinish:
+		return s.Active()
+	case ActionOpen:
+		return s == layout.Closed
+	case ActionReset:
+		return s.Active() || s == layout.Full
+	case ActionOffline:
+		return s == layout.ReadOnly
+	}
+	return false
+}
+
 func (m *Machine) selected(a Action, i uint64, z layout.Zone) error {
-	switch {
-	case a == ActionClose && z.State.Open():
+	if !Selects(a, z.State) {
+		return nil
+	}
+	switch a { //nolint:exhaustive // the others know no Select All
+	case ActionClose:
 		return m.Close(i)
-	case a == ActionFinish && z.State.Active():
+	case ActionFinish:
 		return m.Finish(i)
-	case a == ActionOpen && z.State == layout.Closed:
+	case ActionOpen:
 		return m.Open(i)
-	case a == ActionReset && (z.State.Active() || z.State == layout.Full):
+	case ActionReset:
 		return m.Reset(i)
-	case a == ActionOffline && z.State == layout.ReadOnly:
+	case ActionOffline:
 		return m.Offline(i)
 	}
 	return nil

@@ -1,0 +1,109 @@
+package drive
+
+import (
+	"fmt"
+
+	"zimg/image/zns"
+	"zimg/layout"
+)
+
+// A ZoneChange is what somebody other than a host does to a zone of a drive.
+type ZoneChange uint8
+
+// Changes of zones. Those that a host could make as well follow the same rules.
+const (
+	ChangeClose ZoneChange = iota
+	ChangeFinish
+	ChangeOpen
+	ChangeReset
+	ChangeReadOnly // as when a zone's media fails
+	ChangeOffline
+	ChangeWP // the write pointer to a given block; what was written above it is discarded
+)
+
+// ChangeZone changes a zone from outside. Hosts that want to know get the event Zone
+// Descriptor Changed, and find the zone in the Changed Zone List. wp is for ChangeWP alone.
+// An error wraps a *zns.StatusError where the state machine refused.
+func (d *Drive) ChangeZone(id layout.NSID, zone uint64, change ZoneChange, wp layout.LBA) error {
+	n := d.namespace(id)
+	if n == nil {
+		return fmt.Errorf("no namespace %d: %w", id, layout.ErrRange)
+	}
+	if n.m == nil || zone >= n.ZoneCount {
+		return fmt.Errorf("namespace %d has %d zones, no zone %d: %w", id, n.ZoneCount, zone, layout.ErrRange)
+	}
+	lock := n.lock(zone)
+	defer lock.Unlock()
+	n.forget(zone)
+	before, err := n.zone(zone)
+	if err != nil {
+		return err
+	}
+	if err := n.change(zone, change, wp); err != nil {
+		return err
+	}
+	after, err := n.zone(zone)
+	if err != nil {
+		return err
+	}
+	if after.Written < before.Written && change != ChangeReadOnly && change != ChangeOffline {
+		if err := n.st.DiscardZone(zone, after.Written); err != nil {
+			return err
+		}
+	}
+	if after == before {
+		return nil
+	}
+	for _, c := range d.attached() {
+		c.events.zoneChanged(id, after.Start)
+	}
+	return nil
+}
+
+// zone is the zone as it is now.
+func (n *namespace) zone(i uint64) (layout.Zone, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.st.Zone(i)
+}
+
+func (n *namespace) change(zone uint64, change ZoneChange, wp layout.LBA) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch change {
+	case ChangeClose:
+		return n.m.Close(zone)
+	case ChangeFinish:
+		return n.m.Finish(zone)
+	case ChangeOpen:
+		return n.m.Open(zone)
+	case ChangeReset:
+		return n.m.Reset(zone)
+	case ChangeReadOnly:
+		return n.m.SetReadOnly(zone)
+	case ChangeOffline:
+		return n.m.SetOffline(zone)
+	case ChangeWP:
+		return n.m.SetWP(zone, wp)
+	}
+	return &zns.StatusError{Status: zns.InvalidField, NSID: n.ID, Zone: zone, Detail: fmt.Sprintf("change %d", change)}
+}
+
+// NamespaceChanged notifies hosts that something about a namespace has changed that
+// Identify shows.
+func (d *Drive) NamespaceChanged(id layout.NSID) {
+	for _, c := range d.attached() {
+		c.events.namespaceChanged(id)
+	}
+}
+
+// attached are the controllers that there are.
+func (d *Drive) attached() []*Controller {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var list []*Controller
+	for c := range d.controllers {
+		list = append(list, c)
+	}
+	return list
+}

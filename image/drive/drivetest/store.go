@@ -1,0 +1,203 @@
+// Package drivetest helps to test drives: a store without promises, and a host that
+// speaks NVMe to a controller without a transport.
+package drivetest
+
+import (
+	"fmt"
+	"iter"
+	"sync"
+
+	"zimg/image"
+	"zimg/image/drive"
+	"zimg/layout"
+)
+
+// Store is a drive.Store that keeps zones in memory and data in the image. Nothing of it
+// survives anything.
+type Store struct {
+	im *image.Image
+	ns map[layout.NSID]*Namespace
+
+	mu      sync.Mutex
+	flushes int
+	err     error // of the next calls
+}
+
+// NewStore makes a store of the zones that im has.
+func NewStore(im *image.Image) (*Store, error) {
+	s := &Store{im: im, ns: map[layout.NSID]*Namespace{}}
+	for _, n := range im.Namespaces() {
+		m := &Namespace{n: n, s: s, ext: map[uint64][]byte{}}
+		s.ns[n.ID] = m
+		if !n.Zoned() {
+			continue
+		}
+		for z, err := range n.All(0, n.ZoneCount) {
+			if err != nil {
+				return nil, err
+			}
+			m.zones = append(m.zones, z)
+		}
+		for i := range m.zones {
+			if m.zones[i].Attrs&layout.ZDEV == 0 {
+				continue
+			}
+			ext, err := n.Extension(uint64(i))
+			if err != nil {
+				return nil, err
+			}
+			m.ext[uint64(i)] = ext
+		}
+	}
+	return s, nil
+}
+
+// Namespace returns a namespace of the store.
+func (s *Store) Namespace(id layout.NSID) drive.NamespaceStore { return s.ns[id] }
+
+// Flush counts.
+func (s *Store) Flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flushes++
+	return s.err
+}
+
+// Flushes is how often Flush was called.
+func (s *Store) Flushes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flushes
+}
+
+// Fail makes reading, writing and flushing fail with err from now on; nil ends that.
+func (s *Store) Fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func (s *Store) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Namespace is a namespace of a Store.
+type Namespace struct {
+	n     *image.Namespace
+	s     *Store
+	mu    sync.Mutex
+	zones []layout.Zone
+	ext   map[uint64][]byte
+}
+
+// Zone returns zone i.
+func (n *Namespace) Zone(i uint64) (layout.Zone, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if i >= uint64(len(n.zones)) {
+		return layout.Zone{}, fmt.Errorf("no zone %d: %w", i, layout.ErrRange)
+	}
+	return n.zones[i], nil
+}
+
+// SetZone replaces zone i.
+func (n *Namespace) SetZone(i uint64, z layout.Zone) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.zones[i] = z
+	return nil
+}
+
+// SetExtension replaces the extension of zone i.
+func (n *Namespace) SetExtension(i uint64, ext []byte) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ext[i] = append(make([]byte, 0, n.n.ExtSize()), ext...)
+	return nil
+}
+
+// Extension returns the extension of zone i.
+func (n *Namespace) Extension(i uint64) ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if ext, ok := n.ext[i]; ok {
+		return ext, nil
+	}
+	return make([]byte, n.n.ExtSize()), nil
+}
+
+// All yields count zones from first on.
+func (n *Namespace) All(first, count uint64) iter.Seq2[layout.Zone, error] {
+	return func(yield func(layout.Zone, error) bool) {
+		for i := first; i < first+count; i++ {
+			if z, err := n.Zone(i); !yield(z, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Counts counts the zones by state.
+func (n *Namespace) Counts() layout.Counts {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var c layout.Counts
+	for _, z := range n.zones {
+		c[z.State.Index()]++
+	}
+	return c
+}
+
+// ReadData reads blocks from lba on.
+func (n *Namespace) ReadData(p []byte, lba layout.LBA) error {
+	if err := n.s.failure(); err != nil {
+		return err
+	}
+	_, err := n.n.ReadAt(p, int64(n.n.ByteOff(lba)))
+	return err
+}
+
+// WriteData writes blocks from lba on.
+func (n *Namespace) WriteData(p []byte, lba layout.LBA) error {
+	if err := n.s.failure(); err != nil {
+		return err
+	}
+	_, err := n.n.WriteAt(p, int64(n.n.ByteOff(lba)))
+	return err
+}
+
+// metaOff is the place in the data file of the metadata of block lba.
+func (n *Namespace) metaOff(lba layout.LBA) int64 {
+	return int64(n.n.DataOff+n.n.MetadataOff()) + int64(lba)*int64(n.n.MS)
+}
+
+// ReadMeta reads the metadata of blocks from lba on.
+func (n *Namespace) ReadMeta(p []byte, lba layout.LBA) error {
+	_, err := n.n.File().ReadAt(p, n.metaOff(lba))
+	return err
+}
+
+// WriteMeta writes the metadata of blocks from lba on.
+func (n *Namespace) WriteMeta(p []byte, lba layout.LBA) error {
+	_, err := n.n.File().WriteAt(p, n.metaOff(lba))
+	return err
+}
+
+// Deallocate punches a hole.
+func (n *Namespace) Deallocate(lba, blocks layout.LBA) error {
+	if err := n.s.failure(); err != nil {
+		return err
+	}
+	off, length := int64(n.n.DataOff+n.n.ByteOff(lba)), int64(n.n.ByteOff(blocks))
+	if err := n.n.File().PunchHole(off, length); err != nil || n.n.MS == 0 {
+		return err
+	}
+	return n.n.File().PunchHole(n.metaOff(lba), int64(blocks)*int64(n.n.MS))
+}
+
+// DiscardZone punches a hole.
+func (n *Namespace) DiscardZone(zone uint64, from layout.LBA) error {
+	return n.n.DiscardZone(zone, from)
+}
