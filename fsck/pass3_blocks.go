@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"zimg/image"
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -157,8 +158,8 @@ func (s *state) rebuildBlock(num uint64) error {
 					return err
 				}
 				z := sp.ns.EmptyZone(zone)
-				z.Written = min(max(old.Written, z.Start), z.End())
-				atRest(&z, z.Written).Encode(b[k*layout.DescriptorSize:])
+				z = zns.WrittenTo(sp.ns, z, min(max(old.Written, z.Start), z.End()))
+				z.Encode(b[k*layout.DescriptorSize:])
 			}
 			s.im.SetBlock(num, b)
 		}

@@ -3,6 +3,7 @@ package fsck
 import (
 	"fmt"
 
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -129,7 +130,7 @@ func (s *state) checkState(n *layout.Namespace, m *layout.Zone, found func(c Cod
 		if inside(m.Written) {
 			written = m.Written
 		}
-		found(code, m.State.String(), "", func() { m.ZoneDescriptor = atRest(m, written) })
+		found(code, m.State.String(), "", func() { *m = zns.WrittenTo(n, *m, written) })
 		if !m.State.Valid() || m.State == layout.NotWP {
 			return
 		}
@@ -178,20 +179,4 @@ func (s *state) checkWP(m *layout.Zone, found func(c Code, got, want string, men
 	if m.State != layout.Empty && inside(m.WP) && m.WP == m.End() && m.WP == m.Written {
 		found(FullAtCapacity, m.State.String(), layout.Full.String(), func() { m.State, m.WP = layout.Full, layout.NoWP })
 	}
-}
-
-// atRest is the descriptor of z when it is written up to written and nothing
-// more is known: Empty, Closed or Full.
-func atRest(z *layout.Zone, written layout.LBA) layout.ZoneDescriptor {
-	d := z.ZoneDescriptor
-	d.Attrs &^= layout.ZRWAV
-	switch {
-	case written == d.Start && d.Attrs&layout.ZDEV == 0:
-		d.State, d.WP = layout.Empty, d.Start
-	case written >= d.End():
-		d.State, d.WP = layout.Full, layout.NoWP
-	default:
-		d.State, d.WP = layout.Closed, written
-	}
-	return d
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sort"
 
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -39,9 +40,7 @@ func (s *state) checkOpen(sp *space) error {
 				if sp.counts.Open() <= limit {
 					return nil
 				}
-				z := c.zone
-				z.ZoneDescriptor = atRest(&z, z.Written)
-				if err := s.move(sp, c.i, c.zone, z); err != nil {
+				if err := s.move(sp, c.i, c.zone, zns.AtRest(sp.ns, c.zone)); err != nil {
 					return err
 				}
 			}

@@ -210,7 +210,7 @@ func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (lay
 		m.State, m.WP = layout.Full, layout.NoWP
 		m.Attrs &^= layout.ZRWAV
 	} else {
-		m.ZoneDescriptor = atRest(&m, m.Written)
+		m = zns.WrittenTo(sp.ns, m, m.Written)
 	}
 	if ev.ExtensionSet {
 		if err := s.found(Finding{Code: ZoneExtensionLost, Namespace: sp.ns.ID, Zone: i, InZone: true, Source: "journal"}, nil); err != nil {
@@ -274,7 +274,7 @@ func (s *state) atRest(sp *space, i uint64, z layout.Zone, end layout.LBA) (layo
 	case z.State.Open() && end < z.End():
 		m.WP = end
 	case z.State.HasWP():
-		m.ZoneDescriptor = atRest(&m, end)
+		m = zns.WrittenTo(sp.ns, m, end)
 	}
 	f.Code, f.Got, f.Want = DataBeyondWP, zoneText(z), zoneText(m)
 	result := z

@@ -107,6 +107,18 @@ func limit(zeroBased uint32) uint64 {
 	return uint64(zeroBased) + 1
 }
 
+// Limits are MOR and MAR of a namespace that may have so many zones open and
+// active, 0 for any number. An open zone is active, so that no more can be open than
+// active: a larger limit on open zones, or none, is brought down to that on active ones,
+// as QEMU does.
+func Limits(open, active uint32) (mor, mar uint32) {
+	mor, mar = ZeroBased(open), ZeroBased(active)
+	if mar != NoLimit && (mor == NoLimit || mor > mar) {
+		mor = mar
+	}
+	return mor, mar
+}
+
 // ZeroBased turns a limit with 0 for none into MAR's and MOR's form.
 func ZeroBased(limit uint32) uint32 { return limit - 1 }
 

@@ -294,10 +294,7 @@ func (g *geometry) resources(s *image.NamespaceSpec) error {
 	if g.maxAct != 0 && g.maxOpen > g.maxAct {
 		return fmt.Errorf("max-open %d is more than max-active %d: an open zone is active", g.maxOpen, g.maxAct)
 	}
-	if g.maxOpen == 0 {
-		g.maxOpen = g.maxAct // as QEMU does
-	}
-	s.MAR, s.MOR = layout.ZeroBased(uint32(g.maxAct)), layout.ZeroBased(uint32(g.maxOpen))
+	s.MOR, s.MAR = layout.Limits(uint32(g.maxOpen), uint32(g.maxAct))
 	if g.ext%64 != 0 {
 		return nearest("descriptor extension size", g.ext, 64, "unit")
 	}

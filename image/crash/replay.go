@@ -9,6 +9,7 @@ import (
 
 	"zimg/image"
 	"zimg/image/disk"
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -46,11 +47,7 @@ func newReplay(r *Recording, fate Unflushed, seed uint64, file disk.File) (*repl
 				return nil, err
 			}
 			if z.State.Open() {
-				z.State = layout.Closed
-				if z.WP == z.Start && z.Attrs&layout.ZDEV == 0 {
-					z.State = layout.Empty
-				}
-				p.zones[zoneKey{i, zone}] = z
+				p.zones[zoneKey{i, zone}] = zns.AtRest(n.Namespace, z)
 			}
 			zone++
 		}
@@ -192,23 +189,19 @@ func (p *replay) apply(file disk.File, set zoneSet, s Step, length int64) error 
 		if err != nil || fixed(z) {
 			return err
 		}
-		set[k] = advanced(z, layout.LBA((s.Off+length)>>n.BlockBits))
+		set[k] = advanced(n.Namespace, z, layout.LBA((s.Off+length)>>n.BlockBits))
 	}
 	return p.copy(file, int64(n.DataOff)+s.Off, s.data, length)
 }
 
 // advanced is z with its write pointer moved to end, if it is not beyond. One that was
 // finished stays so.
-func advanced(z layout.Zone, end layout.LBA) layout.Zone {
-	z.Written = max(z.Written, end)
+func advanced(n *layout.Namespace, z layout.Zone, end layout.LBA) layout.Zone {
+	z.Written = max(z.Written, min(end, z.End()))
 	if z.State == layout.Full {
 		return z
 	}
-	z.WP, z.State = z.Written, layout.Closed
-	if z.Written >= z.End() {
-		z.WP, z.State = layout.NoWP, layout.Full
-	}
-	return z
+	return zns.WrittenTo(n, z, z.Written)
 }
 
 // copy brings length bytes from the log to file. Zeroes become holes.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -165,16 +166,16 @@ func (h *Holds) fitZone(n *layout.Namespace, z layout.Zone, keepOpen bool) (layo
 	if !slices.Contains(h.States, z.State) || z.State.Open() && !keepOpen {
 		switch {
 		case z.State.Open():
-			z = AtRest(z)
+			z = zns.AtRest(n, z)
 		case z.State == layout.ReadOnly:
 			lost = append(lost, "Read Only zones (they can be written again)")
-			z = restored(z)
+			z = restored(n, z)
 		case z.State == layout.Offline:
 			lost = append(lost, "Offline zones (they become Empty)")
 			z.Written = z.Start
-			z = restored(z)
+			z = restored(n, z)
 		case z.State == layout.Closed: // a format that knows only the write pointer of open zones
-			z = AtRest(z)
+			z = zns.AtRest(n, z)
 		}
 	}
 	if z.State == layout.Closed && z.Written == z.Start && !h.ClosedEmpty {
@@ -196,8 +197,7 @@ func (h *Holds) fitZone(n *layout.Namespace, z layout.Zone, keepOpen bool) (layo
 }
 
 // restored is z as an ordinary zone, written as far as it was.
-func restored(z layout.Zone) layout.Zone {
-	z.State, z.WP = layout.Closed, z.Written
+func restored(n *layout.Namespace, z layout.Zone) layout.Zone {
 	z.Attrs &^= layout.ZDEV
-	return AtRest(z)
+	return zns.WrittenTo(n, z, z.Written)
 }

@@ -3,6 +3,7 @@ package foreign
 import (
 	"fmt"
 
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -64,27 +65,9 @@ func (c *Content) CheckSound(name string) error {
 func (c *Content) AtRest() *Content {
 	rest := *c
 	if c.NS.Zoned() {
-		rest.Zones = &Mapped{Zones: c.Zones, Map: func(_ uint64, z layout.Zone) layout.Zone { return AtRest(z) }}
+		rest.Zones = &Mapped{Zones: c.Zones, Map: func(_ uint64, z layout.Zone) layout.Zone { return zns.AtRest(c.NS, z) }}
 	}
 	return &rest
-}
-
-// AtRest is z as a power cycle leaves it: what was open is Closed, or Empty if nothing was
-// written, and a zone that is written to its end is Full.
-func AtRest(z layout.Zone) layout.Zone {
-	if !z.State.Active() {
-		return z
-	}
-	z.Attrs &^= layout.ZRWAV
-	switch {
-	case z.Written >= z.End():
-		z.State, z.WP = layout.Full, layout.NoWP
-	case z.Written == z.Start && z.Attrs&layout.ZDEV == 0:
-		z.State, z.WP = layout.Empty, z.Start
-	default:
-		z.State = layout.Closed
-	}
-	return z
 }
 
 // Sequential makes a zone of sequential writes: state, how far it is written, and nothing else

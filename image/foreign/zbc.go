@@ -71,16 +71,6 @@ func Leading(c *Content) (uint64, error) {
 	return lead, nil
 }
 
-// Limits are those of a namespace that may have so many zones open and active, 0 for any number:
-// ours cannot have more open than active.
-func Limits(open, active uint32) (mor, mar uint32) {
-	mor, mar = layout.ZeroBased(open), layout.ZeroBased(active)
-	if mar != layout.NoLimit && (mor == layout.NoLimit || mor > mar) {
-		mor = mar
-	}
-	return mor, mar
-}
-
 // AllStates are the states that a format of the ZBC family has.
 var AllStates = layout.ZoneStates[:]
 

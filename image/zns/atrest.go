@@ -25,17 +25,24 @@ func AtRest(n *layout.Namespace, z layout.Zone) layout.Zone {
 		z = committed(z, Commit(n, z.ZoneDescriptor, z.Written))
 	}
 	switch {
-	case z.State == layout.Full:
-	case z.WP >= z.End():
-		z = finished(z)
-		z.Written = z.End()
+	case z.State == layout.Full || z.WP != z.Written: // the latter is damage, and not hidden
+		return z
+	case z.WP == z.End():
+		return finished(z)
 	case z.WP == z.Start && z.Attrs&layout.ZDEV == 0:
-		z = reset(z)
-	default:
-		z.State = layout.Closed
-		z.Written = z.WP
+		return reset(z)
 	}
+	z.State = layout.Closed
 	return z
+}
+
+// WrittenTo is z, a sequential zone, as it is at rest when it is written up to
+// block end and nothing more is known of it: Empty, Closed or Full. An extension that it
+// has stays.
+func WrittenTo(n *layout.Namespace, z layout.Zone, end layout.LBA) layout.Zone {
+	z.Attrs &^= layout.ZRWAV
+	z.State, z.WP, z.Written = layout.Closed, end, end
+	return AtRest(n, z)
 }
 
 // PowerCycle closes the zones that this machine opened, as a power-down does.

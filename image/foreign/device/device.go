@@ -69,7 +69,7 @@ func describe(dev disk.ZonedDevice) (*zones, error) {
 	n := &layout.Namespace{
 		ID: 1, CSI: layout.ZNS, BlockBits: uint8(bits.TrailingZeros(uint(g.BlockSize))), ZoneCount: g.Zones,
 	}
-	n.MOR, n.MAR = foreign.Limits(uint32(g.MaxOpen), uint32(g.MaxActive))
+	n.MOR, n.MAR = layout.Limits(uint32(g.MaxOpen), uint32(g.MaxActive))
 	z := &zones{dev, n}
 	n.ZoneSize = z.blocks(g.ZoneSectors)
 	n.ZoneCap, n.Blocks = n.ZoneSize, layout.LBA(n.ZoneCount)*n.ZoneSize

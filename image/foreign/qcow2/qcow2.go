@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"zimg/image/foreign"
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -92,10 +93,8 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		return foreign.Field(file, "zoned extension ("+z.version+")", name, h.extOff, got, want)
 	}
 	d := &foreign.Decoded{Facts: []foreign.Fact{{Key: "extension", Value: z.version}, {Key: "cluster size", Value: fmt.Sprint(h.clusterSize())}}}
-	n := &layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: in.BlockBits(d), ZoneCount: uint64(z.zones), MAR: layout.ZeroBased(z.maxActive), MOR: layout.ZeroBased(z.maxOpen)}
-	if z.maxActive != 0 && (z.maxOpen == 0 || z.maxOpen > z.maxActive) {
-		n.MOR = n.MAR
-	}
+	n := &layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: in.BlockBits(d), ZoneCount: uint64(z.zones)}
+	n.MOR, n.MAR = layout.Limits(z.maxOpen, z.maxActive)
 	switch {
 	case z.mode != 1:
 		return nil, field("zoned", z.mode, "1, host-managed")
@@ -200,9 +199,9 @@ func (im *image) zone(i uint64, b []byte) (layout.Zone, error) {
 	if im.z.states {
 		z := foreign.FromZBC(im.n, i, uint8(layout.SeqWriteRequired), uint8(e>>60), layout.LBA(i)*im.n.ZoneSize, at)
 		if z.State.Active() && z.Written == z.End() {
-			z = foreign.AtRest(z)
+			z = zns.AtRest(im.n, z)
 		}
 		return z, nil
 	}
-	return foreign.AtRest(foreign.Sequential(im.n, i, layout.Closed, at)), nil
+	return zns.WrittenTo(im.n, im.n.EmptyZone(i), at), nil
 }

@@ -21,6 +21,7 @@ import (
 
 	"zimg/image/disk"
 	"zimg/image/foreign"
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -132,7 +133,7 @@ func (s *scanned) Zone(i uint64) (layout.Zone, error) {
 		return z, err
 	}
 	written := z.Start + layout.LBA((end-from+s.n.BlockSize()-1)>>s.n.BlockBits)
-	return foreign.AtRest(foreign.Sequential(s.n, i, layout.Closed, written)), nil
+	return zns.WrittenTo(s.n, s.n.EmptyZone(i), written), nil
 }
 
 // Extension returns nothing.

@@ -117,7 +117,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	n := &layout.Namespace{
 		ID: 1, CSI: layout.ZNS, BlockBits: b, ZoneCount: uint64(zones), ZoneSize: layout.LBA(zoneSize >> b),
 	}
-	n.MOR, n.MAR = foreign.Limits(limit(le.Uint32(h[OffMaxOpen:])), limit(le.Uint32(h[OffMaxActive:])))
+	n.MOR, n.MAR = layout.Limits(limit(le.Uint32(h[OffMaxOpen:])), limit(le.Uint32(h[OffMaxActive:])))
 	n.Blocks = layout.LBA(n.ZoneCount) * n.ZoneSize
 	d := &foreign.Decoded{}
 	if left, want := le.Uint64(h[OffSectors:]), uint64(n.Size())/512; left < want {

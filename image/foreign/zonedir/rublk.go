@@ -57,7 +57,7 @@ func decodeRublk(in *foreign.Input) (*foreign.Decoded, error) {
 		return nil, err
 	}
 	d.n.BlockBits = in.BlockBits(dec)
-	d.n.MOR, d.n.MAR = foreign.Limits(s.MaxOpen, s.MaxActive)
+	d.n.MOR, d.n.MAR = layout.Limits(s.MaxOpen, s.MaxActive)
 	file := filepath.Join(in.Path, superblock)
 	if s.ZoneSize > 0 && s.Size/s.ZoneSize != int64(len(d.size)) {
 		return nil, fmt.Errorf("%s: size %d and zone size %d make %d zones, there are %d files: %w", file, s.Size, s.ZoneSize, s.Size/s.ZoneSize, len(d.size), layout.ErrDamaged)

@@ -19,6 +19,7 @@ import (
 
 	"zimg/image/disk"
 	"zimg/image/foreign"
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -158,7 +159,7 @@ func (d *dir) Zone(i uint64) (layout.Zone, error) {
 	}
 	z := d.n.EmptyZone(i)
 	written := min(layout.LBA(d.size[i]>>d.n.BlockBits), d.n.ZoneCap)
-	return foreign.AtRest(foreign.Sequential(d.n, i, layout.Closed, z.Start+written)), nil
+	return zns.WrittenTo(d.n, d.n.EmptyZone(i), z.Start+written), nil
 }
 
 // Extension returns nothing: there are none.

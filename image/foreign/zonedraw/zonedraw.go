@@ -19,6 +19,7 @@ import (
 	"fmt"
 
 	"zimg/image/foreign"
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -106,11 +107,9 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	}
 	d := &foreign.Decoded{Facts: []foreign.Fact{{Key: "variant", Value: v.name}}}
 	n := &layout.Namespace{
-		ID: 1, CSI: layout.ZNS, BlockBits: in.BlockBits(d), ZoneCount: uint64(v.zones), MAR: layout.ZeroBased(v.maxActive), MOR: layout.ZeroBased(v.maxOpen),
+		ID: 1, CSI: layout.ZNS, BlockBits: in.BlockBits(d), ZoneCount: uint64(v.zones),
 	}
-	if v.maxActive != 0 && (v.maxOpen == 0 || v.maxOpen > v.maxActive) {
-		n.MOR = n.MAR
-	}
+	n.MOR, n.MAR = layout.Limits(v.maxOpen, v.maxActive)
 	if v.model > 1 {
 		return nil, fmt.Errorf("%s: zone model %d, neither none nor host-managed: %w", file.Name(), v.model, foreign.ErrUnsupported)
 	}
@@ -164,7 +163,7 @@ func (r *raw) zone(i uint64, b []byte) (layout.Zone, error) {
 	at := layout.LBA(wp >> r.n.BlockBits)
 	if extended(e) {
 		written, err := r.written(i)
-		return foreign.AtRest(foreign.Sequential(r.n, i, layout.Closed, max(at, written))), err
+		return zns.WrittenTo(r.n, r.n.EmptyZone(i), max(at, written)), err
 	}
 	z := foreign.FromZBC(r.n, i, uint8(layout.SeqWriteRequired), uint8(state), layout.LBA(i)*r.n.ZoneSize, at)
 	if z.State.Active() && z.Written == z.End() { // the driver never makes a zone Full by writing

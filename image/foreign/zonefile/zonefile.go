@@ -20,6 +20,7 @@ import (
 	"fmt"
 
 	"zimg/image/foreign"
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -67,13 +68,12 @@ var Format = &foreign.Format{
 			}
 			return nil
 		},
-		Zone: func(_ *layout.Namespace, z layout.Zone) (layout.Zone, string) {
+		Zone: func(n *layout.Namespace, z layout.Zone) (layout.Zone, string) {
 			if z.State == layout.Offline {
 				z.Attrs = 0 // cleared when a zone goes offline
 			}
 			if z.State == layout.ReadOnly && z.Written != z.Start {
-				z.State, z.WP = layout.Closed, z.Written
-				return foreign.AtRest(z), "Read Only zones with data (they can be written again)"
+				return zns.WrittenTo(n, z, z.Written), "Read Only zones with data (they can be written again)"
 			}
 			return z, ""
 		},
