@@ -6,207 +6,233 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
+	"slices"
 
-	"zimg/image"
 	"zimg/image/disk"
 	"zimg/layout"
 )
 
-// undoFileRecord is a record of an undo file that was read.
-type undoFileRecord struct {
+// undoEntry is a record of an undo file.
+type undoEntry struct {
 	kind uint32
-	name string // path of the file it is about
-	at   int64  // where the bytes belong, or the file's length
+	file uint32 // undoMeta, undoData or undoBeside
+	name string // of a data file where there are several, or a suffix
+	mode fs.FileMode
+	at   int64 // where the bytes belong, or the length of the file
 	len  int64
 	off  int64 // of the bytes in the undo file
 }
 
-// undoReader is an undo file that was found sound.
+// maxUndoRecords bounds the records that are kept in memory: a repair makes a few,
+// and one for each extent of data that it discards.
+const maxUndoRecords = 1 << 22
+
+// undoReader reads an undo file.
 type undoReader struct {
-	fs      disk.FS
 	file    disk.File
 	uuid    [16]byte
 	gen     uint64 // of the image after the repair
-	records []undoFileRecord
-	open    map[string]disk.File
+	place   uint32 // undoAtPath, undoAtZmeta or undoAtNamed
+	metaOff int64
+	locOff  int64 // of the locator after the repair
+	records []undoEntry
 }
 
-// Undo takes back the last repair of the image at path, byte for byte, and
-// removes the undo file. Unless forced it refuses if the image was changed since. An undo
-// that was interrupted is simply done again.
-func Undo(path string, o Options, force bool) (err error) {
-	fsys := o.fs()
-	name := path + UndoSuffix
-	file, err := fsys.Open(name, disk.ReadOnly, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: no repair to take back, there is no %s: %w", path, name, ErrUndo)
-	}
-	if err != nil {
-		return err
-	}
-	r := &undoReader{fs: fsys, file: file, open: map[string]disk.File{}}
-	defer func() { err = errors.Join(err, r.close()) }()
-	if err := r.load(filepath.Dir(name)); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	if err := r.openAll(); err != nil {
-		return err
-	}
-	if !force {
-		if err := r.fits(path); err != nil {
-			return err
-		}
-	}
-	if err := r.restore(); err != nil {
-		return err
-	}
-	return removeAll(fsys, []string{name})
+// damagedUndo is the refusal of an undo file that is not as a repair writes it.
+func damagedUndo(format string, args ...any) error {
+	return fmt.Errorf("damaged: %s: %w", fmt.Sprintf(format, args...), ErrUndo)
 }
 
-func (r *undoReader) close() error {
-	errs := []error{r.file.Close()}
-	for _, f := range r.open {
-		errs = append(errs, f.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// load reads and checks everything but the bytes themselves, whose sum it checks.
-func (r *undoReader) load(dir string) error {
+// load reads the header and all records, and checks everything in them, as well
+// as the sum over the bytes.
+func (r *undoReader) load() error {
 	size, err := r.file.Size()
 	if err != nil {
 		return err
 	}
+	head := make([]byte, undoHead)
+	if _, err := r.file.ReadAt(head, 0); err != nil {
+		return shortUndo(err)
+	}
+	if string(head[:8]) != undoMagic {
+		return fmt.Errorf("not an undo file: %w", ErrUndo)
+	}
 	if err := r.verify(size); err != nil {
 		return err
 	}
-	bad := func(what string) error { return fmt.Errorf("damaged: %s: %w", what, ErrUndo) }
-	head := make([]byte, undoHead)
-	if _, err := r.file.ReadAt(head, 0); err != nil {
-		return bad("no header")
+	if v := binary.LittleEndian.Uint32(head[8:]); v != undoVersion {
+		return fmt.Errorf("undo file of version %d, this zimg reads version %d: %w", v, undoVersion, ErrUndo)
 	}
-	if string(head[:8]) != undoMagic || binary.LittleEndian.Uint32(head[8:]) != undoVersion {
-		return bad("not an undo file that this zimg knows")
-	}
+	r.place = binary.LittleEndian.Uint32(head[12:])
 	copy(r.uuid[:], head[16:])
 	r.gen = binary.LittleEndian.Uint64(head[32:])
+	r.metaOff = int64(binary.LittleEndian.Uint64(head[40:]))
+	r.locOff = int64(binary.LittleEndian.Uint64(head[48:]))
+	switch {
+	case r.place < undoAtPath || r.place > undoAtNamed:
+		return damagedUndo("place of the metadata %d", r.place)
+	case r.metaOff < 0 || r.locOff < r.metaOff || r.locOff > 1<<62:
+		return damagedUndo("metadata from byte %d to a locator at byte %d", r.metaOff, r.locOff)
+	case binary.LittleEndian.Uint64(head[56:]) != 0:
+		return damagedUndo("reserved bytes of the header are not zero")
+	}
+	return r.loadRecords(size - 4)
+}
+
+// loadRecords reads the records, which must end at byte end with an end record.
+func (r *undoReader) loadRecords(end int64) error {
 	b := make([]byte, undoRecord)
 	for off := int64(undoHead); ; {
-		if _, err := r.file.ReadAt(b, off); err != nil {
-			return bad("no end")
+		if off > end-undoRecord {
+			return damagedUndo("it has no end record")
 		}
-		rec := undoFileRecord{kind: binary.LittleEndian.Uint32(b), at: int64(binary.LittleEndian.Uint64(b[8:])), len: int64(binary.LittleEndian.Uint64(b[16:]))}
+		if _, err := r.file.ReadAt(b, off); err != nil {
+			return shortUndo(err)
+		}
+		off += undoRecord
+		rec := undoEntry{
+			kind: binary.LittleEndian.Uint32(b), file: binary.LittleEndian.Uint32(b[4:]), mode: fs.FileMode(binary.LittleEndian.Uint32(b[12:])),
+			at: int64(binary.LittleEndian.Uint64(b[16:])), len: int64(binary.LittleEndian.Uint64(b[24:])),
+		}
+		nameLen := int64(binary.LittleEndian.Uint32(b[8:]))
 		if rec.kind == undoEnd {
+			if off != end || !allZero(b) {
+				return damagedUndo("there is something after its end record")
+			}
 			return nil
 		}
-		nameLen := int64(binary.LittleEndian.Uint32(b[4:]))
-		off += undoRecord
-		if nameLen > 4096 || rec.at < 0 || rec.len < 0 || rec.len > size-off-nameLen {
-			return bad("a record goes on beyond the end")
+		if nameLen > layout.NameLen || rec.at < 0 || rec.len < 0 || rec.len > end-off-nameLen || rec.at > 1<<62 {
+			return damagedUndo("a record at byte %d reaches beyond its end", off-undoRecord)
+		}
+		if len(r.records) == maxUndoRecords {
+			return damagedUndo("more than %d records", maxUndoRecords)
 		}
 		name := make([]byte, nameLen)
 		if _, err := r.file.ReadAt(name, off); err != nil {
-			return bad("a record goes on beyond the end")
+			return shortUndo(err)
 		}
-		rec.name, rec.off = filepath.Join(dir, string(name)), off+nameLen
+		rec.name, rec.off = string(name), off+nameLen
+		if err := rec.check(); err != nil {
+			return err
+		}
 		r.records = append(r.records, rec)
 		off = rec.off + rec.len
 	}
 }
 
+// check judges a record by itself.
+func (rec *undoEntry) check() error {
+	switch rec.kind {
+	case undoRange, undoFile:
+	case undoLength:
+		if rec.len != 0 {
+			return damagedUndo("a length record with %d bytes", rec.len)
+		}
+	default:
+		return damagedUndo("a record of unknown type %d", rec.kind)
+	}
+	if rec.kind == undoFile != (rec.file == undoBeside) || rec.kind == undoFile && rec.at != 0 || rec.mode&^fs.ModePerm != 0 {
+		return damagedUndo("a record of type %d for file %d", rec.kind, rec.file)
+	}
+	switch rec.file {
+	case undoMeta:
+		if rec.name != "" {
+			return damagedUndo("a name for the metadata file")
+		}
+	case undoData:
+		if rec.name == "" {
+			return nil
+		}
+		if err := layout.CheckFileName(rec.name); err != nil {
+			return damagedUndo("%v", err)
+		}
+	case undoBeside:
+		if !slices.Contains(undoSuffixes, rec.name) {
+			return damagedUndo("a record for the suffix %q, which no repair removes", rec.name)
+		}
+	default:
+		return damagedUndo("a record for file %d, which there is not", rec.file)
+	}
+	return nil
+}
+
+// shortUndo is what a failed read of an undo file means.
+func shortUndo(err error) error {
+	if errors.Is(err, io.EOF) {
+		return damagedUndo("it is too short")
+	}
+	return err
+}
+
 // verify checks the sum at the end.
 func (r *undoReader) verify(size int64) error {
+	if size < undoHead+undoRecord+4 {
+		return damagedUndo("it is too short")
+	}
 	sum := uint32(0)
 	buf := make([]byte, 1<<20)
 	for off := int64(0); off < size-4; {
 		b := buf[:min(int64(len(buf)), size-4-off)]
 		if _, err := r.file.ReadAt(b, off); err != nil {
-			return err
+			return shortUndo(err)
 		}
 		sum = layout.UpdateChecksum(sum, b)
 		off += int64(len(b))
 	}
 	b := make([]byte, 4)
-	if _, err := r.file.ReadAt(b, max(0, size-4)); err != nil || binary.LittleEndian.Uint32(b) != sum {
-		return fmt.Errorf("damaged: its checksum is wrong: %w", ErrUndo)
+	if _, err := r.file.ReadAt(b, size-4); err != nil {
+		return shortUndo(err)
+	}
+	if binary.LittleEndian.Uint32(b) != sum {
+		return damagedUndo("its checksum is wrong")
 	}
 	return nil
 }
 
-// openAll opens and locks the files to be written to.
-func (r *undoReader) openAll() error {
-	for _, rec := range r.records {
-		if rec.kind == undoFile || r.open[rec.name] != nil {
-			continue
-		}
-		f, err := r.fs.Open(rec.name, disk.ReadWrite, 0)
-		if err != nil {
-			return err
-		}
-		r.open[rec.name] = f
-		if err := f.Lock(disk.LockWrite); err != nil {
-			return err
-		}
-	}
-	return nil
+// part is rec without what belongs before byte from and from byte to on.
+func (rec undoEntry) part(from, to int64) undoEntry {
+	skip := min(max(0, from-rec.at), rec.len)
+	rec.at, rec.off, rec.len = rec.at+skip, rec.off+skip, rec.len-skip
+	rec.len = max(0, min(rec.len, to-rec.at))
+	return rec
 }
 
-// fits refuses if the image has been committed to since the repair. Headers
-// that are not sound do not count: an undo was interrupted.
-func (r *undoReader) fits(path string) error {
-	if len(r.records) == 0 || r.records[0].kind != undoRange {
+// copy writes the bytes of rec to file.
+func (r *undoReader) copy(file disk.File, rec undoEntry) error {
+	return r.each(rec, func(b []byte, at int64) error {
+		_, err := file.WriteAt(b, at)
+		return err
+	})
+}
+
+// holds reports whether file has the bytes of rec already.
+func (r *undoReader) holds(file disk.File, rec undoEntry) (bool, error) {
+	same := true
+	var have []byte
+	err := r.each(rec, func(b []byte, at int64) error {
+		if !same {
+			return nil
+		}
+		have = append(have[:0], b...)
+		n, err := file.ReadAt(have, at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		same = string(have[:n]) == string(b)
 		return nil
-	}
-	meta, off := r.open[r.records[0].name], r.records[0].at
-	for range 2 {
-		h, err := image.ReadHeader(meta, off)
-		if err != nil {
-			continue
-		}
-		if h.UUID != r.uuid || h.Generation > r.gen {
-			return &image.HintError{
-				Err:  fmt.Errorf("%s: has been changed since the repair: %w", path, ErrUndo),
-				Hint: "--force takes the repair back, and with it all changes since",
-			}
-		}
-		off += int64(h.SlotLen)
-	}
-	return nil
+	})
+	return same, err
 }
 
-// restore writes everything back.
-func (r *undoReader) restore() error {
-	for _, rec := range r.records {
-		var err error
-		switch rec.kind {
-		case undoRange:
-			err = r.copy(r.open[rec.name], rec)
-		case undoLength:
-			err = r.open[rec.name].Truncate(rec.at)
-		case undoFile:
-			err = r.restoreFile(rec)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	for _, f := range r.open {
-		if err := f.Sync(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *undoReader) copy(to disk.File, rec undoFileRecord) error {
-	buf := make([]byte, 1<<20)
+// each calls fn with the bytes of rec, a part at a time, and where they belong.
+func (r *undoReader) each(rec undoEntry, fn func(b []byte, at int64) error) error {
+	buf := make([]byte, min(rec.len, 1<<20))
 	for done := int64(0); done < rec.len; {
 		b := buf[:min(int64(len(buf)), rec.len-done)]
-		if _, err := r.file.ReadAt(b, rec.off+done); err != nil && !errors.Is(err, io.EOF) {
-			return err
+		if _, err := r.file.ReadAt(b, rec.off+done); err != nil {
+			return shortUndo(err)
 		}
-		if _, err := to.WriteAt(b, rec.at+done); err != nil {
+		if err := fn(b, rec.at+done); err != nil {
 			return err
 		}
 		done += int64(len(b))
@@ -214,21 +240,6 @@ func (r *undoReader) copy(to disk.File, rec undoFileRecord) error {
 	return nil
 }
 
-// restoreFile makes a file that the repair removed.
-func (r *undoReader) restoreFile(rec undoFileRecord) (err error) {
-	if err := r.fs.Remove(rec.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := r.fs.Open(rec.name, disk.CreateNew, 0o666)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := r.copy(f, rec); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return r.fs.SyncDir(rec.name)
+func allZero(b []byte) bool {
+	return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 })
 }

@@ -68,7 +68,7 @@ func (im *Image) toSidecar(o ConvertOptions) error {
 	}
 	st := newStaging(im.files.FS, there)
 	st.like(data.Name())
-	plan, err := im.replan(layout.Sidecar, filepath.Base(data.Name()))
+	plan, err := im.replan(layout.Sidecar, layout.HintName(filepath.Base(data.Name())))
 	if err != nil {
 		return err
 	}
@@ -262,7 +262,7 @@ func Convert(src, dst string, o ConvertOptions) (err error) {
 	name := ""
 	names := []string{dst}
 	if kind == layout.Sidecar {
-		name = filepath.Base(dst)
+		name = layout.HintName(filepath.Base(dst))
 		sidecar := o.Sidecar
 		if sidecar == "" {
 			sidecar = dst + SidecarSuffix

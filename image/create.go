@@ -133,6 +133,12 @@ func Create(path string, o CreateOptions) (err error) {
 	switch {
 	case o.Namespaces[0].File != "":
 		for _, n := range o.Namespaces {
+			if filepath.Dir(n.File) != filepath.Dir(path) {
+				return &HintError{
+					Err:  fmt.Errorf("%s: is not in the folder of %s, where its data files are looked for: %w", n.File, path, layout.ErrGeometry),
+					Hint: fmt.Sprintf("the data file can be %s", filepath.Join(filepath.Dir(path), filepath.Base(n.File))),
+				}
+			}
 			names = append(names, n.File)
 		}
 		names = append(names, path)
@@ -142,7 +148,7 @@ func Create(path string, o CreateOptions) (err error) {
 		}
 		names = []string{path, o.Sidecar}
 		for _, e := range plan.Entries {
-			e.Name = filepath.Base(path)
+			e.Name = layout.HintName(filepath.Base(path))
 		}
 	default:
 		if o.Sidecar != "" {

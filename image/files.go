@@ -143,6 +143,11 @@ func openLocked(fsys disk.FS, path string, o Options) (disk.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return lockOrClose(file, o)
+}
+
+// lockOrClose locks file as o says, and closes it if that fails.
+func lockOrClose(file disk.File, o Options) (disk.File, error) {
 	if err := file.Lock(o.lock()); err != nil {
 		_ = file.Close()
 		return nil, err
@@ -166,13 +171,15 @@ func (f *Files) openData(sidecar string, o Options) error {
 		return fmt.Errorf("%s: which data file this is the sidecar of cannot be read: %w", sidecar, err)
 	}
 	for _, name := range names {
-		path := filepath.Join(filepath.Dir(sidecar), name)
-		file, err := openLocked(f.FS, path, o)
+		file, err := f.openOwn(name, o)
 		if errors.Is(err, fs.ErrNotExist) {
 			return &HintError{
 				Err:  fmt.Errorf("%s: its data file is missing: %w", sidecar, err),
 				Hint: fmt.Sprintf("the data file must be beside the sidecar as %q, or be named: --sidecar %s DATAFILE", name, sidecar),
 			}
+		}
+		if errors.Is(err, disk.ErrNotOwn) {
+			return &HintError{Err: fmt.Errorf("%s: its data file cannot be used: %w", sidecar, err), Hint: "name the data file, and this sidecar as its sidecar"}
 		}
 		if err != nil {
 			return err
@@ -180,6 +187,20 @@ func (f *Files) openData(sidecar string, o Options) error {
 		f.Data = append(f.Data, file)
 	}
 	return nil
+}
+
+// openOwn opens the data file called name, as the sidecar or its metadata calls
+// it: a regular file in the sidecar's folder, and not the sidecar itself.
+func (f *Files) openOwn(name string, o Options) (disk.File, error) {
+	dir, own := filepath.Split(f.Meta.Name())
+	if name == own {
+		return nil, fmt.Errorf("%s: names itself as its data file: %w", f.Meta.Name(), layout.ErrDamaged)
+	}
+	file, err := disk.OpenBeside(f.FS, dir, name, o.mode())
+	if err != nil {
+		return nil, err
+	}
+	return lockOrClose(file, o)
 }
 
 // openMoreData completes the data files where the image was opened by the
@@ -200,7 +221,7 @@ func (f *Files) openMoreData(o Options) error {
 			f.Data, used = append(f.Data, given), true
 			continue
 		}
-		file, err := openLocked(f.FS, filepath.Join(filepath.Dir(f.Meta.Name()), name), o)
+		file, err := f.openOwn(name, o)
 		if err != nil {
 			if !used {
 				_ = given.Close()

@@ -67,7 +67,7 @@ func (o *TransferOptions) adopt(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	plan.Entries[0].Name = filepath.Base(path)
+	plan.Entries[0].Name = layout.HintName(filepath.Base(path))
 	sidecar := o.Second
 	if sidecar == "" {
 		sidecar = path + SidecarSuffix

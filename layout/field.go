@@ -28,6 +28,12 @@ func reserved(region string, base Bytes, b []byte, from, to int) error {
 	return nil
 }
 
+// shortInput is the error of a decoder that was given fewer bytes than the
+// structure has.
+func shortInput(region string, base Bytes, got int, want Bytes) error {
+	return &FieldError{Region: region, Off: base, Field: "length", Got: got, Want: want, Err: ErrDamaged}
+}
+
 // getString reads NUL padded UTF-8; ok is false if it is not that.
 func getString(b []byte) (s string, ok bool) {
 	n := bytes.IndexByte(b, 0)

@@ -33,6 +33,10 @@ const (
 	MaxHeaderLen = (headerFixed + MaxNamespaces*countsLen + BlockLen - 1) / BlockLen * BlockLen
 )
 
+// maxChecksums is more than a slot of the greatest length has: arithmetic on a
+// number of checksums up to it cannot overflow.
+const maxChecksums = 1 << 48
+
 // Kind says where the metadata area lives.
 type Kind uint32
 
@@ -268,7 +272,7 @@ func DecodeHeader(b []byte, base Bytes) (*Header, error) {
 		return fail(64, "metadata offset", h.MetaOff, nil, ErrDamaged)
 	case h.SlotLen <= 0 || h.SlotLen > 1<<60 || h.SlotLen%BlockLen != 0:
 		return fail(72, "slot length", h.SlotLen, nil, ErrDamaged)
-	case h.DataFiles == 0 || h.DataFiles > count || h.Kind == Trailing && h.DataFiles != 1:
+	case h.DataFiles != 1 && (h.DataFiles != count || h.Kind != Sidecar):
 		return fail(84, "data files", h.DataFiles, nil, ErrDamaged)
 	case h.ChecksumOff != n:
 		return fail(88, "checksum array offset", h.ChecksumOff, n, ErrDamaged)

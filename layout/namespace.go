@@ -5,9 +5,6 @@ import "fmt"
 // NamespaceLen is the length of an entry of the namespace table.
 const NamespaceLen = 512
 
-// NameLen is the space for a data file's name, in bytes.
-const NameLen = 256
-
 // Bits of the flags byte of a namespace entry.
 const (
 	nsExtLBA    = 1 << 0
@@ -45,11 +42,17 @@ type Tables struct {
 type Entry struct {
 	Namespace
 	Tables Tables
-	Name   string // of the data file, without a directory; a hint in all but several data files
+	// Name is that of the data file, see CheckFileName. It is empty in a trailing image, and a hint
+	// (perhaps empty) where there is one data file.
+	Name string
 }
 
-// DecodeEntry reads the namespace table entry in b, NamespaceLen bytes; base is its file offset.
+// DecodeEntry reads the namespace table entry in the first NamespaceLen bytes of
+// b; base is its file offset, for errors.
 func DecodeEntry(b []byte, base Bytes) (*Entry, error) {
+	if len(b) < NamespaceLen {
+		return nil, shortInput("namespace entry", base, len(b), NamespaceLen)
+	}
 	b = b[:NamespaceLen]
 	e := &Entry{
 		Namespace: Namespace{
@@ -89,6 +92,11 @@ func DecodeEntry(b []byte, base Bytes) (*Entry, error) {
 	var ok bool
 	if e.Name, ok = getString(b[256:512]); !ok {
 		return nil, &FieldError{Region: region, Off: base + 256, Field: "file name", Err: ErrDamaged}
+	}
+	if e.Name != "" {
+		if err := CheckFileName(e.Name); err != nil {
+			return nil, &FieldError{Region: region, Off: base + 256, Field: err.Error(), Err: ErrDamaged}
+		}
 	}
 	if b[10]&^nsFlags != 0 {
 		return nil, &FieldError{Region: region, Off: base + 10, Field: "flags", Got: fmt.Sprintf("%#x", b[10]), Err: ErrDamaged}

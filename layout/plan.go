@@ -60,14 +60,20 @@ func Place(kind Kind, namespaces []*Entry) (*Plan, error) {
 		if zones += n.ZoneCount; zones > MaxZones {
 			return bad("more than %d zones", uint64(MaxZones))
 		}
-		if len(n.Name) > NameLen {
-			return bad("data file name of %d bytes, at most %d", len(n.Name), NameLen)
-		}
 		e := *n
+		if kind == Trailing {
+			e.Name = "" // the data file is the image, whatever it is called
+		}
 		if err := p.placeData(&e); err != nil {
 			return nil, err
 		}
 		p.Entries = append(p.Entries, &e)
+	}
+	if files := len(p.DataLen); files != 1 && files != len(p.Entries) {
+		return bad("%d namespaces in %d data files: all share one, or each has its own", len(p.Entries), files)
+	}
+	if err := p.checkNames(); err != nil {
+		return nil, err
 	}
 	p.placeTables()
 	return p, nil

@@ -9,7 +9,11 @@ import (
 // DecodeChecksums reads the checksum array of a slot with header h from b,
 // ChecksumArrayLen bytes, after checking them against the header.
 func DecodeChecksums(h *Header, b []byte, base Bytes) ([]uint32, error) {
-	b = b[:ChecksumArrayLen(h.ChecksumCount)]
+	want := ChecksumArrayLen(h.ChecksumCount)
+	if h.ChecksumCount > maxChecksums || Bytes(len(b)) < want {
+		return nil, shortInput("checksum array", base, len(b), want)
+	}
+	b = b[:want]
 	if got := Checksum(b); got != h.ChecksumCRC {
 		return nil, &FieldError{Region: "checksum array", Off: base, Field: "CRC", Got: fmt.Sprintf("%#08x", got), Want: fmt.Sprintf("%#08x", h.ChecksumCRC), Err: ErrDamaged}
 	}
@@ -47,6 +51,9 @@ func TableLen(n int) Bytes { return RoundUp(Bytes(n)*NamespaceLen, BlockLen) }
 // places anything elsewhere is refused, so that no region can overlap another.
 func DecodeTable(h *Header, b []byte, base Bytes) (*Plan, error) {
 	n := len(h.Counts)
+	if n == 0 || n > MaxNamespaces || Bytes(len(b)) < TableLen(n) {
+		return nil, shortInput("namespace table", base, len(b), TableLen(n))
+	}
 	b = b[:TableLen(n)]
 	entries := make([]*Entry, n)
 	for i := range entries {

@@ -80,6 +80,8 @@ type File interface {
 type FS interface {
 	Open(name string, mode Mode, perm fs.FileMode) (File, error)
 	Stat(name string) (fs.FileInfo, error)
+	// Lstat is Stat, but describes a symbolic link itself.
+	Lstat(name string) (fs.FileInfo, error)
 	// Rename moves a file over whatever has the new name.
 	Rename(oldname, newname string) error
 	// RenameNew moves a file; it fails with fs.ErrExist if the new name is taken.

@@ -83,6 +83,8 @@ func SameFile(a, b fs.FileInfo) bool { return os.SameFile(a, b) }
 
 func (osFS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 
+func (osFS) Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
+
 func (osFS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
 
 func (osFS) RenameNew(oldname, newname string) error {

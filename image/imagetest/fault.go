@@ -104,6 +104,14 @@ func (f *FaultFS) Stat(name string) (fs.FileInfo, error) {
 	return f.under.Stat(name)
 }
 
+// Lstat is one call.
+func (f *FaultFS) Lstat(name string) (fs.FileInfo, error) {
+	if err := f.call("lstat", name); err != nil {
+		return nil, err
+	}
+	return f.under.Lstat(name)
+}
+
 // Rename is one call.
 func (f *FaultFS) Rename(oldname, newname string) error {
 	if err := f.call("rename", oldname); err != nil {

@@ -254,6 +254,9 @@ func (m *MemFS) Stat(name string) (fs.FileInfo, error) {
 	return nil, pathError("stat", name, fs.ErrNotExist)
 }
 
+// Lstat is Stat: there are no links here.
+func (m *MemFS) Lstat(name string) (fs.FileInfo, error) { return m.Stat(name) }
+
 // Rename moves a file over whatever has the new name. Both must be in one
 // directory.
 func (m *MemFS) Rename(oldname, newname string) error { return m.rename(oldname, newname, true) }
