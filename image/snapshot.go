@@ -251,9 +251,18 @@ func DeleteSnapshot(path, name string, o ConvertOptions) error {
 	return fsys.SyncDir(path + SnapshotSuffix)
 }
 
-// hasSnapshot refuses a name that path has no snapshot of.
+// hasSnapshot refuses a name that path has no snapshot of. Neither the folder nor
+// what is in it is a symbolic link: an image that somebody sends with its snapshots
+// must not lead to other files.
 func hasSnapshot(path, name, snap string, o ConvertOptions) error {
-	_, err := Options{FS: o.FS}.fs().Stat(snap)
+	fsys := Options{FS: o.FS}.fs()
+	dir, err := fsys.Lstat(filepath.Dir(snap))
+	if err == nil && !dir.IsDir() {
+		return fmt.Errorf("%s: is not a folder: %w", filepath.Dir(snap), disk.ErrNotOwn)
+	}
+	if err == nil {
+		err = disk.CheckBeside(fsys, filepath.Dir(snap), filepath.Base(snap))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return &HintError{Err: fmt.Errorf("%s has no snapshot %s: there is no %s", path, name, snap), Hint: "zimg snapshot -l lists them"}
 	}

@@ -36,6 +36,8 @@ func (v *stagedFS) Open(name string, mode disk.Mode, perm fs.FileMode) (disk.Fil
 
 func (v *stagedFS) Stat(name string) (fs.FileInfo, error) { return v.FS.Stat(v.real(name)) }
 
+func (v *stagedFS) Lstat(name string) (fs.FileInfo, error) { return v.FS.Lstat(v.real(name)) }
+
 // List has the names that the files will have instead of those that they have.
 func (v *stagedFS) List(dir string) ([]string, error) {
 	names, err := v.FS.List(dir)

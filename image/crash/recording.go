@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 
 	"zimg/image"
+	"zimg/image/disk"
 	"zimg/image/writelog"
 	"zimg/layout"
 )
@@ -112,6 +113,11 @@ type Recording struct {
 
 // Open reads the recording in dir.
 func Open(dir string) (_ *Recording, err error) {
+	for _, name := range []string{BaseName, LogName, TraceName} {
+		if err := disk.CheckBeside(disk.OS, dir, name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
 	file, err := os.Open(filepath.Join(dir, LogName))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no recording, which zimg run --record makes: %w", dir, err)

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -181,7 +182,7 @@ func Load(fsys disk.FS, image string, session [16]byte, namespaces []*layout.Nam
 const traceLimit = 1 << 30
 
 func readAll(fsys disk.FS, name string) (_ []byte, err error) {
-	file, err := fsys.Open(name, disk.ReadOnly, 0)
+	file, err := disk.OpenBeside(fsys, filepath.Dir(name), filepath.Base(name), disk.ReadOnly)
 	if err != nil {
 		return nil, err
 	}

@@ -79,6 +79,9 @@ func decodeRublk(in *foreign.Input) (*foreign.Decoded, error) {
 func readSuper(in *foreign.Input) (*super, error) {
 	var s super
 	read := func(name string, parse func(b []byte) error) error {
+		if err := disk.CheckBeside(in.FS, in.Path, name); err != nil {
+			return err
+		}
 		return in.Brief(filepath.Join(in.Path, name), func(file disk.File) error {
 			size, err := file.Size()
 			if err != nil {

@@ -92,12 +92,13 @@ func (d *dir) list() error {
 			return fmt.Errorf("%s: the file of zone %d is missing: %w", d.path, i, layout.ErrDamaged)
 		}
 		d.conv[i] = kind == conventional
-		info, err := d.in.FS.Stat(d.file(uint64(i)))
+		file := d.file(uint64(i))
+		if err := disk.CheckBeside(d.in.FS, d.path, filepath.Base(file)); err != nil {
+			return fmt.Errorf("zone %d: %w: %w", i, err, layout.ErrDamaged)
+		}
+		info, err := d.in.FS.Stat(file)
 		if err != nil {
 			return err
-		}
-		if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s: is not a regular file: %w", d.file(uint64(i)), layout.ErrDamaged)
 		}
 		d.size[i] = info.Size()
 	}
