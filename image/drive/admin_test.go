@@ -1,0 +1,364 @@
+package drive_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"zimg/image/drive"
+	"zimg/image/drive/drivetest"
+	"zimg/image/imagetest"
+	"zimg/layout"
+)
+
+func TestRegisters(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, imagetest.Standard(layout.Trailing), drive.Options{}, drive.ControllerOptions{Fabrics: true})
+	for _, c := range []struct {
+		off  uint32
+		size int
+		want uint64
+	}{{0, 8, 0x0000_0820_1E01_007F}, {0, 4, 0x1E01007F}, {4, 4, 0x820}, {8, 4, 0x20000}, {0x14, 4, 0x460061}, {0x1C, 4, 1}} {
+		if v, st := r.C.ReadRegister(c.off, c.size); v != c.want || !st.OK() {
+			t.Errorf("register %#x is %#x (%v), want %#x", c.off, v, st, c.want)
+		}
+	}
+	for _, off := range []uint32{0xC, 0x20, 0x24, 0x3C, 0xE00, 0xFFFFFFFF} {
+		if _, st := r.C.ReadRegister(off, 4); st != drive.InvalidField|drive.DNR {
+			t.Errorf("register %#x: %v", off, st)
+		}
+		if st := r.C.WriteRegister(off, 4, 0); st != drive.InvalidField|drive.DNR {
+			t.Errorf("writing register %#x: %v", off, st)
+		}
+	}
+	p := drivetest.NewHost(t, r.d, drive.ControllerOptions{})
+	if v, _ := p.C.ReadRegister(0, 8); v != 0x0040_0820_1E01_03FF {
+		t.Errorf("CAP of a PCI function is %#x", v)
+	}
+	// What it cannot be enabled with is a fatal status, and a reset ends it.
+	for _, cc := range []uint64{0x460011, 0x460071, 0x4600E1, 0x460861} {
+		r.Reset()
+		r.C.WriteRegister(0x14, 4, cc)
+		r.Wait(3, 2)
+	}
+	r.Reset()
+	r.Enable(0x460061)
+}
+
+// Opened zones come to rest when the last controller is shut down, and with nothing less.
+func TestResetAndShutdown(t *testing.T) {
+	t.Parallel()
+	r := standard(t)
+	other := drivetest.NewHost(t, r.d, drive.ControllerOptions{CNTLID: 2})
+	r.Want(1, drivetest.IO(opWrite, 2, 32, 1, 0), nil, drive.Success)
+	r.Want(1, drivetest.Cmd(opSend, 2, 48, 0, 0, 3), nil, drive.Success)
+	states := func(what string, want ...layout.ZoneState) {
+		t.Helper()
+		for i, s := range want {
+			if got := r.zone(2, uint64(2+i)).State; got != s {
+				t.Errorf("%s: zone %d is %v, want %v", what, 2+i, got, s)
+			}
+		}
+	}
+	r.Reset()
+	states("after a reset", layout.ImplicitlyOpened, layout.ExplicitlyOpened)
+	r.Enable(0x460061)
+	r.Shutdown()
+	states("after one of two shutdowns", layout.ImplicitlyOpened, layout.ExplicitlyOpened)
+	other.Shutdown()
+	states("after both", layout.Closed, layout.Empty)
+	r.Reset()
+	r.Enable(0x460061)
+	r.Want(1, drivetest.Cmd(opSend, 2, 48, 0, 0, 3), nil, drive.Success)
+	r.C.Abandon()
+	states("after an abandoned host", layout.Closed, layout.ExplicitlyOpened)
+	r.C.Close()
+	other.C.Close()
+	if err := r.d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	states("after the drive's end", layout.Closed, layout.Empty)
+	cpl, _ := r.Do(1, drivetest.IO(opWrite, 3, 0, 1, 0), nil)
+	if cpl.Status.Code() != drive.SequenceError {
+		t.Errorf("a write to an abandoned controller: %v", cpl.Status)
+	}
+}
+
+// log reads n bytes of a log page.
+func (r *rig) log(lid uint32, id layout.NSID, n int, off uint32, csi uint32) []byte {
+	r.T.Helper()
+	_, b := r.Want(0, drivetest.Cmd(opGetLog, id, uint32(n/4-1)<<16|lid, 0, off, 0, csi<<24), nil, drive.Success)
+	return b
+}
+
+func TestEffectsLog(t *testing.T) {
+	t.Parallel()
+	r := standard(t)
+	for csi, want := range map[uint32]uint32{0: 0, 2: 3} {
+		b := r.log(5, 0, 4096, 0, csi)
+		for op, v := range map[int]uint32{opFlush: 1, opWrite: 3, opRead: 1, opZeroes: 3, opDSM: 3, opAppend: want, 0x11: 0} {
+			if got := le.Uint32(b[1024+4*op:]); got != v {
+				t.Errorf("CSI %d, opcode %#x: %#x, want %#x", csi, op, got, v)
+			}
+		}
+		if le.Uint32(b[4*opIdentify:]) != 1 || le.Uint32(b[4*0x80:]) != 0 {
+			t.Errorf("CSI %d: admin commands % x", csi, b[:64])
+		}
+		// The same by pieces.
+		if part := r.log(5, 0, 256, 1024+256, csi); !bytes.Equal(part, b[1280:1536]) {
+			t.Errorf("CSI %d: another piece", csi)
+		}
+	}
+	r.Want(0, drivetest.Cmd(opGetLog, 0, 1023<<16|5, 0, 0, 0, 1<<24), nil, drive.InvalidField)
+}
+
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	r := standard(t)
+	b := r.log(0, 0, 1024, 0, 0)
+	for lid := range 256 {
+		want := uint32(0)
+		switch lid {
+		case 0, 1, 2, 3, 4, 5, 0xBF:
+			want = 1
+		}
+		if got := le.Uint32(b[4*lid:]); got != want {
+			t.Errorf("log %#x: %d", lid, got)
+		}
+	}
+	if b := r.log(3, 0, 512, 0, 0); b[0] != 1 || string(b[8:16]) != "1       " {
+		t.Errorf("firmware % x", b[:16])
+	}
+	for _, c := range []struct {
+		dw10, dw12 uint32
+		id         layout.NSID
+		want       drive.Status
+	}{
+		{6, 0, 0, drive.InvalidLogPage},
+		{2, 0, 1, drive.InvalidField},
+		{2, 2, 0, drive.InvalidField},
+		{2, 516, 0, drive.InvalidField},
+		{0xBF, 0, 9, drive.InvalidNamespace},
+		{0xBF, 0, 3, drive.InvalidField},
+		{0xFFFF0002, 0, 0, drive.Success}, // longer than the page
+	} {
+		r.Want(0, drivetest.Cmd(opGetLog, c.id, c.dw10, 0, c.dw12), nil, c.want)
+	}
+}
+
+// The counters are those of what was done; the error log has the commands that failed.
+func TestHealthAndErrors(t *testing.T) {
+	t.Parallel()
+	r := standard(t)
+	for range 3 {
+		r.Want(1, drivetest.IO(opWrite, 3, 0, 128, 0), nil, drive.Success)
+	}
+	r.Want(1, drivetest.IO(opRead, 3, 0, 16, 0), nil, drive.Success)
+	bad := drivetest.IO(opWrite, 1, 4*128+7, 1, 0)
+	r.Want(3, bad, nil, drive.ZoneIsFull)
+	r.Want(0, drivetest.Cmd(0x80, 2), nil, drive.InvalidOpcode)
+	b := r.log(2, 0xFFFFFFFF, 512, 0, 0)
+	for off, want := range map[int]uint64{32: 1, 48: 4, 64: 1, 80: 3, 112: 1, 128: 0, 144: 0, 160: 0, 176: 2} {
+		if got := le.Uint64(b[off:]); got != want {
+			t.Errorf("SMART at %d: %d, want %d", off, got, want)
+		}
+	}
+	e := r.log(1, 0, 128, 0, 0)
+	if le.Uint64(e) != 2 || le.Uint16(e[8:]) != 0 || le.Uint16(e[12:]) != 0x8002 {
+		t.Errorf("the last error % x", e[:64])
+	}
+	e = e[64:]
+	if le.Uint64(e) != 1 || le.Uint16(e[8:]) != 3 || le.Uint16(e[10:]) != bad.CID() || le.Uint16(e[12:]) != 0x8372 || le.Uint64(e[16:]) != 519 || le.Uint32(e[24:]) != 1 {
+		t.Errorf("the first error % x", e[:64])
+	}
+}
+
+func TestFeatures(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, imagetest.Standard(layout.Trailing), drive.Options{IOQueues: 4}, drive.ControllerOptions{
+		Fabrics: true, KeepAlive: 5 * time.Second, HostID: [16]byte{0xAB, 15: 0xCD},
+	})
+	get := func(fid, sel, dw11 uint32) uint64 {
+		t.Helper()
+		cpl, _ := r.Want(0, drivetest.Cmd(opGet, 1, sel<<8|fid, dw11), nil, drive.Success)
+		return cpl.Result
+	}
+	if got := get(7, 0, 0); got != 0x30003 {
+		t.Errorf("queues %#x", got)
+	}
+	cpl, _ := r.Want(0, drivetest.Cmd(opSet, 0, 7, 0x70007), nil, drive.Success)
+	if cpl.Result != 0x30003 {
+		t.Errorf("queues %#x", cpl.Result)
+	}
+	r.Want(0, drivetest.Cmd(opSet, 0, 7, 0xFFFF), nil, drive.InvalidField)
+	if got := get(0xF, 0, 0); got != 5000 {
+		t.Errorf("KATO %d", got)
+	}
+	for _, c := range []struct{ fid, v, want, initial uint32 }{
+		{1, 3, 3, 7}, {4, 350, 350, 343}, {6, 0, 0, 1}, {8, 0x0102, 0x0102, 0}, {0xA, 1, 1, 0}, {0xB, 0x100, 0x100, 0}, {0xF, 1000, 1000, 5000}, {0x80, 9, 9, 0}, {2, 0, 0, 0}, {0x19, 0, 0, 0},
+	} {
+		r.Want(0, drivetest.Cmd(opSet, 0, c.fid, c.v), nil, drive.Success)
+		if got := get(c.fid, 0, 0); got != uint64(c.want) {
+			t.Errorf("feature %#x is %#x, want %#x", c.fid, got, c.want)
+		}
+		for _, sel := range []uint32{1, 2} {
+			if got := get(c.fid, sel, 0); got != uint64(c.initial) {
+				t.Errorf("feature %#x, select %d, is %#x, want %#x", c.fid, sel, got, c.initial)
+			}
+		}
+		if got := get(c.fid, 3, 0); got != 4 {
+			t.Errorf("feature %#x has the capabilities %#x", c.fid, got)
+		}
+		r.Want(0, drivetest.Cmd(opSet, 0, c.fid|1<<31, c.v), nil, drive.NotSaveable)
+		r.Want(0, drivetest.Cmd(opSet, 1, c.fid, c.v), nil, drive.NotNamespaceSpecif)
+	}
+	_, id := r.Want(0, drivetest.Cmd(opGet, 0, 0x81, 1), nil, drive.Success)
+	if !bytes.Equal(id, []byte{0xAB, 15: 0xCD}) {
+		t.Errorf("host identifier % x", id)
+	}
+	r.Want(0, drivetest.Cmd(opSet, 0, 0x81, 1), make([]byte, 16), drive.SequenceError)
+	_, _ = r.Want(0, drivetest.Cmd(opSet, 0, 0x0E), []byte{0, 0, 0, 0, 0, 1}, drive.Success)
+	_, ts := r.Want(0, drivetest.Cmd(opGet, 0, 0x0E), nil, drive.Success)
+	if ms := le.Uint64(ts) & (1<<48 - 1); ms < 1<<40 || ms > 1<<40+60_000 || ts[6] != 2 {
+		t.Errorf("timestamp % x", ts)
+	}
+	behavior := fill(0, 512)
+	behavior[2] = 1
+	r.Want(0, drivetest.Cmd(opSet, 0, 0x16), behavior, drive.Success)
+	if _, b := r.Want(0, drivetest.Cmd(opGet, 0, 0x16), nil, drive.Success); !bytes.Equal(b, behavior) {
+		t.Error("host behavior support is not what was set")
+	}
+	for _, fid := range []uint32{0, 3, 0x0C, 0x11, 0x84, 0xFF} {
+		r.Want(0, drivetest.Cmd(opGet, 0, fid), nil, drive.InvalidField)
+		r.Want(0, drivetest.Cmd(opSet, 0, fid), nil, drive.InvalidField)
+	}
+	r.Want(0, drivetest.Cmd(opSet, 0, 2, 1), nil, drive.InvalidField)
+	r.Want(0, drivetest.Cmd(opSet, 0, 0x19, 1), nil, drive.CommandSetRejected)
+	r.Want(0, drivetest.Cmd(opSet, 1, 5, 1<<16), nil, drive.InvalidField)
+	for _, op := range []uint8{0x00, 0x0D, 0x10, 0x14, 0x15, 0x19, 0x80, 0x81, 0x84} {
+		r.Want(0, drivetest.Cmd(op, 1), nil, drive.InvalidOpcode)
+	}
+	r.Want(0, drivetest.Cmd(opKeepAlive, 0), nil, drive.Success)
+	r.Reset()
+	r.Enable(0x460061)
+	if got := get(4, 0, 0); got != 343 {
+		t.Errorf("the temperature threshold after a reset is %d", got)
+	}
+}
+
+// later is a command that does not complete at once.
+func (r *rig) later(cmd *drive.Command, cid uint16) chan drive.Completion {
+	r.T.Helper()
+	le.PutUint16(cmd[2:], cid)
+	done := make(chan drive.Completion, 2)
+	_, n, m, st := r.C.Transfer(0, cmd)
+	if !st.OK() {
+		r.T.Fatal(st)
+	}
+	if cpl, ok := r.C.Execute(0, cmd, make([]byte, n), make([]byte, m), func(c drive.Completion) { done <- c }); ok {
+		done <- cpl
+	}
+	return done
+}
+
+// soon waits for a completion.
+func (r *rig) soon(done chan drive.Completion) drive.Completion {
+	r.T.Helper()
+	select {
+	case c := <-done:
+		return c
+	case <-time.After(20 * time.Second):
+		r.T.Fatal("nothing completes")
+	}
+	return drive.Completion{}
+}
+
+func pending(done chan drive.Completion) bool { return len(done) == 0 }
+
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	r := standard(t)
+	r.Want(0, drivetest.Cmd(opSet, 0, 0xB, 1<<8|1<<27), nil, drive.Success)
+	a := r.later(drivetest.Cmd(opAER, 0), 100)
+	b := r.later(drivetest.Cmd(opAER, 0), 101)
+	if err := r.d.ChangeZone(1, 4, drive.ChangeReadOnly, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.soon(a); got.Result != 0x1_00BFEF02 || !got.Status.OK() {
+		t.Errorf("a zone has changed: %#x, %v", got.Result, got.Status)
+	}
+	// The event is masked until the list was read.
+	if err := r.d.ChangeZone(1, 9, drive.ChangeOffline, 0); err != nil {
+		t.Fatal(err)
+	}
+	if !pending(b) {
+		t.Error("a second event without the log read")
+	}
+	keep := r.log(0xBF|1<<15, 1, 4096, 0, 0)
+	list := r.log(0xBF, 1, 4096, 0, 0)
+	if le.Uint16(list) != 2 || le.Uint64(list[8:]) != 512 || le.Uint64(list[16:]) != 9*128 || !bytes.Equal(keep, list) {
+		t.Errorf("changed zones % x", list[:32])
+	}
+	if again := r.log(0xBF, 1, 4096, 0, 0); le.Uint16(again) != 0 {
+		t.Errorf("changed zones, read again: % x", again[:32])
+	}
+	if err := r.d.ChangeZone(1, 3, drive.ChangeReset, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.soon(b); got.Result != 0x1_00BFEF02 {
+		t.Errorf("a zone has changed: %#x", got.Result)
+	}
+	r.wantData(1, 3*128, 1, fill(0, 512))
+	c := r.later(drivetest.Cmd(opAER, 0), 102)
+	r.d.NamespaceChanged(2)
+	if got := r.soon(c); got.Result != 0x00040002 {
+		t.Errorf("a namespace has changed: %#x", got.Result)
+	}
+	if b := r.log(4, 0, 4096, 0, 0); le.Uint32(b) != 2 || le.Uint32(b[4:]) != 0 {
+		t.Errorf("changed namespaces % x", b[:8])
+	}
+	// Limits, Abort, and the end.
+	var waiting []chan drive.Completion
+	for i := range uint16(4) {
+		waiting = append(waiting, r.later(drivetest.Cmd(opAER, 0), 200+i))
+	}
+	r.Want(0, drivetest.Cmd(opAER, 0), nil, drive.AsyncLimitExceeded)
+	if cpl, _ := r.Want(0, drivetest.Cmd(opAbort, 0, 201<<16), nil, drive.Success); cpl.Result != 0 {
+		t.Errorf("abort: %d", cpl.Result)
+	}
+	if cpl, _ := r.Want(0, drivetest.Cmd(opAbort, 0, 999<<16), nil, drive.Success); cpl.Result != 1 {
+		t.Errorf("abort of nothing: %d", cpl.Result)
+	}
+	if got := r.soon(waiting[1]); got.Status != drive.AbortRequested {
+		t.Errorf("an aborted request: %v", got.Status)
+	}
+	r.C.Abandon()
+	for _, i := range []int{0, 2, 3} {
+		if got := r.soon(waiting[i]); got.Status != drive.AbortedSQDeletion {
+			t.Errorf("a request of a host that is gone: %v", got.Status)
+		}
+	}
+}
+
+// More zones change than the list has room for.
+func TestChangedZonesOverflow(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, imagetest.Spec{Layout: layout.Trailing, UUID: [16]byte{2}, Namespaces: []imagetest.SpecNamespace{{
+		Namespace: layout.Namespace{
+			ID: 1, CSI: layout.ZNS, BlockBits: 9, Blocks: 600, ZoneCount: 600, ZoneSize: 1, ZoneCap: 1, MAR: layout.NoLimit, MOR: layout.NoLimit,
+		},
+	}}}, drive.Options{}, drive.ControllerOptions{})
+	for i := range uint64(512) {
+		if err := r.d.ChangeZone(1, i, drive.ChangeFinish, 0); err != nil {
+			t.Fatal(err)
+		}
+		if i == 510 {
+			if b := r.log(0xBF|1<<15, 1, 4096, 0, 0); le.Uint16(b) != 511 || le.Uint64(b[8+8*510:]) != 510 {
+				t.Errorf("511 changed zones: % x", b[:8])
+			}
+		}
+	}
+	if b := r.log(0xBF, 1, 4096, 0, 0); le.Uint16(b) != 0xFFFF || le.Uint64(b[8:]) != 0 {
+		t.Errorf("512 changed zones: % x", b[:16])
+	}
+}
