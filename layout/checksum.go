@@ -18,3 +18,7 @@ func checksumZeroed(b []byte, off int) uint32 {
 
 // UpdateChecksum is the CRC-32C of what sum is the CRC-32C of, followed by b.
 func UpdateChecksum(sum uint32, b []byte) uint32 { return crc32.Update(sum, castagnoli, b) }
+
+// ChecksumIEEE is the CRC-32 of b with the polynomial of Ethernet and zip, which formats of
+// others use.
+func ChecksumIEEE(b []byte) uint32 { return crc32.ChecksumIEEE(b) }
