@@ -19,10 +19,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"zimg/cmd/internal/cli"
+	"zimg/cmd/internal/vm"
 	"zimg/image"
 )
 
 func main() {
+	vm.Guard()
 	code, killed := execute(os.Args, streams{os.Stdin, os.Stdout, os.Stderr})
 	if killed != nil {
 		cli.Raise(killed) // for a shell that runs a loop of us, so that Ctrl-C ends the loop
@@ -66,6 +68,9 @@ func execute(args []string, s streams) (code int, killed os.Signal) {
 		if killed = received(); killed != nil {
 			code = cli.ExitBySignal + cli.SignalNumber(killed)
 		}
+	}
+	if s := cli.EndedBy(err); s != nil {
+		killed = s
 	}
 	if asFsck && !cli.IsVerdict(err) {
 		return fsckExit(code, killed != nil), nil

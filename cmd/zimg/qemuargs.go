@@ -53,7 +53,7 @@ func (o *qemuArgsOptions) run(cmd *cobra.Command, path string) error {
 	for _, n := range im.Namespaces() {
 		namespaces = append(namespaces, n.Namespace)
 	}
-	list := qemu.Args(files, namespaces, im.Header().UUID, o.id)
+	list := qemu.Args(files, namespaces, im.Header().UUID, o.id, nil)
 	if o.output == "json" {
 		return cli.WriteJSON(cmd.OutOrStdout(), list)
 	}

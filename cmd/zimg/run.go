@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"zimg/cmd/internal/cli"
 	"zimg/cmd/internal/vm"
@@ -18,10 +21,15 @@ type runOptions struct {
 	lostFaults bool
 	dryRun     bool
 	quiet      bool
-	timeout    time.Duration
+	answer     time.Duration
+	limit      time.Duration
 	record     string
 	sidecar    string
+	devices    []string
 }
+
+// exitExpired is the exit status of a run that has reached its limit, as it is of timeout(1).
+const exitExpired = 124
 
 func newRunCommand() *cobra.Command {
 	var o runOptions
@@ -32,21 +40,33 @@ func newRunCommand() *cobra.Command {
 and write pointers that they have in the images, and lets the guest go. When the guest has
 shut down, the zones are committed to the images.
 
-Everything behind -- is QEMU's: the program and its arguments, to which run adds the
-drives. Standard input and output, serial lines and monitors stay QEMU's. The guest may reboot
-as often as it likes. It works on an unmodified QEMU from 7.1 on, with any accelerator.
+Everything after -- is QEMU's: the program and its arguments, perhaps after a wrapper and its
+own. Run adds the drives. Standard input and output, serial lines, monitors, logs and open
+files stay QEMU's: with -nographic, Ctrl-C goes to the guest and Ctrl-A x ends QEMU. The guest
+may reboot as often as it likes. Run works with an unmodified QEMU from 7.1 on and with any
+accelerator, on the machines pc, q35 and microvm (x86) and virt (aarch64, arm, riscv64).
 
-SIGTERM or SIGINT to zimg presses the guest's power button; a second one saves the zones as
-they are and ends QEMU. If QEMU is killed or told to quit, the zones are brought back from the
-data and from a journal that is kept beside the image while a run lasts; if zimg itself or
-the host dies, the next run, or zimg check --repair, does that.
+Ctrl-C, SIGTERM or SIGHUP presses the guest's power button; a second signal saves the zones as
+they are and ends QEMU. It does not matter whether zimg gets the signal or its process group, as
+from timeout(1) or a service manager. A signal to QEMU alone saves the zones and ends it. A guest
+whose terminal is gone has a minute to power down. --timeout limits the run in the same way.
 
-QEMU cannot be told of Read Only and Offline zones: an image with such zones is refused unless
---allow-lost-faults. The guest sees them as Full then, and the image keeps their state.
+If QEMU is killed or quits by itself, the zones are recovered from the data and from a journal
+that is kept beside the image while a run lasts; if zimg itself or the host dies, the next run,
+or zimg check --repair, does that. A killed zimg takes its QEMU with it.
 
-Exit status: QEMU's own; 1 if it could not be started, 64 wrong usage.`,
+--device sets properties of the image's NVMe controller, as QEMU's -device nvme has them: addr,
+bus, serial, mdts, zasl, max_ioqpairs, ioeventfd and others. One --device is for all images,
+several are for the images in their order.
+
+QEMU has no way to set a zone Read Only or Offline: an image with such zones is refused unless
+--allow-lost-faults is given. The guest then sees them as Full, and the image keeps their state.
+
+Exit status: QEMU's own; 1 if there was no run, 64 wrong usage, 124 if --timeout ended it. A run
+that a signal ended, ends by that signal: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.`,
 		Example: `  zimg run disk.zimg -- qemu-system-x86_64 -m 2G -nographic -kernel bzImage -append console=ttyS0
   zimg run a.zimg b.zimg -- qemu-system-x86_64 -accel kvm -machine q35 -m 4G root.qcow2
+  zimg run --device addr=0x10,mdts=5 disk.zimg -- qemu-system-x86_64 -m 2G root.qcow2
   zimg run --record rec disk.zimg -- qemu-system-x86_64 -m 2G -kernel bzImage`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if dash := cmd.ArgsLenAtDash(); dash < 1 || dash == len(args) {
@@ -60,20 +80,26 @@ Exit status: QEMU's own; 1 if it could not be started, 64 wrong usage.`,
 		},
 	}
 	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		unknown := new(pflag.NotExistError)
+		misplaced := errors.As(err, &unknown) && cmd.ArgsLenAtDash() < 0
 		err = cli.FlagError(cmd, err)
 		var usage *cli.CodedError
-		if errors.As(err, &usage) && usage.Hint == "" && cmd.ArgsLenAtDash() < 0 {
-			usage.Hint = "QEMU and its arguments go behind --: zimg run IMAGE -- qemu-system-x86_64 ..."
+		if errors.As(err, &usage) && usage.Hint == "" && misplaced {
+			usage.Hint = "QEMU and its arguments go after --: zimg run IMAGE -- qemu-system-x86_64 ..."
 		}
 		return err
 	})
-	c.Flags().BoolVar(&o.noRepair, "no-repair", false, "refuse an image that a crash left in use, do not repair it")
-	c.Flags().BoolVar(&o.lostFaults, "allow-lost-faults", false, "run an image with Read Only or Offline zones; the guest sees them as Full")
-	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "print QEMU's command line, one argument a line, and change nothing")
-	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "say nothing about what is done")
-	c.Flags().StringVar(&o.record, "record", "", "keep the image as it is now, and a log of every write and flush, in the new folder `DIR` (see zimg crash)")
-	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata of the one image that is run")
-	c.Flags().DurationVar(&o.timeout, "timeout", qemu.DefaultTimeout, "how long QEMU may take to answer, a `TIME`")
+	f := c.Flags()
+	f.BoolVar(&o.noRepair, "no-repair", false, "refuse an image that a crash left in use, do not repair it")
+	f.BoolVar(&o.lostFaults, "allow-lost-faults", false, "run an image with Read Only or Offline zones; the guest sees them as Full")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print QEMU's command line, one argument per line, and change nothing")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print what is done")
+	f.StringVar(&o.record, "record", "", "keep the image as it is now, and a log of every write and flush, in the new folder `DIR` (see zimg crash)")
+	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata of the one image that is run")
+	f.StringArrayVar(&o.devices, "device", nil, "properties of the controller, `KEY=VALUE[,KEY=VALUE...]`")
+	f.Var((*timeFlag)(&o.limit), "timeout", "press the power button after a `TIME` (30s, 5m; a bare number is seconds), and save the zones as they are 30 seconds later")
+	o.answer = qemu.DefaultTimeout
+	f.Var((*timeFlag)(&o.answer), "answer-timeout", "`TIME` that QEMU may take to answer")
 	return c
 }
 
@@ -84,9 +110,13 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 	case o.record != "" && len(paths) != 1:
 		return cli.UsageError("--record is for one image, %d were given", len(paths))
 	}
+	controllers, err := parseDevices(o.devices, len(paths))
+	if err != nil {
+		return err
+	}
 	options := vm.Options{
-		Paths: paths, Command: command, Sidecar: o.sidecar, Record: o.record,
-		NoRepair: o.noRepair, AllowLostFaults: o.lostFaults, Timeout: o.timeout,
+		Paths: paths, Command: command, Sidecar: o.sidecar, Record: o.record, Controllers: controllers,
+		NoRepair: o.noRepair, AllowLostFaults: o.lostFaults, Answer: o.answer, Limit: o.limit,
 		Stdin: cmd.InOrStdin(), Stdout: cli.ProcessOutput(cmd), Stderr: cmd.ErrOrStderr(),
 		Log: func(format string, args ...any) { o.say(cmd, format, args...) },
 	}
@@ -98,11 +128,22 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 		fmt.Fprintln(cmd.OutOrStdout(), strings.Join(argv, "\n"))
 		return nil
 	}
-	outcome, err := vm.Run(cmd.Context(), options)
-	if err == nil && outcome.Status != 0 {
-		return cli.WithExit(outcome.Status, nil)
+	out, err := vm.Run(cmd.Context(), options)
+	if errors.Is(err, context.Canceled) && (out.Expired || out.Signal != 0) {
+		o.say(cmd, "interrupted before the guest was started; the images are unchanged")
+		err = nil
 	}
-	return err
+	switch {
+	case err != nil:
+		return err
+	case out.Expired:
+		return cli.WithExit(exitExpired, nil)
+	case out.Signal != 0:
+		return cli.WithSignal(out.Signal)
+	case out.Status != 0:
+		return cli.WithExit(out.Status, nil)
+	}
+	return nil
 }
 
 // say prints a line about what is done on standard error.
@@ -111,3 +152,45 @@ func (o *runOptions) say(cmd *cobra.Command, format string, args ...any) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "zimg: %s\n", cli.Printable(fmt.Sprintf(format, args...)))
 	}
 }
+
+// parseDevices reads the values of --device: none, one for all images, or one for each.
+func parseDevices(values []string, images int) ([][]qemu.Property, error) {
+	if n := len(values); n > 1 && n != images {
+		return nil, cli.UsageError("--device: %d times for %s: once for all images, or once for each", n, cli.Count(images, "image", "images"))
+	}
+	var list [][]qemu.Property
+	for _, value := range values {
+		props, err := qemu.ParseProperties(value)
+		if err != nil {
+			return nil, cli.UsageError("--device: %v", err)
+		}
+		list = append(list, props)
+	}
+	return list, nil
+}
+
+// timeFlag is a duration above 0: 90s, 5m, or a number of seconds.
+type timeFlag time.Duration
+
+func (f *timeFlag) String() string {
+	if *f == 0 {
+		return ""
+	}
+	return time.Duration(*f).String()
+}
+
+// Set reads a value.
+func (f *timeFlag) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if n, bare := strconv.ParseUint(s, 10, 31); bare == nil {
+		d, err = time.Duration(n)*time.Second, nil
+	}
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is not a time above 0, like 90s, 5m or 60 (seconds)", s)
+	}
+	*f = timeFlag(d)
+	return nil
+}
+
+// Type is shown in help.
+func (f *timeFlag) Type() string { return "duration" }

@@ -172,7 +172,7 @@ func TestRunRefuses(t *testing.T) {
 		"snapshot":     {[]string{"--", "qemu-system-x86_64", "-snapshot"}, "-snapshot", 1},
 		"no PCI":       {[]string{"--", "qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "microvm"}, "QEMU ended at its start", 1},
 		"bad option":   {[]string{"--", "qemu-system-x86_64", "-nonsense"}, "QEMU ended at its start", 1},
-		"hang":         {[]string{"--timeout", "1s", "--", hang}, "does not answer", 1},
+		"hang":         {[]string{"--answer-timeout", "1s", "--", hang}, "does not answer", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -10,9 +10,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"zimg/cmd/internal/vm"
 )
 
 func TestMain(m *testing.M) {
+	vm.Guard()
 	testscript.Main(m, map[string]func(){
 		"zimg": main,
 		"fsck.zimg": func() {

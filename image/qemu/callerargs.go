@@ -2,53 +2,143 @@ package qemu
 
 import (
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // callerArgs are the QEMU arguments that zimg has to know of.
 type callerArgs struct {
-	paused bool // -S: the caller starts the guest
-	log    bool // -D or -d: QEMU has one log file, and it is the caller's
+	paused bool   // -S: the caller starts the guest
+	log    bool   // -d or -trace: QEMU logs for the caller
+	file   string // -D: the log goes to this file, which QEMU finds from its own folder
 	// noReboot: the guest's reboot is to end the run. It must not apply to the resets
 	// that zimg does itself.
 	noReboot bool
+	// stays: a machine that has shut down is the caller's, to be started again or ended.
+	stays    bool
+	panic    string // the action on a guest's panic, "" if none is given
+	watchdog string // on the end of a watchdog's patience
+	waits    bool   // a character device waits for its client before QEMU goes on
 }
 
-// parseCallerArgs looks through the caller's QEMU arguments. Those that
-// contradict what zimg does are refused; all others are passed on as they are.
-func parseCallerArgs(args []string) (callerArgs, error) {
-	var c callerArgs
-	for i, a := range args {
-		value := ""
-		if i+1 < len(args) {
-			value = args[i+1]
-		}
-		switch strings.TrimPrefix(strings.TrimPrefix(a, "-"), "-") {
-		case a: // no option
-		case "S":
-			c.paused = true
-		case "D", "d":
-			c.log = true
-		case "daemonize":
-			return c, fmt.Errorf("-daemonize: zimg has to outlive QEMU to save the zones; put zimg run itself in the background instead")
-		case "snapshot":
-			return c, fmt.Errorf("-snapshot does not cover the nodes of an image: run a copy instead (zimg convert IMAGE COPY)")
-		case "no-shutdown":
-			return c, fmt.Errorf("-no-shutdown: zimg ends QEMU when the guest has shut down and the zones are saved")
-		case "qtest":
-			return c, fmt.Errorf("-qtest: QEMU has one qtest socket, and zimg needs it")
-		case "incoming", "loadvm":
-			return c, fmt.Errorf("%s: a machine that is resumed has the zones of its own past, not the image's", a)
-		case "no-reboot":
-			c.noReboot = true
-		case "action":
-			if strings.Contains(value, "reboot=") {
-				c.noReboot = strings.Contains(value, "reboot=shutdown")
-			}
-			if strings.Contains(value, "shutdown=") {
-				return c, fmt.Errorf("-action %s: zimg needs shutdown=pause", value)
-			}
+// withoutValue are QEMU's options that are not followed by a value.
+var withoutValue = map[string]bool{
+	"h": true, "help": true, "version": true, "S": true, "s": true, "nographic": true, "snapshot": true, "daemonize": true,
+	"no-shutdown": true, "no-reboot": true, "no-user-config": true, "nodefaults": true, "enable-kvm": true,
+	"full-screen": true, "no-quit": true, "win2k-hack": true, "no-hpet": true, "no-acpi": true, "no-fd-bootchk": true,
+	"preconfig": true, "usb": true, "singlestep": true, "one-insn-per-tb": true, "mem-prealloc": true, "portrait": true,
+	"curses": true, "sdl": true, "enable-sync-profile": true, "only-migratable": true, "alt-grab": true,
+	"ctrl-grab": true, "show-cursor": true, "no-frame": true, "old-param": true, "semihosting": true, "localtime": true,
+	"no-kvm": true, "enable-fips": true, "xen-domid-restrict": true, "nodefconfig": true,
+}
+
+// isQEMU reports whether a program is QEMU by its name.
+func isQEMU(program string) bool {
+	name := filepath.Base(program)
+	return strings.HasPrefix(name, "qemu-system-") || name == "qemu-kvm" || name == "kvm"
+}
+
+// qemuArgs are the arguments of command that are QEMU's: those after the last word that is a QEMU, or after the
+// first word if none is, which then is a wrapper that ends in QEMU itself.
+func qemuArgs(command []string) []string {
+	for i, word := range command {
+		if isQEMU(word) {
+			return command[i+1:]
 		}
 	}
-	return c, nil
+	return command[1:]
+}
+
+// options calls yield with each option of a QEMU command line, without its dashes, and its value.
+func options(args []string, yield func(name, value string) error) error {
+	for i := 0; i < len(args); i++ {
+		name := strings.TrimPrefix(strings.TrimPrefix(args[i], "-"), "-")
+		if name == args[i] || name == "" {
+			continue // a disk image, or nothing
+		}
+		value := ""
+		if !withoutValue[name] && i+1 < len(args) {
+			i++
+			value = args[i]
+		}
+		if err := yield(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseCallerArgs looks through the caller's command. What contradicts what zimg does is refused; everything else
+// is passed on as it is.
+func parseCallerArgs(command []string) (callerArgs, error) {
+	var c callerArgs
+	err := options(qemuArgs(command), c.option)
+	return c, err
+}
+
+func (c *callerArgs) option(name, value string) error {
+	switch name {
+	case "S":
+		c.paused = true
+	case "D":
+		c.file = value
+	case "d":
+		c.log = true
+	case "trace":
+		c.log = true
+		for _, item := range splitCommas(value) {
+			if file, ok := strings.CutPrefix(item, "file="); ok {
+				c.file = file
+			}
+		}
+	case "daemonize":
+		return fmt.Errorf("-daemonize: zimg has to outlive QEMU to save the zones; put zimg itself in the background instead")
+	case "snapshot":
+		return fmt.Errorf("-snapshot does not cover the nodes of an image: run a copy instead")
+	case "qtest":
+		return fmt.Errorf("-qtest: QEMU has one qtest socket, and zimg needs it")
+	case "incoming", "loadvm":
+		return fmt.Errorf("-%s: a machine that is resumed has the zones of its own past, not the image's", name)
+	case "preconfig":
+		return fmt.Errorf("-preconfig: QEMU makes no drives before its user tells it to go on; zimg cannot wait for that")
+	case "no-shutdown":
+		c.stays = true
+	case "no-reboot":
+		c.noReboot = true
+	case "watchdog-action":
+		c.watchdog = value
+	case "action":
+		c.action(value)
+	case "serial", "parallel", "monitor", "qmp", "qmp-pretty", "chardev", "gdb", "debugcon":
+		c.waits = c.waits || waitsForClient(value)
+	}
+	return nil
+}
+
+// action reads the value of -action.
+func (c *callerArgs) action(value string) {
+	for _, item := range splitCommas(value) {
+		event, action, _ := strings.Cut(item, "=")
+		switch event {
+		case "reboot":
+			c.noReboot = action == "shutdown"
+		case "shutdown":
+			c.stays = action == "pause"
+		case "panic":
+			c.panic = action
+		case "watchdog":
+			c.watchdog = action
+		}
+	}
+}
+
+// waitsForClient reports whether a character device is a server that waits for its first client, which is what
+// QEMU does with one unless it is told not to. -qmp and the like do so in the same way.
+func waitsForClient(value string) bool {
+	items := splitCommas(value)
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(items, func(item string) bool { return slices.Contains(words, item) })
+	}
+	return has("server", "server=on", "server=yes", "server=true") && !has("nowait", "wait=off", "wait=no", "wait=false")
 }

@@ -11,7 +11,7 @@ import (
 // Capture reads the zones of all namespaces and puts them, as after a power-up,
 // into im, which is not committed.
 //
-// Zones that are Read Only or Offline in the image stay so: QEMU does not know of it.
+// Zones that are Read Only or Offline in the image stay so: QEMU has no way to set a zone so, and does not know.
 func (c *Controller) Capture(im *image.Image) error {
 	for _, n := range im.Namespaces() {
 		if !n.Zoned() {
@@ -34,10 +34,13 @@ func (c *Controller) capture(n *image.Namespace) error {
 	if n.ZDES > 0 {
 		action = 1 // Extended Report Zones
 	}
-	buf := make([]byte, dataLen)
+	if reportHeader+int(each) > c.transfer {
+		return fmt.Errorf("the controller transfers %d bytes at a time (mdts), less than the descriptor of a zone takes", c.transfer)
+	}
+	buf := make([]byte, c.transfer)
 	for i := uint64(0); i < n.ZoneCount; {
 		slba := layout.LBA(i) * n.ZoneSize
-		count := min(uint64((dataLen-reportHeader)/each), n.ZoneCount-i)
+		count := min(uint64((c.transfer-reportHeader)/int(each)), n.ZoneCount-i)
 		length := (reportHeader + int(count)*each + 3) &^ 3
 		cmd := command{
 			opcode: znsMgmtReceive, nsid: uint32(n.ID), data: true, length: length,
@@ -48,7 +51,7 @@ func (c *Controller) capture(n *image.Namespace) error {
 			return err
 		}
 		b := buf[:length]
-		if err := c.t.Read(memData, b); err != nil {
+		if err := c.t.Read(c.ram+memData, b); err != nil {
 			return err
 		}
 		got := le.Uint64(b)
@@ -82,7 +85,7 @@ func captureZone(n *image.Namespace, i uint64, d layout.ZoneDescriptor, ext []by
 			return fmt.Errorf("zone %d is reported with a write pointer of %d, it has LBAs %d to %d", i, z.WP, z.Start, z.End())
 		}
 	} else {
-		// A Full zone has no write pointer; what was written of it the data says.
+		// A Full zone has no write pointer; its data shows how much of it was written.
 		end, err := image.ZoneDataEnd(n.File(), n.Namespace, i)
 		if err != nil {
 			return err

@@ -13,74 +13,73 @@ import (
 
 // begin writes the journals and marks the images as in use; from here on a
 // crash needs a repair.
-func (s *session) begin() error {
-	id := image.NewUUID()
-	for _, im := range s.Images {
-		if err := s.beginImage(im, id); err != nil {
-			return errors.Join(err, s.abort())
-		}
+func (d *stock) begin() error {
+	d.run = image.NewUUID()
+	if err := d.mark(); err != nil {
+		return errors.Join(err, d.abort())
 	}
-	s.began = true
-	if s.traceFile() == "" {
+	d.began = true
+	if d.trace == nil {
 		return nil
 	}
 	zoned := 0
-	for _, n := range s.Images[0].Namespaces() {
+	for _, n := range d.Images[0].Namespaces() {
 		if n.Zoned() {
 			zoned++
 		}
 	}
 	events := journal.TraceEvents(zoned)
-	if s.Record != nil {
-		events = append(events, s.Record.TraceEvents...)
+	if d.Record != nil {
+		events = append(events, d.Record.TraceEvents...)
 	}
-	for _, event := range events {
-		// Not every QEMU has every event: what one does not trace the data must tell.
-		err := s.qmp.Do("trace-event-set-state", map[string]any{"name": event, "enable": true, "ignore-unavailable": true}, nil)
-		var refused *QMPError
-		if err != nil && !errors.As(err, &refused) {
-			return errors.Join(err, s.abort())
+	return d.trace.enable(d.session, events)
+}
+
+// mark writes down what the zones are like and marks the images as in use.
+func (d *stock) mark() error {
+	for _, im := range d.Images {
+		if d.trace != nil {
+			ends, err := zeroTails(im)
+			if err != nil {
+				return err
+			}
+			if err := journal.Write(im.Files().FS, im.Path(), d.run, ends); err != nil {
+				return err
+			}
+		}
+		session := layout.Session{ID: d.run, BootID: disk.BootID(), PID: uint32(os.Getpid()), Start: time.Now().UTC()}
+		if err := im.BeginSession(session); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// linkTrace has QEMU's trace, which a repair looks for beside the image and which goes with
-// the session, lie in the recording, where it stays.
-func (s *session) linkTrace() error {
-	link := s.traceFile()
-	if s.Record == nil || link == "" {
-		return nil
+// unmark makes the error of a run that failed before its guest could do anything: the images are as they were.
+func (d *stock) unmark(err error) error {
+	if !d.began {
+		return errors.Join(err, d.removeJournal())
 	}
-	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) { // of a run long ago
-		return err
-	}
-	return os.Symlink(s.Record.Trace, link)
+	d.began = false
+	return errors.Join(err, d.abort())
 }
 
-func (s *session) beginImage(im *image.Image, id [16]byte) error {
-	if s.traceFile() != "" {
-		ends, err := zeroTails(im)
-		if err != nil {
-			return err
-		}
-		if err := journal.Write(im.Files().FS, im.Path(), id, ends); err != nil {
-			return err
-		}
-	}
-	return im.BeginSession(layout.Session{ID: id, BootID: disk.BootID(), PID: uint32(os.Getpid()), Start: time.Now().UTC()})
-}
-
-// abort takes the mark off again before the guest has run.
-func (s *session) abort() error {
-	var errs []error
-	for _, im := range s.Images {
+// abort takes the mark off again.
+func (d *stock) abort() error {
+	errs := []error{d.removeJournal()}
+	for _, im := range d.Images {
 		errs = append(errs, im.EndSession())
-		if s.traceFile() != "" {
-			errs = append(errs, journal.Remove(im.Files().FS, im.Path()))
-		}
 	}
 	return errors.Join(errs...)
+}
+
+// removeJournal removes the journal of a run that has ended well, or has not begun.
+func (d *stock) removeJournal() error {
+	if d.trace == nil {
+		return nil
+	}
+	d.trace.end()
+	return journal.Remove(d.Images[0].Files().FS, d.Images[0].Path())
 }
 
 // zeroTails are the zones that end in zeroes which take no space, with the end of

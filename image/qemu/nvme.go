@@ -31,6 +31,9 @@ const (
 const (
 	adminCreateSQ = 0x01
 	adminCreateCQ = 0x05
+	adminIdentify = 0x06
+	cnsController = 0x01 // Identify: the controller
+	identifyMDTS  = 77   // byte of what that returns: how much a command may transfer, in pages, as a power of two
 
 	nvmFlush        = 0x00
 	nvmWriteZeroes  = 0x08
@@ -39,8 +42,7 @@ const (
 	znsSetExtension = 0x10 // Zone Send Action
 )
 
-// Where queues and buffers are in guest memory, which is all ours while no
-// guest runs: above what any firmware is put at by a reset, below 16 MiB.
+// Where queues and buffers are, from the beginning of memory, which is all ours while no guest runs.
 const (
 	memAdminSQ = 0x200000
 	memAdminCQ = 0x201000
@@ -52,7 +54,7 @@ const (
 	adminDepth = 16
 	// queueDepth is how many commands are in flight.
 	queueDepth = 256
-	// dataLen is how much one command may transfer: QEMU's default MDTS is 512 KiB.
+	// dataLen is how much one command may transfer, if the controller allows so much.
 	dataLen  = 256 << 10
 	pageSize = 4096
 	sqeLen   = 64
@@ -63,22 +65,23 @@ const (
 type command struct {
 	opcode uint8
 	nsid   uint32
-	data   bool // transfers memData; prp2 may point to the list at memPRPs
+	data   bool // transfers what is at memData; prp2 may point to the list at memPRPs
 	length int
 	cdw    [6]uint32 // 10 to 15
 	what   string    // for errors
 }
 
-func (c *command) encode(b []byte, cid int) {
+// encode writes the entry to b; ram is where memory begins.
+func (c *command) encode(b []byte, cid int, ram uint64) {
 	clear(b[:sqeLen])
 	le.PutUint32(b, uint32(c.opcode)|uint32(cid)<<16)
 	le.PutUint32(b[4:], c.nsid)
 	if c.data {
-		le.PutUint64(b[24:], memData)
+		le.PutUint64(b[24:], ram+memData)
 		if c.length > 2*pageSize {
-			le.PutUint64(b[32:], memPRPs)
+			le.PutUint64(b[32:], ram+memPRPs)
 		} else if c.length > pageSize {
-			le.PutUint64(b[32:], memData+pageSize)
+			le.PutUint64(b[32:], ram+memData+pageSize)
 		}
 	}
 	for i, v := range c.cdw {
@@ -94,48 +97,77 @@ type queue struct {
 	tail     int
 	head     int
 	phase    uint16
-	doorbell uint64 // of the submission queue; the other one's is behind it
+	doorbell uint64 // of the submission queue; the other one's follows it
 	stride   uint64
 }
 
 // Controller drives one NVMe controller through qtest, by polling.
 type Controller struct {
-	t     *QTest
-	pci   pciDevice
-	base  uint64
-	admin queue
-	io    queue
+	t       *QTest
+	machine *machine
+	pci     pciDevice
+	base    uint64 // of its registers
+	ram     uint64 // where memory begins
+	admin   queue
+	io      queue
+	// transfer is how many bytes a command may transfer, at most dataLen.
+	transfer int
 }
 
 // OpenController enables the controller at pci and makes one pair of I/O queues.
-func OpenController(t *QTest, pci pciDevice) (*Controller, error) {
-	c := &Controller{t: t, pci: pci, base: pciHole}
-	if err := pci.enable(t, c.base); err != nil {
+func OpenController(t *QTest, m *machine, pci pciDevice) (*Controller, error) {
+	c := &Controller{t: t, machine: m, pci: pci, base: m.window, ram: m.ram, transfer: dataLen}
+	if err := pci.enable(t, m); err != nil {
 		return nil, err
 	}
 	caps, err := t.ReadQ(c.base + regCAP)
 	if err != nil {
 		return nil, err
 	}
-	if caps&capCSSOthers == 0 {
-		return nil, fmt.Errorf("the controller knows no zoned namespaces (CAP %#x): QEMU 6.0 or later is needed", caps)
+	switch {
+	case caps == 0 || caps == ^uint64(0):
+		return nil, fmt.Errorf("the registers of the controller are not reached at %#x of the machine %s", c.base, m.name)
+	case caps&capCSSOthers == 0:
+		return nil, fmt.Errorf("the controller does not support zoned namespaces (CAP %#x)", caps)
 	}
 	stride := uint64(4) << (caps >> 32 & 0xf)
-	c.admin = queue{sq: memAdminSQ, cq: memAdminCQ, depth: adminDepth, phase: 1, doorbell: c.base + regDBs, stride: stride}
-	c.io = queue{id: 1, sq: memSQ, cq: memCQ, depth: queueDepth, phase: 1, doorbell: c.base + regDBs + 2*stride, stride: stride}
+	c.admin = queue{sq: c.ram + memAdminSQ, cq: c.ram + memAdminCQ, depth: adminDepth, phase: 1, doorbell: c.base + regDBs, stride: stride}
+	c.io = queue{id: 1, sq: c.ram + memSQ, cq: c.ram + memCQ, depth: queueDepth, phase: 1, doorbell: c.base + regDBs + 2*stride, stride: stride}
 	if err := c.start(); err != nil {
+		return nil, err
+	}
+	if err := c.writePRPs(); err != nil {
+		return nil, err
+	}
+	if err := c.identify(); err != nil {
 		return nil, err
 	}
 	create := []command{
 		{opcode: adminCreateCQ, cdw: [6]uint32{(queueDepth-1)<<16 | 1, 1}, what: "create completion queue"},
 		{opcode: adminCreateSQ, cdw: [6]uint32{(queueDepth-1)<<16 | 1, 1<<16 | 1}, what: "create submission queue"},
 	}
-	for i, prp := range []uint64{memCQ, memSQ} {
+	for i, prp := range []uint64{c.io.cq, c.io.sq} {
 		if err := c.run(&c.admin, create[i:i+1], prp); err != nil {
 			return nil, err
 		}
 	}
-	return c, c.writePRPs()
+	return c, nil
+}
+
+// identify finds out how much a command may transfer.
+func (c *Controller) identify() error {
+	cmd := command{opcode: adminIdentify, data: true, length: pageSize, cdw: [6]uint32{cnsController}, what: "identify the controller"}
+	if err := c.run(&c.admin, []command{cmd}, 0); err != nil {
+		return err
+	}
+	b := make([]byte, pageSize)
+	if err := c.t.Read(c.ram+memData, b); err != nil {
+		return err
+	}
+	if mdts := b[identifyMDTS]; mdts > 0 && mdts < 16 { // 0 is no limit, and so is more than any buffer
+		c.transfer = min(dataLen, pageSize<<mdts)
+	}
+	return nil
 }
 
 // start brings the controller from disabled to ready.
@@ -149,7 +181,7 @@ func (c *Controller) start() error {
 	for _, m := range []struct {
 		addr uint64
 		n    int
-	}{{memAdminSQ, adminDepth * sqeLen}, {memAdminCQ, adminDepth * cqeLen}, {memSQ, queueDepth * sqeLen}, {memCQ, queueDepth * cqeLen}} {
+	}{{c.admin.sq, adminDepth * sqeLen}, {c.admin.cq, adminDepth * cqeLen}, {c.io.sq, queueDepth * sqeLen}, {c.io.cq, queueDepth * cqeLen}} {
 		if err := c.t.Clear(m.addr, m.n); err != nil {
 			return err
 		}
@@ -157,10 +189,10 @@ func (c *Controller) start() error {
 	if err := c.t.WriteL(c.base+regAQA, (adminDepth-1)<<16|(adminDepth-1)); err != nil {
 		return err
 	}
-	if err := c.t.WriteQ(c.base+regASQ, memAdminSQ); err != nil {
+	if err := c.t.WriteQ(c.base+regASQ, c.admin.sq); err != nil {
 		return err
 	}
-	if err := c.t.WriteQ(c.base+regACQ, memAdminCQ); err != nil {
+	if err := c.t.WriteQ(c.base+regACQ, c.admin.cq); err != nil {
 		return err
 	}
 	if err := c.t.WriteL(c.base+regCC, ccCQES|ccSQES|ccCSSAll|ccEnable); err != nil {
@@ -180,6 +212,8 @@ func (c *Controller) await(what string, done func(csts uint32) bool) error {
 			return fmt.Errorf("%s: the controller has failed", what)
 		case done(csts):
 			return nil
+		case c.t.interrupted():
+			return errRunning
 		case time.Now().After(deadline):
 			return fmt.Errorf("%s: %w", what, ErrTimeout)
 		}
@@ -187,13 +221,13 @@ func (c *Controller) await(what string, done func(csts uint32) bool) error {
 	}
 }
 
-// writePRPs makes a PRP list of the pages of memData behind the first.
+// writePRPs makes a PRP list of the pages at memData after the first.
 func (c *Controller) writePRPs() error {
 	list := make([]byte, (dataLen/pageSize-1)*8)
 	for i := 0; i < len(list); i += 8 {
-		le.PutUint64(list[i:], memData+uint64(i/8+1)*pageSize)
+		le.PutUint64(list[i:], c.ram+memData+uint64(i/8+1)*pageSize)
 	}
-	return c.t.Write(memPRPs, list)
+	return c.t.Write(c.ram+memPRPs, list)
 }
 
 // run submits commands, as many at a time as the queue takes, and waits for all.
@@ -204,7 +238,7 @@ func (c *Controller) run(q *queue, commands []command, prp uint64) error {
 		n := min(len(commands), q.depth-1, q.depth-q.tail)
 		b := make([]byte, n*sqeLen)
 		for i := range commands[:n] {
-			commands[i].encode(b[i*sqeLen:], i)
+			commands[i].encode(b[i*sqeLen:], i, c.ram)
 			if prp != 0 {
 				le.PutUint64(b[i*sqeLen+24:], prp)
 			}
@@ -254,6 +288,9 @@ func (c *Controller) complete(q *queue, commands []command) error {
 			}
 			continue
 		}
+		if c.t.interrupted() {
+			return errRunning
+		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%s: %w", commands[0].what, ErrTimeout)
 		}
@@ -262,8 +299,13 @@ func (c *Controller) complete(q *queue, commands []command) error {
 	return failed
 }
 
-// close leaves the controller to the reset that is to come.
-func (c *Controller) close() error { return c.pci.disable(c.t) }
+// close leaves the controller to the reset that is to come, and memory as a machine has it that was switched on.
+func (c *Controller) close() error {
+	if err := c.pci.disable(c.t, c.machine); err != nil {
+		return err
+	}
+	return c.t.Clear(c.ram+memAdminSQ, memData+dataLen-memAdminSQ)
+}
 
 // zoneSend is a Zone Management Send (ZNS 1.1, section 3.4.3).
 func zoneSend(nsid layout.NSID, action zns.Action, slba layout.LBA, all bool) command {

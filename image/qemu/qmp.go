@@ -6,20 +6,36 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // QMP is a client of QEMU's machine protocol: one command at a time, events
-// as they come.
+// as they come. Its methods may be called from several goroutines.
 type QMP struct {
 	conn    net.Conn
 	answers chan qmpMessage
 	// Events delivers every event; it is closed when the connection ends.
 	Events  chan Event
-	Version string // of QEMU, "7.2.22"
+	Version Version
 	timeout time.Duration
 	mu      sync.Mutex
+	last    uint64 // id of the last command
+	running atomic.Bool
+	closed  chan struct{}
+	once    sync.Once
+}
+
+// Version is that of a QEMU.
+type Version struct{ Major, Minor, Micro int }
+
+func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Micro) }
+
+// Before reports whether v is older than major.minor.
+func (v Version) Before(major, minor int) bool {
+	return v.Major < major || v.Major == major && v.Minor < minor
 }
 
 // Event is an asynchronous message of QEMU.
@@ -46,68 +62,122 @@ var ErrTimeout = errors.New("QEMU does not answer")
 type qmpMessage struct {
 	Greeting *struct {
 		Version struct {
-			QEMU struct{ Major, Minor, Micro int }
+			QEMU Version
 		}
 	} `json:"QMP"`
+	ID     uint64          `json:"id"`
 	Return json.RawMessage `json:"return"`
 	Error  *QMPError       `json:"error"`
 	Event  string          `json:"event"`
 	Data   json.RawMessage `json:"data"`
 }
 
-// NewQMP greets the QEMU at the other end of conn.
-func NewQMP(conn net.Conn, timeout time.Duration) (*QMP, error) {
-	q := &QMP{conn: conn, answers: make(chan qmpMessage, 1), Events: make(chan Event, 256), timeout: timeout}
-	go q.read()
-	m, err := q.answer("greeting")
+// NewQMP waits for the greeting of the QEMU at the other end of conn, as long as patience, and takes
+// part in the protocol from then on. timeout is for every answer after that.
+func NewQMP(conn net.Conn, patience, timeout time.Duration) (*QMP, error) {
+	q := &QMP{conn: conn, answers: make(chan qmpMessage, 1), Events: make(chan Event), closed: make(chan struct{}), timeout: timeout}
+	events := make(chan Event)
+	go q.read(events)
+	go q.queueEvents(events)
+	m, err := q.answer("greeting", 0, patience)
 	if err != nil {
 		return nil, err
 	}
 	if m.Greeting == nil {
 		return nil, errors.New("not a QMP greeting")
 	}
-	v := m.Greeting.Version.QEMU
-	q.Version = fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Micro)
+	q.Version = m.Greeting.Version.QEMU
 	return q, q.Do("qmp_capabilities", nil, nil)
 }
 
 // read takes messages apart until the connection ends.
-func (q *QMP) read() {
+func (q *QMP) read(events chan<- Event) {
 	defer close(q.answers)
-	defer close(q.Events)
+	defer close(events)
 	d := json.NewDecoder(bufio.NewReader(q.conn))
 	for {
 		var m qmpMessage
 		if err := d.Decode(&m); err != nil {
 			return
 		}
-		if m.Event != "" {
-			q.Events <- Event{m.Event, m.Data}
+		if m.Event == "" {
+			q.answers <- m
 			continue
 		}
-		q.answers <- m
+		switch m.Event {
+		case "RESUME":
+			q.running.Store(true)
+		case "STOP":
+			q.running.Store(false)
+		}
+		events <- Event{m.Event, m.Data}
 	}
 }
 
-func (q *QMP) answer(what string) (qmpMessage, error) {
-	timer := time.NewTimer(q.timeout)
-	defer timer.Stop()
-	select {
-	case m, ok := <-q.answers:
-		if !ok {
-			return m, fmt.Errorf("%s: %w", what, ErrQEMUGone)
+// queueEvents hands on events, as many as there are, until there are no more or nobody wants them: an answer
+// must never wait for somebody who takes events.
+func (q *QMP) queueEvents(in <-chan Event) {
+	defer close(q.Events)
+	var queue []Event
+	for in != nil || len(queue) > 0 {
+		var next chan<- Event
+		var head Event
+		if len(queue) > 0 {
+			next, head = q.Events, queue[0]
 		}
-		return m, nil
-	case <-timer.C:
-		return qmpMessage{}, fmt.Errorf("%s: %w within %v", what, ErrTimeout, q.timeout)
+		select {
+		case e, ok := <-in:
+			if ok {
+				queue = append(queue, e)
+			} else {
+				in = nil
+			}
+		case next <- head:
+			queue = queue[1:]
+		case <-q.closed:
+			queue = nil
+			if in != nil {
+				for range in { // until the connection has ended
+				}
+				return
+			}
+		}
+	}
+}
+
+// Running reports whether the guest's processors run, by the last event that said so.
+func (q *QMP) Running() bool { return q.running.Load() }
+
+// answer waits for the answer to command id.
+func (q *QMP) answer(what string, id uint64, patience time.Duration) (qmpMessage, error) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case m, ok := <-q.answers:
+			if !ok {
+				return m, fmt.Errorf("%s: %w", what, ErrQEMUGone)
+			}
+			if m.ID == id {
+				return m, nil
+			} // else the late answer to a command that was given up
+		case <-timer.C:
+			return qmpMessage{}, fmt.Errorf("%s: %w within %v", what, ErrTimeout, patience)
+		}
 	}
 }
 
 // Do executes a command; result, if not nil, is filled with what it returns.
 func (q *QMP) Do(command string, arguments, result any) error {
+	return q.do(command, arguments, result, nil)
+}
+
+// do is Do with a file that QEMU gets a descriptor of, for add-fd.
+func (q *QMP) do(command string, arguments, result any, file *os.File) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	request := map[string]any{"execute": command}
+	q.last++
+	request := map[string]any{"execute": command, "id": q.last}
 	if arguments != nil {
 		request["arguments"] = arguments
 	}
@@ -115,13 +185,10 @@ func (q *QMP) Do(command string, arguments, result any) error {
 	if err != nil {
 		return err
 	}
-	if err := q.conn.SetWriteDeadline(time.Now().Add(q.timeout)); err != nil {
-		return err
-	}
-	if _, err := q.conn.Write(append(b, '\n')); err != nil {
+	if err := q.send(append(b, '\n'), file); err != nil {
 		return fmt.Errorf("%s: %w: %w", command, ErrQEMUGone, err)
 	}
-	m, err := q.answer(command)
+	m, err := q.answer(command, q.last, q.timeout)
 	if err != nil {
 		return err
 	}
@@ -135,5 +202,43 @@ func (q *QMP) Do(command string, arguments, result any) error {
 	return json.Unmarshal(m.Return, result)
 }
 
+func (q *QMP) send(b []byte, file *os.File) error {
+	if err := q.conn.SetWriteDeadline(time.Now().Add(q.timeout)); err != nil {
+		return err
+	}
+	if file == nil {
+		_, err := q.conn.Write(b)
+		return err
+	}
+	unix, ok := q.conn.(*net.UnixConn)
+	if !ok {
+		return errors.New("not a connection that files can be handed over")
+	}
+	_, _, err := unix.WriteMsgUnix(b, rights(file), nil)
+	return err
+}
+
+// AddFile hands an open file to QEMU and returns the name by which QEMU opens it. The set has a number that QEMU
+// chooses, so that it is not one of the caller's.
+func (q *QMP) AddFile(file *os.File) (name string, err error) {
+	var set struct {
+		ID int `json:"fdset-id"`
+	}
+	if err := q.do("add-fd", nil, &set, file); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("/dev/fdset/%d", set.ID), nil
+}
+
+// HMP executes a command of the human monitor and returns what it prints.
+func (q *QMP) HMP(line string) (string, error) {
+	var text string
+	err := q.Do("human-monitor-command", map[string]any{"command-line": line}, &text)
+	return text, err
+}
+
 // Close ends the connection.
-func (q *QMP) Close() error { return q.conn.Close() }
+func (q *QMP) Close() error {
+	q.once.Do(func() { close(q.closed) })
+	return q.conn.Close()
+}

@@ -17,7 +17,11 @@ type QTest struct {
 	conn    net.Conn
 	r       *bufio.Reader
 	timeout time.Duration
+	running func() bool // the guest runs, so that nobody is to touch its devices; nil for never
 }
+
+// interrupted reports whether the guest was started while its devices were being driven.
+func (t *QTest) interrupted() bool { return t.running != nil && t.running() }
 
 // NewQTest speaks qtest over conn.
 func NewQTest(conn net.Conn, timeout time.Duration) *QTest {

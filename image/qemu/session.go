@@ -2,45 +2,46 @@ package qemu
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"zimg/image"
-	"zimg/image/journal"
 )
 
 // A session is one run of QEMU:
 //
-//	start QEMU paused, its namespaces on nodes that swallow writes
-//	drive the controllers into the saved state            restore.go
-//	put the images under the nodes, reset the machine
-//	mark the images as in use; let the guest go
-//	... until it has shut down, and QEMU is paused again ...
-//	reset the machine, read the zones                     capture.go
-//	commit them, and only then let QEMU go
+//	start QEMU paused
+//	attach the drives: their zones are restored, the images marked as in use      stock.go
+//	let the guest go, and wait until it has shut down and QEMU is paused again    wait.go
+//	save the zones, and only then let QEMU go
 //
-// The files of an image are opened and locked by zimg and handed to QEMU as file
-// descriptors. So QEMU's locks are on zimg's own open file descriptions: the two do not
-// get in each other's way, and nobody else comes in between, also if QEMU is killed.
+// The files of an image are opened and locked by zimg and handed to QEMU as open files. So QEMU's locks are on
+// zimg's own open file descriptions: the two do not get in each other's way, and nobody else comes in between,
+// also if QEMU is killed.
 
 // Config says what to run.
 type Config struct {
 	Images  []*image.Image // opened for writing, clean
-	Command []string       // QEMU and its arguments
+	Command []string       // QEMU and its arguments, perhaps after a wrapper and its own
+	// Controllers are properties of the controllers: of the one of each image, or one list for all of them.
+	Controllers [][]Property
 	// Streams of QEMU.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// Log, if not nil, is told what happens.
+	// Log, if not nil, is called with what happens, from one goroutine at a time.
 	Log func(format string, args ...any)
 	// Record, if not nil, says where the run of the only image, which has one data file, is recorded.
 	Record *Record
 	// Timeout is how long QEMU may take to answer; 0 for the default.
 	Timeout time.Duration
+	// Guard is a program that calls Guard, and its arguments, the first of which is its name. It is started beside QEMU, and ends QEMU when this process
+	// is killed. If it is empty the kernel does that in most cases, but not where QEMU changes its user, or is
+	// started by a wrapper that waits for it.
+	Guard []string
 }
 
 // Record is where a run is recorded: Log exists and is empty, Trace does not exist. TraceEvents are
@@ -50,8 +51,13 @@ type Record struct {
 	TraceEvents []string
 }
 
-// DefaultTimeout for an answer of QEMU: it answers within milliseconds, unless
-// it is too old for this, or hangs.
+// Outcome is how a run that had a QEMU ended.
+type Outcome struct {
+	Status int // QEMU's exit status, 128 + n for signal n
+	Signal int // the signal that somebody sent to QEMU alone to end it, 0 if there was none
+}
+
+// DefaultTimeout for an answer of QEMU: it answers within milliseconds, unless it hangs.
 const DefaultTimeout = 20 * time.Second
 
 // ErrDied is wrapped by the error of a run whose QEMU ended before the zones were saved.
@@ -62,24 +68,79 @@ type ExitError struct{ Status int }
 
 func (e *ExitError) Error() string { return fmt.Sprintf("QEMU ended with status %d", e.Status) }
 
+// errRunning is the error of work on a paused machine that somebody else has started meanwhile.
+var errRunning = errors.New("the guest was started while zimg worked on the paused machine")
+
 type session struct {
 	Config
-	caller callerArgs
-	dir    string
-	cmd    *exec.Cmd
-	exited chan struct{}
-	status int
-	qmp    *QMP
-	qtest  *QTest
-	began  bool // the images are marked as in use
-	saved  bool // and their zones committed
-	ids    []string
+	caller   callerArgs
+	private  *private
+	drives   drives
+	cmd      *exec.Cmd
+	pid      int           // of QEMU itself, 0 until that is known
+	exited   chan struct{} // closed when cmd has ended, and status is its exit status
+	status   int
+	qmp      *QMP
+	qtest    *QTest
+	guard    *guardian
+	saved    bool // the zones are committed, and the guest has not run since
+	panicked bool
+	signal   int
+	pending  int // see pendingSignal
+}
+
+// drives are the images as drives of the guest.
+type drives interface {
+	// fileSizes are the sizes of the data files, for placeholders.
+	fileSizes() []int64
+	// prepare makes what QEMU needs to find when it starts, before args.
+	prepare() error
+	// args are QEMU's arguments for the drives, which follow the caller's.
+	args() ([]string, error)
+	// attach makes the drives what the images say. QEMU is paused; no guest has run. When it returns nil the
+	// guest may run, and the images are marked as in use.
+	attach(ctx context.Context) error
+	// save commits the zones of a guest that has shut down or that is to be ended. With again the machine may be
+	// started once more. errRunning: that has happened already.
+	save(again bool) error
+	// release takes the mark off images whose zones are saved; QEMU has ended, or is about to.
+	release() error
+	// discard cleans up after a run whose QEMU has ended, if it has not marked the images.
+	discard() error
+	// attached reports whether images are marked as in use.
+	attached() bool
 }
 
 // Run runs QEMU until the guest has shut down and its zones are committed. It
 // returns ErrDied if QEMU ended before that: then the images are still marked as in use.
-// ctx asks the guest to power down; a second signal on stop saves the zones as they are and ends QEMU.
-func Run(ctx context.Context, c Config, stop <-chan struct{}) (status int, err error) {
+// The end of ctx asks the guest to power down, or keeps it from being started; a message on stop saves the zones as
+// they are and ends QEMU.
+func Run(ctx context.Context, c Config, stop <-chan struct{}) (_ Outcome, err error) {
+	s, err := newSession(c)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if s.private, err = newPrivate(s.drives.fileSizes()); err != nil {
+		return Outcome{}, err
+	}
+	defer func() { err = errors.Join(err, s.private.remove()) }()
+	restore := keepTerminal(c.Stdin)
+	defer restore()
+	err = s.run(ctx, stop)
+	if s.cmd != nil {
+		s.end()
+	}
+	s.guard.dismiss()
+	if !s.saved {
+		err = errors.Join(err, s.drives.discard())
+	}
+	if s.panicked && s.caller.panic == "exit-failure" && s.status == 0 {
+		s.status = 1
+	}
+	return Outcome{Status: s.status, Signal: s.signal}, err
+}
+
+func newSession(c Config) (*session, error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
 	}
@@ -87,37 +148,32 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (status int, err e
 		c.Log = func(string, ...any) {}
 	}
 	s := &session{Config: c, exited: make(chan struct{})}
-	if s.dir, err = os.MkdirTemp("", "zimg-run-"); err != nil {
-		return 0, err
+	if len(s.Command) == 0 {
+		return nil, errors.New("no QEMU command")
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
-	err = s.run(ctx, stop)
-	if s.cmd != nil {
-		s.end()
+	var err error
+	if s.caller, err = parseCallerArgs(s.Command); err != nil {
+		return nil, err
 	}
-	if !s.began && s.traceFile() != "" { // QEMU has opened its log
-		err = errors.Join(err, journal.Remove(c.Images[0].Files().FS, c.Images[0].Path()))
-	}
-	return s.status, err
+	s.drives, err = newStock(s)
+	return s, err
 }
 
-func (s *session) run(ctx context.Context, stop <-chan struct{}) error {
-	if err := s.linkTrace(); err != nil {
+func (s *session) run(ctx context.Context, stop <-chan struct{}) (err error) {
+	if err := s.drives.prepare(); err != nil {
 		return err
 	}
 	if err := s.start(ctx); err != nil {
 		return s.explain(err)
 	}
-	if err := s.restore(); err != nil {
-		return s.explain(err)
-	}
-	if err := s.begin(); err != nil {
-		return err
-	}
-	if s.caller.noReboot {
-		if err := s.rebootAction("shutdown"); err != nil {
-			return s.died(err)
+	if err := s.drives.attach(ctx); err != nil {
+		if !s.drives.attached() {
+			return s.explain(err)
 		}
+		return s.died(err)
+	}
+	if err := s.setActions(); err != nil {
+		return s.died(err)
 	}
 	if !s.caller.paused {
 		if err := s.qmp.Do("cont", nil, nil); err != nil {
@@ -127,12 +183,32 @@ func (s *session) run(ctx context.Context, stop <-chan struct{}) error {
 	if err := s.wait(ctx, stop); err != nil {
 		return s.died(err)
 	}
-	if err := s.capture(); err != nil {
-		return s.died(err)
+	if err := s.drives.release(); err != nil {
+		return err
 	}
 	_ = s.qmp.Do("quit", nil, nil) // it may be gone before it has answered
 	s.awaitExit(s.Timeout)
 	return nil
+}
+
+// setActions says what the events that end a run do: the machine stops, and QEMU stays for its zones to be saved.
+func (s *session) setActions() error {
+	actions := map[string]any{"shutdown": "pause", "reboot": "reset"}
+	if s.caller.noReboot {
+		actions["reboot"] = "shutdown"
+	}
+	if s.caller.watchdog == "poweroff" {
+		actions["watchdog"] = "pause"
+	}
+	return s.qmp.Do("set-action", actions, nil)
+}
+
+// reset resets the paused machine, which ends the run if the guest does it and the caller wants that.
+func (s *session) reset() error {
+	if err := s.qmp.Do("set-action", map[string]any{"reboot": "reset"}, nil); err != nil {
+		return err
+	}
+	return s.qmp.Do("system_reset", nil, nil)
 }
 
 // explain makes the error of a QEMU that did not get as far as the guest.
@@ -141,14 +217,36 @@ func (s *session) explain(err error) error {
 		s.awaitExit(time.Second)
 		select {
 		case <-s.exited:
-			return &image.HintError{Err: fmt.Errorf("QEMU ended at its start: %w", &ExitError{s.status}), Hint: "the image is as it was before; what was wrong QEMU says above"}
+			if v, ok := s.versionOf(); ok && v.Before(7, 1) {
+				return tooOld(v)
+			}
+			return &image.HintError{Err: fmt.Errorf("QEMU ended at its start: %w", &ExitError{s.status}), Hint: "QEMU says above what was wrong; the image is unchanged"}
 		default:
 		}
 	}
 	if errors.Is(err, ErrTimeout) && s.qmp != nil {
-		return &image.HintError{Err: err, Hint: fmt.Sprintf("zimg run needs QEMU 7.1 or later, this is %s; the image is as it was before", s.qmp.Version)}
+		return &image.HintError{Err: err, Hint: fmt.Sprintf("this is QEMU %s; the image is unchanged", s.qmp.Version)}
 	}
 	return err
+}
+
+// tooOld is the error of a QEMU that does not process NVMe commands while its machine is paused.
+func tooOld(v Version) error {
+	return &image.HintError{Err: fmt.Errorf("this is QEMU %s; 7.1 or later is needed", v), Hint: "the image is unchanged"}
+}
+
+// versionOf asks the program for its version: the caller's whole command, since it may begin with a wrapper.
+func (s *session) versionOf() (Version, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, s.Command[0], append(s.Command[1:len(s.Command):len(s.Command)], "-version")...).Output()
+	_, text, ok := strings.Cut(string(out), "QEMU emulator version ")
+	var v Version
+	if err != nil || !ok {
+		return v, false
+	}
+	n, _ := fmt.Sscanf(text, "%d.%d.%d", &v.Major, &v.Minor, &v.Micro)
+	return v, n == 3
 }
 
 // died makes the error of a run that ended without its zones being saved.
@@ -157,140 +255,4 @@ func (s *session) died(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrDied, err)
-}
-
-// rebootAction says what a reset of the machine does.
-func (s *session) rebootAction(action string) error {
-	return s.qmp.Do("set-action", map[string]any{"reboot": action}, nil)
-}
-
-// each opens the controller of every image in turn.
-func (s *session) each(work func(c *Controller, im *image.Image) error) error {
-	for k, im := range s.Images {
-		if !hasZones(im) {
-			continue
-		}
-		place, err := findPCI(s.qmp, s.ids[k])
-		if err != nil {
-			return err
-		}
-		c, err := OpenController(s.qtest, place)
-		if err != nil {
-			return fmt.Errorf("%s: %w", im.Path(), err)
-		}
-		if err := work(c, im); err != nil {
-			return fmt.Errorf("%s: %w", im.Path(), err)
-		}
-		if err := c.close(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func hasZones(im *image.Image) bool {
-	for _, n := range im.Namespaces() {
-		if n.Zoned() {
-			return true
-		}
-	}
-	return false
-}
-
-// restore brings the zones into the saved state and the images under the nodes.
-func (s *session) restore() error {
-	if err := s.each((*Controller).Restore); err != nil {
-		return err
-	}
-	var options []any
-	for k, im := range s.Images {
-		for _, n := range im.Namespaces() {
-			file := FileNode(s.ids[k], int(n.DataFile))
-			if s.Record != nil {
-				file = recordNode(s.ids[k])
-			}
-			options = append(options, map[string]any{
-				"driver": "raw", "node-name": RawNode(s.ids[k], n.ID), "file": file,
-				"offset": n.DataOff, "size": n.DataLen, "discard": "unmap",
-			})
-		}
-	}
-	if err := s.qmp.Do("blockdev-reopen", map[string]any{"options": options}, nil); err != nil {
-		return err
-	}
-	return s.qmp.Do("system_reset", nil, nil)
-}
-
-// wait returns when the guest has shut down and QEMU is paused. The first
-// request to stop is passed on to the guest as the power button, the second ends it.
-func (s *session) wait(ctx context.Context, stop <-chan struct{}) error {
-	down := ctx.Done()
-	for {
-		select {
-		case e, ok := <-s.qmp.Events:
-			if !ok {
-				s.awaitExit(s.Timeout)
-				return fmt.Errorf("%w: %w", ErrQEMUGone, &ExitError{s.status})
-			}
-			if e.Name != "SHUTDOWN" {
-				continue
-			}
-			if quits(e) { // it will not wait for us
-				s.awaitExit(s.Timeout)
-				return fmt.Errorf("it was told to quit: %w", ErrQEMUGone)
-			}
-			return nil
-		case <-down:
-			down = nil
-			s.Log("asking the guest to power down; once more ends it as it is")
-			if err := s.qmp.Do("system_powerdown", nil, nil); err != nil {
-				return err
-			}
-		case <-stop:
-			s.Log("ending the guest as it is")
-			return s.qmp.Do("stop", nil, nil)
-		}
-	}
-}
-
-// quits tells a shutdown after which QEMU exits whatever its -action says.
-func quits(e Event) bool {
-	var data struct{ Reason string }
-	if json.Unmarshal(e.Data, &data) != nil {
-		return false
-	}
-	return data.Reason == "host-qmp-quit" || data.Reason == "host-signal"
-}
-
-// capture saves the zones of every image. Data is synced first: a write pointer
-// must not be ahead of what it speaks of.
-func (s *session) capture() error {
-	// Until it is stopped the machine may still be writing.
-	if err := s.qmp.Do("stop", nil, nil); err != nil {
-		return err
-	}
-	if err := s.rebootAction("reset"); err != nil {
-		return err
-	}
-	if err := s.qmp.Do("system_reset", nil, nil); err != nil {
-		return err
-	}
-	if err := s.each((*Controller).Capture); err != nil {
-		return err
-	}
-	for _, im := range s.Images {
-		if err := im.SyncData(); err != nil {
-			return err
-		}
-		if err := im.EndSession(); err != nil {
-			return err
-		}
-		if s.traceFile() != "" {
-			if err := journal.Remove(im.Files().FS, im.Path()); err != nil {
-				return err
-			}
-		}
-	}
-	s.saved = true
-	return nil
 }

@@ -16,18 +16,29 @@ import (
 )
 
 // paused starts a QEMU with the image attached and nobody in it.
-func paused(t *testing.T, im *image.Image) *session {
+func paused(t *testing.T, im *image.Image, command ...string) *stock {
 	t.Helper()
-	s := &session{Config: Config{
-		Images: []*image.Image{im}, Timeout: DefaultTimeout, Stderr: os.Stderr,
-		Command: []string{"qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg"},
-	}, exited: make(chan struct{}), dir: t.TempDir()}
+	if command == nil {
+		command = []string{"qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg"}
+	}
+	s, err := newSession(Config{Images: []*image.Image{im}, Stderr: os.Stderr, Command: command})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := s.drives.(*stock)
+	d.traced = false
+	if s.private, err = newPrivate(d.fileSizes()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.private.remove() })
 	if err := s.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.end)
-	return s
+	return d
 }
+
+func restore(c *Controller, im *image.Image) error { return c.Restore(im, false) }
 
 func open(t *testing.T, path string) *image.Image {
 	t.Helper()
@@ -49,7 +60,7 @@ func TestRestoreAndCapture(t *testing.T) {
 	}
 	im, out := open(t, path), open(t, path)
 	s := paused(t, im)
-	if err := s.each((*Controller).Restore); err != nil {
+	if err := s.each(restore); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.each(func(c *Controller, _ *image.Image) error { return c.Capture(out) }); err != nil {
@@ -96,7 +107,7 @@ func TestManyZones(t *testing.T) {
 	}
 	im, out := open(t, path), open(t, path)
 	s := paused(t, im)
-	if err := s.each((*Controller).Restore); err != nil {
+	if err := s.each(restore); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.each(func(c *Controller, _ *image.Image) error { return c.Capture(out) }); err != nil {
@@ -142,17 +153,17 @@ func TestCommandFails(t *testing.T) {
 func TestNoQEMU(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { _ = b.Close() }()
-	if _, err := NewQMP(a, 100*time.Millisecond); !errors.Is(err, ErrTimeout) {
+	if _, err := NewQMP(a, 100*time.Millisecond, time.Second); !errors.Is(err, ErrTimeout) {
 		t.Errorf("silence: %v", err)
 	}
 	c, d := net.Pipe()
 	go func() { _ = d.Close() }()
-	if _, err := NewQMP(c, time.Second); !errors.Is(err, ErrQEMUGone) {
+	if _, err := NewQMP(c, time.Second, time.Second); !errors.Is(err, ErrQEMUGone) {
 		t.Errorf("a closed connection: %v", err)
 	}
 	e, f := net.Pipe()
 	go func() { _, _ = f.Write([]byte("{\"return\": {}}\n")) }()
-	if _, err := NewQMP(e, time.Second); err == nil {
+	if _, err := NewQMP(e, time.Second, time.Second); err == nil {
 		t.Error("no greeting")
 	}
 }
@@ -163,18 +174,29 @@ func TestCallerArgs(t *testing.T) {
 		want callerArgs
 		err  string
 	}{
-		{"-m 1G -nographic", callerArgs{}, ""},
-		{"-S", callerArgs{paused: true}, ""},
-		{"-no-reboot", callerArgs{noReboot: true}, ""},
-		{"-no-reboot -action reboot=reset", callerArgs{}, ""},
-		{"-action panic=pause,reboot=shutdown", callerArgs{noReboot: true}, ""},
-		{"-D log -d int", callerArgs{log: true}, ""},
-		{"--daemonize", callerArgs{}, "outlive"},
-		{"-snapshot", callerArgs{}, "-snapshot"},
-		{"-no-shutdown", callerArgs{}, "-no-shutdown"},
-		{"-action shutdown=poweroff", callerArgs{}, "shutdown=pause"},
-		{"-qtest x", callerArgs{}, "qtest"},
-		{"-loadvm x", callerArgs{}, "zones of its own past"},
+		{"qemu-system-x86_64 -m 1G -nographic", callerArgs{}, ""},
+		{"wrapper -S", callerArgs{paused: true}, ""},
+		{"env -S qemu-system-x86_64", callerArgs{}, ""},
+		{"gdb -D x -d y /usr/bin/qemu-system-aarch64 -S", callerArgs{paused: true}, ""},
+		{"q -append -S -m 1G", callerArgs{}, ""},
+		{"q -no-reboot", callerArgs{noReboot: true}, ""},
+		{"q -no-reboot -action reboot=reset", callerArgs{}, ""},
+		{"q -action panic=pause,reboot=shutdown", callerArgs{noReboot: true, panic: "pause"}, ""},
+		{"q -action panic=exit-failure -action watchdog=poweroff", callerArgs{panic: "exit-failure", watchdog: "poweroff"}, ""},
+		{"q -watchdog-action reset", callerArgs{watchdog: "reset"}, ""},
+		{"q -D log -d int", callerArgs{log: true, file: "log"}, ""},
+		{"q -trace pci_nvme_*,file=log", callerArgs{log: true, file: "log"}, ""},
+		{"q -no-shutdown", callerArgs{stays: true}, ""},
+		{"q -action shutdown=pause", callerArgs{stays: true}, ""},
+		{"q -action shutdown=pause -action shutdown=poweroff", callerArgs{}, ""},
+		{"q -serial tcp::1,server", callerArgs{waits: true}, ""},
+		{"q -serial tcp::1,server=on,wait=off", callerArgs{}, ""},
+		{"q -chardev socket,id=a,path=b,server=on,wait=on", callerArgs{waits: true}, ""},
+		{"q --daemonize", callerArgs{}, "outlive"},
+		{"q -snapshot", callerArgs{}, "-snapshot"},
+		{"q -qtest x", callerArgs{}, "qtest"},
+		{"q -loadvm x", callerArgs{}, "zones of its own past"},
+		{"q -preconfig", callerArgs{}, "-preconfig"},
 	} {
 		got, err := parseCallerArgs(strings.Fields(c.args))
 		if c.err == "" && (err != nil || got != c.want) {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,8 @@ type CodedError struct {
 	code int
 	err  error
 	Hint string
+	// signal is the one that the program is to end by, nil for none.
+	signal os.Signal
 }
 
 func (e *CodedError) Error() string {
@@ -50,6 +53,20 @@ func FailureOf(c *cobra.Command) int {
 
 // WithExit gives err an exit code.
 func WithExit(code int, err error) error { return &CodedError{code: code, err: err} }
+
+// WithSignal ends the program by a signal, as a command that has no time to clean up.
+func WithSignal(s os.Signal) error {
+	return &CodedError{code: ExitBySignal + SignalNumber(s), signal: s}
+}
+
+// EndedBy is the signal that err says the program is to end by, nil for none.
+func EndedBy(err error) os.Signal {
+	var coded *CodedError
+	if errors.As(err, &coded) {
+		return coded.signal
+	}
+	return nil
+}
 
 // IsVerdict tells the exit code of a command that has done its work, like check
 // that found errors, from that of one that failed.

@@ -2,6 +2,7 @@
 //
 //	vm.go       open, record, run, recover     open.go  opening images, repairing them first if need be
 //	signals.go  Ctrl-C and its kind            record.go  the folder of a recording
+//	guard.go    the process that ends QEMU when this one is killed
 //
 // The package is above fsck, since a run repairs images that a crash left in use. Package qemu, which
 // runs QEMU, is below it and repairs nothing.
@@ -12,7 +13,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"zimg/fsck"
@@ -30,8 +33,13 @@ type Options struct {
 
 	NoRepair        bool // refuse an image that a crash left in use, and leave one that this run leaves so
 	AllowLostFaults bool // run images with Read Only or Offline zones, which the guest sees as Full
-	// Timeout is how long QEMU may take to answer; 0 is qemu.DefaultTimeout.
-	Timeout time.Duration
+	// Answer is how long QEMU may take to answer; 0 is qemu.DefaultTimeout.
+	Answer time.Duration
+	// Limit is how long the run may take; 0 is for ever. Then the guest is asked to power down, and half a minute
+	// later its zones are saved as they are.
+	Limit time.Duration
+	// Controllers are properties of the controllers of the images, in their order, or of all of them.
+	Controllers [][]qemu.Property
 
 	// Streams of QEMU.
 	Stdin          io.Reader
@@ -44,6 +52,10 @@ type Options struct {
 // Outcome is how a run that had a QEMU ended.
 type Outcome struct {
 	Status int // QEMU's exit status, 128 + n for signal n
+	// Signal is the one that ended the run, 0 if none did.
+	Signal syscall.Signal
+	// Expired: the run reached its limit.
+	Expired bool
 }
 
 // CommandLine is what Run would start, argument by argument. No file is changed.
@@ -54,7 +66,7 @@ func CommandLine(ctx context.Context, o Options) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return qemu.CommandLine(c, os.TempDir())
+	return qemu.CommandLine(c, filepath.Join(os.TempDir(), "zimg-run"))
 }
 
 // Run runs QEMU until the guest has shut down and its zones are saved, or recovered after a QEMU
@@ -67,22 +79,27 @@ func Run(ctx context.Context, o Options) (_ Outcome, err error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	button, stop, restore := powerButton()
-	defer restore()
-	status := 0
-	err = ctx.Err() // a signal that came before powerButton listened
+	stop := newStopper(o.Limit)
+	defer stop.close()
+	var ended qemu.Outcome
+	err = ctx.Err() // a signal that came before the stopper listened
 	if err == nil {
-		status, err = qemu.Run(button, *c, stop)
+		ended, err = qemu.Run(stop.ctx, *c, stop.stop)
+	}
+	out := Outcome{Status: ended.Status}
+	out.Signal, out.Expired = stop.reason()
+	if out.Signal == 0 {
+		out.Signal = syscall.Signal(ended.Signal)
 	}
 	switch {
 	case err == nil:
-		return Outcome{Status: status}, nil
+		return out, nil
 	case errors.Is(err, qemu.ErrDied):
-		return Outcome{Status: status}, r.recover(err)
+		return out, r.recover(err)
 	case c.Record != nil: // of a guest that never ran
 		err = errors.Join(err, crash.Remove(o.Record))
 	}
-	return Outcome{}, err
+	return out, err
 }
 
 // A run has its images open until QEMU has ended.
@@ -105,7 +122,7 @@ func (r *run) prepare(ctx context.Context) (*qemu.Config, error) {
 		}
 	}
 	c := &qemu.Config{
-		Command: r.Command, Timeout: r.Timeout, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Log: r.Log,
+		Command: r.Command, Controllers: r.Controllers, Timeout: r.Answer, Guard: guard, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Log: r.Log,
 	}
 	if r.Record != "" {
 		var err error

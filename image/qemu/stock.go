@@ -1,0 +1,382 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"zimg/image"
+	"zimg/layout"
+)
+
+// stock is the images on QEMU's own NVMe controller, which keeps zones in its memory and starts with all of them
+// Empty.
+//
+//	drive the controllers into the saved state, over placeholders that swallow writes   restore.go
+//	mark the images as in use                                                           mark.go
+//	put the images under the nodes, reset the machine
+//	... the guest runs ...
+//	reset the machine, read the zones                                                   capture.go
+//	commit them
+type stock struct {
+	*session
+	images []*stockImage
+	traced bool // there is to be a journal
+	trace  *tracelog
+	run    [16]byte // what the images call this run
+	began  bool     // they are marked as in use
+}
+
+// stockImage is one image of a run.
+type stockImage struct {
+	*image.Image
+	node       string // begins the names of its block nodes
+	id         string // of its controller
+	controller []Property
+	namespaces []*layout.Namespace // as the guest sees them
+	first      int                 // number of its first data file among those of all images
+}
+
+func newStock(s *session) (*stock, error) {
+	d := &stock{session: s, traced: len(s.Images) == 1} // the log does not say which controller it is about
+	if n := len(s.Controllers); n > 1 && n != len(s.Images) {
+		return nil, fmt.Errorf("properties of %d controllers for %d images", n, len(s.Images))
+	}
+	serials := map[string]string{}
+	first := 0
+	for k, im := range s.Images {
+		node := fmt.Sprintf("zimg%d", k)
+		var more []Property
+		switch {
+		case len(s.Controllers) == 1:
+			more = s.Controllers[0]
+		case len(s.Controllers) > 1:
+			more = s.Controllers[k]
+		}
+		i := &stockImage{Image: im, node: node, controller: controller(im.Header().UUID, node, more), first: first}
+		for _, n := range im.Namespaces() {
+			i.namespaces = append(i.namespaces, n.Namespace)
+		}
+		s.distinguish(i, k, serials)
+		i.id = get(i.controller, "id")
+		d.images = append(d.images, i)
+		first += len(im.Plan().DataLen)
+	}
+	return d, nil
+}
+
+// distinguish gives copies of an image, which have the same identity, another one in this run: a guest would
+// refuse all of them but the first. serials has the images that have a serial number.
+func (s *session) distinguish(i *stockImage, k int, serials map[string]string) {
+	serial := get(i.controller, "serial")
+	other, taken := serials[serial]
+	if !taken {
+		serials[serial] = i.Path()
+		return
+	}
+	suffix := fmt.Sprintf("-%d", k+1)
+	renamed := serial[:min(len(serial), 20-len(suffix))] + suffix
+	s.Log("%s has the UUID of %s: its serial number in this run is %s", i.Path(), other, renamed)
+	serials[renamed] = i.Path()
+	i.controller = set(i.controller, "serial", renamed)
+	for j, n := range i.namespaces {
+		c := *n
+		for _, id := range [][]byte{c.UUID[:], c.NGUID[:], c.EUI64[:]} {
+			if slices.ContainsFunc(id, func(b byte) bool { return b != 0 }) {
+				id[len(id)-1] += byte(k)
+			}
+		}
+		i.namespaces[j] = &c
+	}
+}
+
+func (d *stock) attached() bool { return d.began }
+
+func (d *stock) fileSizes() []int64 {
+	var sizes []int64
+	for _, i := range d.images {
+		for _, n := range i.Plan().DataLen {
+			sizes = append(sizes, int64(n))
+		}
+	}
+	return sizes
+}
+
+// args are placeholder nodes and devices. The images themselves QEMU gets when it runs (attach): no
+// descriptor of the caller's is in their way, nor a wrapper that closes what it does not know.
+//
+// The placeholder has to be a file. A raw node learns when it is opened whether the node below it can unmap, and keeps
+// that answer for the whole run: over null-co it would drop the may-unmap flag of every zone reset, and a reset
+// would allocate the zone instead of giving its space back.
+func (d *stock) args() ([]string, error) {
+	var args []string
+	for _, i := range d.images {
+		sharers := map[uint32]int{}
+		for _, n := range i.namespaces {
+			sharers[n.DataFile]++
+		}
+		for f := range i.Plan().DataLen {
+			args = append(args, "-blockdev", fmt.Sprintf("driver=file,node-name=%s,filename=%s,discard=unmap",
+				placeholderNode(i.node, f), escape(d.private.placeholder(i.first+f))))
+		}
+		for _, n := range i.namespaces {
+			args = append(args, "-blockdev", fmt.Sprintf("driver=raw,node-name=%s,file=%s,offset=%d,size=%d,discard=unmap",
+				RawNode(i.node, n.ID), placeholderNode(i.node, int(n.DataFile)), n.DataOff, n.DataLen))
+		}
+		devices := [][]Property{i.controller}
+		for _, n := range i.namespaces {
+			devices = append(devices, namespace(n, i.id, RawNode(i.node, n.ID), sharers[n.DataFile] > 1))
+		}
+		for _, props := range devices {
+			device, err := typed(props)
+			if err != nil {
+				return nil, err
+			}
+			args = append(args, "-device", device)
+		}
+	}
+	if d.traced {
+		args = append(args, traceArgs(d.session)...)
+	}
+	return args, nil
+}
+
+func placeholderNode(id string, i int) string { return fmt.Sprintf("%s-placeholder%d", id, i) }
+
+func recordNode(id string) string { return id + "-record" }
+
+// each opens the controller of every image in turn.
+func (d *stock) each(work func(c *Controller, im *image.Image) error) error {
+	m, err := findMachine(d.qmp, d.qtest)
+	if err != nil {
+		return err
+	}
+	for _, i := range d.images {
+		if !hasZones(i.Image) {
+			continue
+		}
+		place, err := findPCI(d.qmp, i.id)
+		if err != nil {
+			return err
+		}
+		c, err := OpenController(d.qtest, m, place)
+		if err != nil {
+			return fmt.Errorf("%s: %w", i.Path(), err)
+		}
+		if err := work(c, i.Image); err != nil {
+			return fmt.Errorf("%s: %w", i.Path(), err)
+		}
+		if err := c.close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hasZones(im *image.Image) bool {
+	return slices.ContainsFunc(im.Namespaces(), func(n *image.Namespace) bool { return n.Zoned() })
+}
+
+// attach restores the zones, marks the images and puts them under the nodes.
+//
+// The caller may have a monitor of its own and say cont at any moment. A guest that is started too early cannot do
+// any harm: what it writes goes to the placeholders. It is stopped, the work begins anew, and the guest is
+// started when that is done.
+func (d *stock) attach(ctx context.Context) error {
+	d.findLog()
+	if err := d.addFiles(); err != nil {
+		return d.unmark(err)
+	}
+	for try := 0; ; try++ {
+		err := d.each(func(c *Controller, im *image.Image) error { return c.Restore(im, try > 0) })
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && !d.began {
+			err = d.begin()
+		}
+		if err == nil && d.qmp.Running() {
+			err = errRunning
+		}
+		if errors.Is(err, errRunning) && try < attempts {
+			d.caller.paused = false
+			if err := d.restart(); err != nil {
+				return d.unmark(err)
+			}
+			continue
+		}
+		if err != nil {
+			return d.unmark(err)
+		}
+		break
+	}
+	if err := d.reopen(); err != nil {
+		return err
+	}
+	return d.reset()
+}
+
+// discard cleans up after a QEMU that has not come as far as attach.
+func (d *stock) discard() error {
+	if d.began {
+		return nil
+	}
+	return d.removeJournal()
+}
+
+// restart stops a guest that somebody has started, and takes the machine back to its beginning.
+func (d *stock) restart() error {
+	if err := d.qmp.Do("stop", nil, nil); err != nil {
+		return err
+	}
+	return d.reset()
+}
+
+// prepare makes the file that QEMU logs to. If the image's folder cannot be written to there is none: then a run
+// still works.
+func (d *stock) prepare() error {
+	if !d.traced {
+		return nil
+	}
+	var err error
+	if d.trace, err = newTracelog(d.session); err != nil {
+		d.withoutJournal(err)
+	}
+	return nil
+}
+
+// findLog finds the log where it is the caller's.
+func (d *stock) findLog() {
+	if d.trace == nil {
+		return
+	}
+	if err := d.trace.find(d.session); err != nil {
+		d.withoutJournal(err)
+	}
+}
+
+func (d *stock) withoutJournal(err error) {
+	d.traced, d.trace = false, nil
+	d.Log("this run has no journal: %v; if QEMU dies, the zones are recovered from their data alone", err)
+}
+
+// addFiles gives QEMU the data files, and the log of a recording.
+func (d *stock) addFiles() error {
+	for _, i := range d.images {
+		for f, file := range i.Files().Data {
+			open, ok := file.(interface{ Fd() uintptr })
+			if !ok {
+				return fmt.Errorf("%s: not a file that can be handed to QEMU", file.Name())
+			}
+			dup, err := dupFile(open.Fd(), file.Name())
+			if err != nil {
+				return err
+			}
+			err = d.addFile(FileNode(i.node, f), dup, true)
+			if err := errors.Join(err, dup.Close()); err != nil {
+				return fmt.Errorf("%s: %w", file.Name(), err)
+			}
+		}
+	}
+	if d.Record == nil {
+		return nil
+	}
+	log, err := os.OpenFile(d.Record.Log, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	node := d.images[0].node
+	err = errors.Join(d.addFile(node+"-log", log, false), log.Close())
+	if err != nil {
+		return err
+	}
+	// A filter that keeps every write, discard and flush of the data file: of all namespaces, in one order.
+	return d.qmp.Do("blockdev-add", map[string]any{
+		"driver": "blklogwrites", "node-name": recordNode(node), "file": FileNode(node, 0), "log": node + "-log",
+		"log-sector-size": 512, "discard": "unmap",
+	}, nil)
+}
+
+func (d *stock) addFile(node string, file *os.File, locking bool) error {
+	name, err := d.qmp.AddFile(file)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	options := map[string]any{"driver": "file", "node-name": node, "filename": name, "discard": "unmap"}
+	if info.Mode()&os.ModeDevice != 0 {
+		options["driver"] = "host_device"
+	}
+	if !locking {
+		options["locking"] = "off"
+	}
+	return d.qmp.Do("blockdev-add", options, nil)
+}
+
+// reopen puts the images in the place of the placeholders.
+func (d *stock) reopen() error {
+	var options []any
+	for _, i := range d.images {
+		for _, n := range i.namespaces {
+			file := FileNode(i.node, int(n.DataFile))
+			if d.Record != nil {
+				file = recordNode(i.node)
+			}
+			options = append(options, map[string]any{
+				"driver": "raw", "node-name": RawNode(i.node, n.ID), "file": file,
+				"offset": n.DataOff, "size": n.DataLen, "discard": "unmap",
+			})
+		}
+	}
+	return d.qmp.Do("blockdev-reopen", map[string]any{"options": options}, nil)
+}
+
+// save reads the zones of every image and commits them. Data is synced first: a write pointer must not be ahead
+// of what it speaks of.
+func (d *stock) save(again bool) error {
+	// Until it is stopped the machine may still be writing.
+	if err := d.restart(); err != nil {
+		return err
+	}
+	if err := d.each((*Controller).Capture); err != nil {
+		return err
+	}
+	if again { // the guest, if it is started, is to find the machine after a reset
+		if err := d.reset(); err != nil {
+			return err
+		}
+	}
+	if d.qmp.Running() {
+		return errRunning
+	}
+	for _, im := range d.Images {
+		if err := im.SyncData(); err != nil {
+			return err
+		}
+		if err := im.EndSession(); err != nil {
+			return err
+		}
+	}
+	if again {
+		return d.mark()
+	}
+	return d.removeJournal()
+}
+
+// release ends the sessions that save with again has begun.
+func (d *stock) release() error {
+	if !d.caller.stays {
+		return nil
+	}
+	for _, im := range d.Images {
+		if err := im.EndSession(); err != nil {
+			return err
+		}
+	}
+	return d.removeJournal()
+}
