@@ -102,16 +102,22 @@ func (a *association) lost(c *conn) {
 	}
 }
 
-// dropQueues ends the I/O queues and waits until none of their commands is executed any more.
-func (a *association) dropQueues() {
+// queues are the I/O queues.
+func (a *association) queues() []*conn {
 	a.mu.Lock()
-	var queues []*conn
+	defer a.mu.Unlock()
+	var list []*conn
 	for qid, c := range a.conns {
 		if qid != 0 {
-			queues = append(queues, c)
+			list = append(list, c)
 		}
 	}
-	a.mu.Unlock()
+	return list
+}
+
+// dropQueues ends the I/O queues and waits until none of their commands is executed any more.
+func (a *association) dropQueues() {
+	queues := a.queues()
 	for _, c := range queues {
 		c.kill()
 	}

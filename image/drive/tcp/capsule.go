@@ -153,7 +153,7 @@ func (c *conn) prepare(cmd *command, n int) (size int, st drive.Status) {
 	switch {
 	case cmd.fabrics():
 		cmd.dir, size, st = c.fabricsTransfer(cmd)
-	case c.assoc == nil:
+	case !c.connected():
 		st = drive.SequenceError | drive.DNR
 	case c.auth != nil && !c.auth.passed:
 		st = authRequired

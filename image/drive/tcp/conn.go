@@ -290,6 +290,12 @@ func (c *conn) queue(a *association, qid uint16, entries int, flowControl bool) 
 	c.out.mu.Unlock()
 }
 
+// connected reports whether the connection is a queue of an association that has a controller, or
+// will have one when the host has authenticated.
+func (c *conn) connected() bool {
+	return c.assoc != nil && (c.auth != nil || c.assoc.active())
+}
+
 // usable says that the handshake is over: the host is connected, and authenticated.
 func (c *conn) usable() {
 	c.in.limit = time.Time{}

@@ -29,7 +29,7 @@ func (c *conn) fabricsTransfer(cmd *command) (dir drive.Direction, size int, st 
 	default:
 		return drive.None, 0, drive.InvalidOpcode | drive.DNR
 	}
-	if c.assoc == nil {
+	if !c.connected() {
 		return drive.None, 0, drive.SequenceError | drive.DNR
 	}
 	switch kind {

@@ -257,3 +257,17 @@ func ioCommand(op uint8, lba uint64, blocks int) host.Command {
 	le.PutUint16(cmd[48:], uint16(blocks-1))
 	return cmd
 }
+
+// stopping reports whether an I/O queue has been told to stop.
+func (tg *target) stopping() bool {
+	tg.srv.mu.Lock()
+	defer tg.srv.mu.Unlock()
+	for _, a := range tg.srv.assocs {
+		for _, c := range a.queues() {
+			if c.in.stopped.Load() {
+				return true
+			}
+		}
+	}
+	return false
+}

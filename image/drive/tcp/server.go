@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -158,11 +159,22 @@ func (s *Server) Close() error {
 	for l := range s.listeners {
 		errs = append(errs, l.Close())
 	}
-	var conns []*conn
-	for c := range s.conns {
-		conns = append(conns, c)
+	var queues []*conn
+	for _, a := range s.assocs {
+		queues = append(queues, a.queues()...)
 	}
 	s.mu.Unlock()
+	stop(queues) // before the admin queues, with which everything ends
+	s.mu.Lock()
+	rest := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	stop(rest)
+	s.wg.Wait()
+	return errors.Join(errs...)
+}
+
+// stop ends connections, and returns when they have finished.
+func stop(conns []*conn) {
 	for _, c := range conns {
 		c.stop()
 	}
@@ -173,8 +185,6 @@ func (s *Server) Close() error {
 			c.kill()
 		}
 	}
-	s.wg.Wait()
-	return errors.Join(errs...)
 }
 
 // subsystem finds one by its name; that of the discovery service is nil.
