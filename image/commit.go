@@ -76,6 +76,14 @@ func (im *Image) EndSession() error {
 	return im.commit(layout.Clean, layout.Session{})
 }
 
+// SyncError is the error of a sync: what was written before it may be lost, and a later sync may not notice.
+type SyncError struct{ Err error }
+
+func (e *SyncError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what the system said.
+func (e *SyncError) Unwrap() error { return e.Err }
+
 // chunk is how much of a slot is read or written at a time: no more than stays in a cache, and than the memory
 // of a short run costs to touch.
 const chunk = 256 << 10
@@ -121,7 +129,7 @@ func (im *Image) commitTo(target int, flags layout.StateFlags, session layout.Se
 		return err
 	}
 	if err := im.files.Meta.Sync(); err != nil {
-		return err
+		return &SyncError{err}
 	}
 	h := im.hdr
 	h.Generation = im.slots[im.live].Header.Generation + 1
@@ -134,7 +142,7 @@ func (im *Image) commitTo(target int, flags layout.StateFlags, session layout.Se
 		return err
 	}
 	if err := im.files.Meta.Sync(); err != nil {
-		return err
+		return &SyncError{err}
 	}
 	written := h
 	written.Counts = append([]layout.Counts(nil), h.Counts...)

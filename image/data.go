@@ -66,7 +66,7 @@ func (n *Namespace) DiscardZone(i uint64, from layout.LBA) error {
 func (im *Image) SyncData() error {
 	for _, f := range im.files.Data {
 		if err := f.Sync(); err != nil {
-			return err
+			return &SyncError{err}
 		}
 	}
 	return nil

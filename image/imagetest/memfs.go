@@ -167,6 +167,10 @@ func (m *MemFS) step(kind OpKind, name string, off, length int64) {
 	m.log = append(m.log, Op{N: len(m.log) + 1, Kind: kind, Name: name, Off: off, Len: length})
 	if len(m.log) == m.crashAt {
 		m.crashed = true
+		for _, ino := range m.names { // what a program stores from now on, it stores nowhere
+			ino.unmapped()
+			ino.mapped = nil
+		}
 	}
 }
 

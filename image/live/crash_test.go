@@ -1,0 +1,192 @@
+package live_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"zimg/image/imagetest"
+	"zimg/image/live"
+	"zimg/layout"
+)
+
+var seedFlag = flag.Uint64("live.seed", 0, "seed of the random histories")
+
+// history runs steps random commands, until the power goes at operation cut (0: never). It returns the rig as it was then.
+func history(t *testing.T, kind layout.Kind, seed uint64, steps, cut int) (*imagetest.MemFS, *rig, int) {
+	t.Helper()
+	fs := create(t, kind)
+	r, err := newRig(fs, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := fs.Ops()
+	if cut > 0 {
+		fs.CrashAt(start + cut)
+	}
+	for range steps {
+		err := r.step()
+		if errors.Is(err, imagetest.ErrCrashed) && cut > 0 {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cut == 0 {
+		if err := r.same(r.st); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return fs, r, fs.Ops() - start
+}
+
+// afterPower opens what a power failure has left: each zone is as after the last flush or since, and has the data of that moment.
+func afterPower(fs *imagetest.MemFS, r *rig) (err error) {
+	im, st, err := openStore(fs, live.Options{BootID: boot2})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, im.Close()) }()
+	if got := st.Recovery().Source; got != live.Commits {
+		return fmt.Errorf("recovered from %d", got)
+	}
+	for _, k := range r.ns {
+		n := st.Namespace(k.sh.n.ID)
+		for i, allowed := range k.allowed {
+			got, err := stateOf(n, uint64(i))
+			if err != nil {
+				return err
+			}
+			ok := func(s zoneState) bool { return s.atRest(k.sh.n) == got }
+			if k.sh.n.ZRWAS > 0 {
+				ok = func(s zoneState) bool { return s.atRest(k.sh.n).zone == got.zone && overwritten(k.sh.n, got, allowed) }
+			}
+			if !slices.ContainsFunc(allowed, ok) {
+				return fmt.Errorf("namespace %d zone %d: %s, allowed: %v", n.ID, i, got, allowed)
+			}
+		}
+		if c := n.Counts(); n.MaxActive() > 0 && c.Active() > n.MaxActive() {
+			return fmt.Errorf("namespace %d: %d active zones", n.ID, c.Active())
+		}
+	}
+	for lba, allowed := range r.since {
+		b := make([]byte, 512)
+		if err := st.Namespace(3).ReadData(b, layout.LBA(lba)); err != nil {
+			return err
+		}
+		if !allowed[b[0]] {
+			return fmt.Errorf("block %d of the plain namespace: %d, allowed %v", lba, b[0], allowed)
+		}
+	}
+	return st.Close()
+}
+
+// overwritten reports whether each block, and its metadata, is that of one of the states: in a random write area blocks are written again,
+// one by one.
+func overwritten(n *layout.Namespace, got zoneState, allowed []zoneState) bool {
+	size := 1 << n.BlockBits
+	for at := 0; at < len(got.data); at += blockBytes(n) {
+		for _, part := range [][2]int{{at, at + size}, {at + size, at + blockBytes(n)}} {
+			ok := slices.ContainsFunc(allowed, func(s zoneState) bool {
+				data := s.data + string(make([]byte, max(0, part[1]-len(s.data))))
+				return data[part[0]:part[1]] == got.data[part[0]:part[1]]
+			})
+			if !ok {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func seed() uint64 {
+	if *seedFlag != 0 {
+		return *seedFlag
+	}
+	return uint64(time.Now().UnixNano())
+}
+
+// The power fails at random operations of random histories, and what was not synced is kept, dropped and torn.
+func TestPowerFails(t *testing.T) {
+	t.Parallel()
+	histories, cuts := 60, 30
+	if testing.Short() {
+		histories, cuts = 6, 10
+	}
+	base := seed()
+	t.Logf("-live.seed=%d", base)
+	states := 0
+	for h := range histories {
+		kind := layout.Trailing + layout.Kind(h%2)
+		rng := rand.New(rand.NewPCG(base, uint64(h)))
+		s := rng.Uint64()
+		_, _, ops := history(t, kind, s, 60, 0)
+		for range cuts {
+			cut := 1 + rng.IntN(ops)
+			fs, r, _ := history(t, kind, s, 60, cut)
+			for name, after := range fs.CrashImages(2) {
+				if err := afterPower(after, r); err != nil {
+					t.Fatalf("history %d, cut at %d of %d, %s: %v", h, cut, ops, name, err)
+				}
+				states++
+			}
+		}
+	}
+	t.Logf("%d states after power failures", states)
+}
+
+// The process dies at every kind of operation: every zone is as answered, and the command that was under way has happened or not.
+func TestProcessDies(t *testing.T) {
+	t.Parallel()
+	histories, cuts := 60, 30
+	if testing.Short() {
+		histories, cuts = 6, 10
+	}
+	base := seed()
+	t.Logf("-live.seed=%d", base)
+	states := 0
+	for h := range histories {
+		rng := rand.New(rand.NewPCG(base, uint64(h)))
+		s := rng.Uint64()
+		_, _, ops := history(t, layout.Trailing, s, 60, 0)
+		for range cuts {
+			cut := 1 + rng.IntN(ops)
+			fs, r, _ := history(t, layout.Trailing, s, 60, cut)
+			if err := afterDeath(fs.AfterCrash(imagetest.KeepAll, 0), r); err != nil {
+				t.Fatalf("history %d, cut at %d of %d: %v", h, cut, ops, err)
+			}
+			states++
+		}
+	}
+	t.Logf("%d states after the death of the process", states)
+}
+
+// afterDeath: the last two states of each zone, the last command may or may not have happened.
+func afterDeath(fs *imagetest.MemFS, r *rig) (err error) {
+	im, st, err := openStore(fs, live.Options{BootID: boot})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, im.Close()) }()
+	if got := st.Recovery().Source; got != live.Records {
+		return fmt.Errorf("recovered from %d", got)
+	}
+	for _, k := range r.ns {
+		n := st.Namespace(k.sh.n.ID)
+		for i, allowed := range k.allowed {
+			got, err := stateOf(n, uint64(i))
+			if err != nil {
+				return err
+			}
+			if last := allowed[max(0, len(allowed)-2):]; !slices.Contains(last, got) {
+				return fmt.Errorf("namespace %d zone %d: %s, answered: %v", n.ID, i, got, last)
+			}
+		}
+	}
+	return st.Close()
+}
