@@ -299,4 +299,8 @@ func (s *state) beyondCapacity(sp *space, i uint64, z layout.Zone, end layout.LB
 func (s *state) discardFrom(n *layout.Namespace, i uint64, from layout.LBA) {
 	end := layout.LBA(i+1) * n.ZoneSize
 	s.discard = append(s.discard, discard{int(n.DataFile), int64(n.DataOff + n.ByteOff(from)), int64(n.ByteOff(end - from))})
+	if ms := layout.Bytes(n.MS); ms > 0 && end > from {
+		at := n.DataOff + n.MetadataOff() + layout.Bytes(from)*ms
+		s.discard = append(s.discard, discard{int(n.DataFile), int64(at), int64(layout.Bytes(end-from) * ms)})
+	}
 }

@@ -48,18 +48,8 @@ func (im *Image) BeginChange() error {
 	return im.commit(im.hdr.Flags&^layout.Clean, im.hdr.Session)
 }
 
-// MarkChanging is BeginChange for those who have changed zones already: it
-// commits the mark and nothing else.
-func (im *Image) MarkChanging() error {
-	dirty, counts, label := im.dirty, im.hdr.Counts, im.hdr.Label
-	im.Rollback()
-	err := im.BeginChange()
-	im.dirty, im.hdr.Counts, im.hdr.Label = dirty, counts, label
-	return err
-}
-
-// Rollback drops all changes that were not committed.
-func (im *Image) Rollback() {
+// rollback drops all changes that were not committed.
+func (im *Image) rollback() {
 	live := im.slots[im.live].Header
 	im.dirty = map[uint64][]byte{}
 	im.hdr.Counts = append([]layout.Counts(nil), live.Counts...)
@@ -93,13 +83,27 @@ func (im *Image) commit(flags layout.StateFlags, session layout.Session) error {
 	if len(im.dirty) == 0 && flags == old.Flags && session == old.Session && im.hdr.Label == old.Label {
 		return nil
 	}
+	// A change takes three commits at most: the mark, the change, and undoing it.
+	if old.Flags&layout.Clean != 0 && old.Generation > layout.MaxGeneration-generationsKept {
+		return fmt.Errorf("%s: %w", im.path, ErrWornOut)
+	}
 	return im.forceCommit(flags, session)
 }
+
+// generationsKept is how many generations must be left for a change to begin.
+const generationsKept = 4
+
+// ErrWornOut is returned when an image has had so many commits that its
+// generation cannot be counted on. A copy of it begins anew.
+var ErrWornOut = errors.New("the generation of the metadata is at its end: only a copy of the image can be changed")
 
 // forceCommit commits even where nothing has changed.
 func (im *Image) forceCommit(flags layout.StateFlags, session layout.Session) error {
 	if !im.write {
 		return fmt.Errorf("%s: opened read-only", im.path)
+	}
+	if im.slots[im.live].Header.Generation >= layout.MaxGeneration {
+		return fmt.Errorf("%s: %w", im.path, ErrWornOut)
 	}
 	target := 1 - im.live
 	if err := im.commitTo(target, flags, session); err != nil {

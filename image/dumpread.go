@@ -9,28 +9,39 @@ import (
 	"zimg/layout"
 )
 
-// Shortened is a zone that a dump has written less far than it was.
-type Shortened struct {
-	Namespace *Namespace
-	Zone      uint64
-	Written   layout.LBA // its new end
+// Restoration is a dump that has been read into an image, and not been committed.
+type Restoration struct {
+	im      *Image
+	shorter []discardedZone
 }
 
-// ReadDump puts the label and the zones of a dump into im, in memory: the caller judges them,
-// commits, and discards what lies beyond the new ends. The dump's geometry must be im's.
-func ReadDump(r io.Reader, im *Image) ([]Shortened, error) {
-	d := &undumper{jsonStream: newJSONStream(r), im: im}
-	if err := d.document(); err != nil {
+// ReadDump puts the label and the zones of a dump into im, in memory, for the caller to judge
+// before it commits them. The dump's geometry must be im's, the zones of which are judged first.
+func ReadDump(r io.Reader, im *Image) (*Restoration, error) {
+	if err := im.CheckZones(); err != nil {
 		return nil, err
 	}
-	return d.shorter, d.end()
+	d := &undumper{jsonStream: newJSONStream(r), im: im}
+	err := d.document()
+	if err == nil {
+		err = d.end()
+	}
+	if err != nil {
+		im.rollback()
+		return nil, err
+	}
+	return &Restoration{im, d.shorter}, nil
 }
+
+// Commit makes the zones of the dump durable, and discards the data of zones that are
+// written less far than they were. The order of steps is argued in write.go.
+func (r *Restoration) Commit() error { return r.im.commitDiscard(r.shorter) }
 
 // undumper reads a dump.
 type undumper struct {
 	*jsonStream
 	im      *Image
-	shorter []Shortened
+	shorter []discardedZone
 }
 
 func (d *undumper) document() error {
@@ -191,7 +202,7 @@ func (d *undumper) set(n *Namespace, i uint64, z layout.Zone, ext []byte) error 
 		return err
 	}
 	if z.Written < old.Written {
-		d.shorter = append(d.shorter, Shortened{n, i, z.Written})
+		d.shorter = append(d.shorter, discardedZone{n, i, z.Written})
 	}
 	if err := n.SetZone(i, z); err != nil {
 		return err

@@ -19,6 +19,7 @@ const (
 	MaxNamespaces = 256
 	MaxZones      = 1 << 32 // of all namespaces together
 	LabelLen      = 128     // bytes
+	MaxGeneration = 1 << 63 // of a slot
 	toolLen       = 32
 )
 
@@ -27,8 +28,6 @@ const (
 	headerFixed  = 512
 	headerCRCOff = 508
 	countsLen    = 8 * len(ZoneStates)
-	// maxGeneration leaves room to count on: no number of commits makes it wrap.
-	maxGeneration = 1 << 63
 	// MaxHeaderLen is the length of the header of an image with MaxNamespaces.
 	MaxHeaderLen = (headerFixed + MaxNamespaces*countsLen + BlockLen - 1) / BlockLen * BlockLen
 )
@@ -258,8 +257,8 @@ func DecodeHeader(b []byte, base Bytes) (*Header, error) {
 	count := le.Uint32(b[60:])
 	var ok bool
 	switch {
-	case h.Generation == 0 || h.Generation > maxGeneration:
-		return fail(40, "generation", h.Generation, fmt.Sprintf("1 to %d", uint64(maxGeneration)), ErrDamaged)
+	case h.Generation == 0 || h.Generation > MaxGeneration:
+		return fail(40, "generation", h.Generation, fmt.Sprintf("1 to %d", uint64(MaxGeneration)), ErrDamaged)
 	case h.Kind != Trailing && h.Kind != Sidecar:
 		return fail(48, "layout", uint32(h.Kind), nil, ErrDamaged)
 	case h.Flags&^(Clean|InUse) != 0 || h.Flags == Clean|InUse:

@@ -107,9 +107,9 @@ done
 
 # limits: as many zones are active, and as many open, as the device allows, and others are Full
 zimg create -q --zones 16 --zone-size 4M --zone-capacity 3M --max-open 4 --max-active 6 /tmp/m.zimg
-for z in 14 15 0 1 2 3 4 5; do head -c 8192 /tmp/r | zimg write -q --zone $z /tmp/m.zimg; [ $z -lt 14 ] || zimg zone finish /tmp/m.zimg $z; done
+for z in 14 15 0 1 2 3 4 5; do head -c 8192 /tmp/r | zimg write --zone $z /tmp/m.zimg; [ $z -lt 14 ] || zimg zone finish /tmp/m.zimg $z; done
 head -c 3145728 /tmp/r >/tmp/full
-zimg zone reset /tmp/m.zimg 5; zimg write -q --zone 13 /tmp/m.zimg /tmp/full; head -c 8192 /tmp/r | zimg write -q --zone 5 /tmp/m.zimg
+zimg zone reset /tmp/m.zimg 5; zimg write --zone 13 /tmp/m.zimg /tmp/full; head -c 8192 /tmp/r | zimg write --zone 5 /tmp/m.zimg
 zimg zone open /tmp/m.zimg 0-3
 zimg convert -q --force --keep-open /tmp/m.zimg /dev/nvme0n1
 blk /dev/nvme0n1 >/tmp/m.after
@@ -119,7 +119,7 @@ cmp /tmp/m.blk /tmp/m.after
 
 # interrupted, when some zones are written
 zimg create -q --zones 16 --zone-size 4M --zone-capacity 3M --max-open 4 --max-active 6 /tmp/i.zimg
-z=0; while [ $z -lt 16 ]; do zimg write -q --zone $z /tmp/i.zimg /tmp/full; z=$((z+1)); done
+z=0; while [ $z -lt 16 ]; do zimg write --zone $z /tmp/i.zimg /tmp/full; z=$((z+1)); done
 blkzone reset /dev/nvme0n1
 zimg convert /tmp/i.zimg /dev/nvme0n1 >/tmp/said 2>&1 & pid=$!
 until blkzone report /dev/nvme0n1 -c 1 | grep -q '(fu)'; do :; done

@@ -80,7 +80,7 @@ func restore(cmd *cobra.Command, path, sidecar string, in io.Reader) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, im.Close()) }()
-	shorter, err := image.ReadDump(in, im)
+	restoration, err := image.ReadDump(in, im)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func restore(cmd *cobra.Command, path, sidecar string, in io.Reader) (err error)
 	if report.ExitCode() != 0 {
 		return &image.HintError{Err: fmt.Errorf("the dump does not make a sound image; nothing was changed"), Hint: "the lines above say what is wrong"}
 	}
-	return commitDiscard(im, shorter)
+	return restoration.Commit()
 }
 
 // stoppable is a writer that ends with the command.

@@ -10,6 +10,7 @@ import (
 
 	"zimg/cmd/internal/cli"
 	"zimg/image"
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -31,7 +32,7 @@ would answer (beyond a write pointer: zeroes).`,
 		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
-	o.pos.addFlags(c, "read `N` blocks (default: what is written, or all)")
+	o.pos.addFlags(c, "read `N` blocks (default: what is written, or all)", true)
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	c.Flags().BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
 	return c
@@ -110,7 +111,7 @@ func (o *readOptions) blocks(n *image.Namespace) (first, count layout.LBA, err e
 	case o.pos.zoneF && count == 0: // nothing is written
 		return first, 0, nil
 	case n.Zoned():
-		return first, count, machine(n).Read(first, max(count, 1))
+		return first, count, zns.New(n.Namespace, n, n.Counts()).Read(first, max(count, 1))
 	case first >= n.Blocks || count > n.Blocks-first:
 		return 0, 0, fmt.Errorf("namespace %d has LBAs 0 to %d, no %d blocks at %d: %w", n.ID, n.Blocks-1, max(count, 1), first, layout.ErrRange)
 	}

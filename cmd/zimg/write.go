@@ -10,7 +10,6 @@ import (
 
 	"zimg/cmd/internal/cli"
 	"zimg/image"
-	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -26,11 +25,14 @@ type position struct {
 	sidecar string
 }
 
-func (p *position) addFlags(c *cobra.Command, count string) {
+// addFlags adds the flags that say where data is; --lba for commands that take one.
+func (p *position) addFlags(c *cobra.Command, count string, lba bool) {
 	f := c.Flags()
+	if lba {
+		f.Uint64Var(&p.lba, "lba", 0, "logical block address `N` in the namespace")
+	}
 	f.Uint32Var(&p.ns, "ns", 0, "namespace `N` (default: the only one, or the only zoned one)")
 	f.Uint64Var(&p.zone, "zone", 0, "zone number `N`, from 0")
-	f.Uint64Var(&p.lba, "lba", 0, "logical block address `N` in the namespace")
 	f.Uint64Var(&p.count, "count", 0, count)
 	f.StringVar(&p.sidecar, "sidecar", "", "`FILE` of the metadata")
 }
@@ -39,10 +41,10 @@ func (p *position) addFlags(c *cobra.Command, count string) {
 func (p *position) resolve(cmd *cobra.Command) error {
 	p.zoneF, p.lbaF = cmd.Flags().Changed("zone"), cmd.Flags().Changed("lba")
 	if p.zoneF && p.lbaF {
-		return cli.UsageError("--zone and --lba say the same thing twice")
+		return cli.UsageError("--zone and --lba cannot be used together")
 	}
 	if p.count == 0 && cmd.Flags().Changed("count") {
-		return cli.UsageError("--count 0: at least 1")
+		return cli.UsageError("--count must be at least 1")
 	}
 	return nil
 }
@@ -67,75 +69,120 @@ func pickNamespace(im *image.Image, id uint32) (*image.Namespace, error) {
 			continue
 		}
 		if found != nil {
-			return nil, cli.UsageError("%s has %d namespaces: say which with --ns", im.Path(), len(all))
+			return nil, cli.UsageError("%s has %d namespaces; choose one with --ns", im.Path(), len(all))
 		}
 		found = n
 	}
 	if found == nil {
-		return nil, cli.UsageError("%s has %d namespaces: say which with --ns", im.Path(), len(all))
+		return nil, cli.UsageError("%s has %d namespaces; choose one with --ns", im.Path(), len(all))
 	}
 	return found, nil
 }
 
-// machine is the zone state machine over a namespace of an image.
-func machine(n *image.Namespace) *zns.Machine {
-	return zns.New(n.Namespace, n, n.Counts())
-}
-
-// ioChunk is how many bytes a data command moves at a time; a multiple of every
-// block size.
+// ioChunk is how many bytes are read at a time; a multiple of every block size.
 const ioChunk = 256 << 10
 
-type writeOptions struct {
+// dataOptions are what write and append share.
+type dataOptions struct {
 	pos     position
-	quiet   bool
 	showBar bool
-	append  bool
 }
 
 func newWriteCommand() *cobra.Command {
-	o := writeOptions{}
+	var o dataOptions
 	c := &cobra.Command{
 		Use:   "write [flags] IMAGE [FILE]",
 		Short: "write data under the zone rules",
-		Long: `Write takes data from FILE, or from standard input, and writes it where --zone or
---lba say: in a zone at its write pointer and nowhere else, as a drive would have it.
-With --zone the data begins at the zone's write pointer. Data longer than the zone goes on
-in the next one if that is Empty. The last block is padded with zeroes.
+		Long: `Write writes the data of FILE, or of standard input, where --zone or --lba say. In a zone
+that is at its write pointer and nowhere else, as on a drive. With --zone the data begins
+at the write pointer of the zone. Data that does not fit the zone goes on in the next
+one, if that is Empty. The last block is padded with zeroes. On a namespace with
+protection information, write computes it.
 
-When it is done, zones it opened are Closed (or Full), as after a power-down.`,
-		Example: "  zimg write --zone 3 disk.zimg data.bin\n  tar c src | zimg write --lba 0 disk.zimg\n  zimg read -U --zone 3 disk.zimg | zimg write --zone 4 disk.zimg",
-		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+Afterwards the zones that were written to are Closed or Full, as after a power-down. If
+the data cannot be written completely, no zone is changed.`,
+		Example: `  zimg write --zone 3 disk.zimg data.bin
+  tar c src | zimg write --lba 0 disk.zimg
+  zimg read -U --zone 3 disk.zimg | zimg write --zone 4 disk.zimg`,
+		Args: cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 	}
-	o.pos.addFlags(c, "write only `N` blocks")
-	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
-	c.Flags().BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return o.run(cmd, args, func(n *image.Namespace, in io.Reader, w image.WriteOptions) error {
+			w.Pad = true
+			at := layout.LBA(o.pos.lba)
+			if o.pos.zoneF {
+				var err error
+				if at, err = n.WritePointer(o.pos.zone); err != nil {
+					return err
+				}
+			}
+			return n.Write(in, at, w)
+		})
+	}
+	o.addFlags(c, "write only `N` blocks", true)
 	return c
 }
 
 func newAppendCommand() *cobra.Command {
-	o := writeOptions{append: true}
+	var o dataOptions
+	var pad, quiet bool
 	c := &cobra.Command{
-		Use:     "append [flags] IMAGE [FILE]",
-		Short:   "append data to a zone, and tell where it went",
-		Long:    "Append writes at the write pointer of --zone and prints the LBA that was assigned.",
+		Use:   "append [flags] IMAGE [FILE]",
+		Short: "append data to a zone and print where it went",
+		Long: `Append is Zone Append: it writes the data of FILE, or of standard input, at the write
+pointer of --zone, and prints the LBA of its first block. Data of more than 512 KiB, which
+is what a drive takes at once by default, is appended in several commands, and the LBA of
+each is printed on a line of its own.
+
+All data goes to the one zone: if it does not fit, append fails with Zone Boundary Error.
+The data must be whole blocks, unless --pad is given. If anything fails, the zone is not
+changed. On a namespace with protection information, append computes it.`,
 		Example: "  lba=$(zimg append --zone 3 disk.zimg data.bin)",
 		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
-	o.pos.addFlags(c, "append only `N` blocks")
-	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "do not print the LBA")
-	c.Flags().BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		var list []image.Extent
+		err := o.run(cmd, args, func(n *image.Namespace, in io.Reader, w image.WriteOptions) (err error) {
+			w.Pad = pad
+			list, err = n.Append(in, o.pos.zone, w)
+			if errors.Is(err, image.ErrShortBlock) {
+				err = &image.HintError{Err: err, Hint: "--pad fills the last block with zeroes"}
+			}
+			return err
+		})
+		if err != nil || quiet {
+			return err
+		}
+		for _, e := range list {
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), uint64(e.LBA)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	o.addFlags(c, "append only `N` blocks", false)
+	c.Flags().BoolVar(&pad, "pad", false, "fill a short last block with zeroes")
+	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "do not print LBAs")
 	return c
 }
 
-func (o *writeOptions) run(cmd *cobra.Command, args []string) (err error) {
+func (o *dataOptions) addFlags(c *cobra.Command, count string, lba bool) {
+	o.pos.addFlags(c, count, lba)
+	c.Flags().BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is not a terminal")
+}
+
+// run opens the image and the data, and has put write it.
+func (o *dataOptions) run(
+	cmd *cobra.Command, args []string, put func(n *image.Namespace, in io.Reader, w image.WriteOptions) error,
+) (err error) {
 	if err := o.pos.resolve(cmd); err != nil {
 		return err
 	}
-	if !o.pos.zoneF && (o.append || !o.pos.lbaF) {
-		return cli.UsageError("say where: %s", map[bool]string{true: "--zone N", false: "--zone N or --lba N"}[o.append])
+	if !o.pos.zoneF && !o.pos.lbaF {
+		if cmd.Flags().Lookup("lba") == nil {
+			return cli.UsageError("--zone is required")
+		}
+		return cli.UsageError("one of --zone or --lba is required")
 	}
 	file, err := cli.OpenInput(cmd, cli.Second(args))
 	if err != nil {
@@ -152,6 +199,9 @@ func (o *writeOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	if o.pos.zoneF && !n.Zoned() {
+		return fmt.Errorf("namespace %d has no zones", n.ID)
+	}
 	total := int64(0)
 	if info, err := os.Stat(cli.Second(args)); err == nil && info.Mode().IsRegular() {
 		total = info.Size()
@@ -163,43 +213,12 @@ func (o *writeOptions) run(cmd *cobra.Command, args []string) (err error) {
 			total = limit
 		}
 	}
-	w, err := o.start(im, n)
-	if err != nil {
-		return err
-	}
-	first := w.lba
 	bar := cli.NewProgress(cmd, o.showBar)
 	defer bar.Done()
-	w.progress = func(done int64) error { return bar.Update(done, total) }
-	if err := w.stream(in); err != nil {
+	w := image.WriteOptions{Progress: func(done int64) error { return bar.Update(done, total) }}
+	if err := put(n, in, w); err != nil {
 		return err
 	}
 	bar.Clear()
-	if o.append && !o.quiet {
-		fmt.Fprintln(cmd.OutOrStdout(), uint64(first))
-	}
 	return nil
-}
-
-// start finds where the data goes.
-func (o *writeOptions) start(im *image.Image, n *image.Namespace) (*writer, error) {
-	w := &writer{im: im, ns: n, lba: layout.LBA(o.pos.lba), touched: map[uint64]layout.LBA{}}
-	if !n.Zoned() {
-		if o.pos.zoneF {
-			return nil, fmt.Errorf("namespace %d has no zones: use --lba: %w", n.ID, layout.ErrRange)
-		}
-		return w, nil
-	}
-	w.zones = machine(n)
-	if o.pos.zoneF {
-		z, err := n.Zone(o.pos.zone)
-		if err != nil {
-			return nil, err
-		}
-		w.lba = z.Start
-		if z.State.HasWP() {
-			w.lba = z.WP
-		}
-	}
-	return w, nil
 }

@@ -11,7 +11,6 @@ import (
 
 	"zimg/cmd/internal/cli"
 	"zimg/image"
-	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -21,6 +20,8 @@ type zoneOptions struct {
 	file    string
 	text    string
 	wp      uint64
+	written uint64
+	wpF     bool // --wp was given
 	quiet   bool
 
 	extension []byte // for set-ext
@@ -29,31 +30,27 @@ type zoneOptions struct {
 // zoneAction is one verb of zimg zone.
 type zoneAction struct {
 	name, short string
-	one         func(o *zoneOptions, m *zns.Machine, i uint64) error
-	// all is the specification's Select All, which passes over zones that the
-	// action does not apply to; nil: there is none, every zone is taken in turn.
-	all zns.Action
+	action      image.ZoneAction
+	// selects says that the word all is the specification's Select All, which passes over
+	// zones to which the action does not apply. Otherwise every zone is changed in turn.
+	selects bool
 }
 
 var zoneActions = []zoneAction{
-	{"reset", "make zones Empty and discard their data", func(_ *zoneOptions, m *zns.Machine, i uint64) error { return m.Reset(i) }, zns.ActionReset},
-	{"open", "open zones explicitly, and leave them so in the image", func(_ *zoneOptions, m *zns.Machine, i uint64) error { return m.Open(i) }, zns.ActionOpen},
-	{"close", "close opened zones", func(_ *zoneOptions, m *zns.Machine, i uint64) error { return m.Close(i) }, zns.ActionClose},
-	{"finish", "make zones Full", func(_ *zoneOptions, m *zns.Machine, i uint64) error { return m.Finish(i) }, zns.ActionFinish},
-	{"offline", "make zones Offline, from whatever state (no drive offers that)", func(_ *zoneOptions, m *zns.Machine, i uint64) error { return m.SetOffline(i) }, 0},
-	{"read-only", "make zones Read Only, from whatever state (no drive offers that)", func(_ *zoneOptions, m *zns.Machine, i uint64) error { return m.SetReadOnly(i) }, 0},
-	{"set-ext", "set the zone descriptor extension of an Empty zone", setExtension, 0},
-	{"set-wp", "put the write pointer anywhere in the zone (no drive offers that)", setWP, 0},
-}
-
-func setExtension(o *zoneOptions, m *zns.Machine, i uint64) error {
-	return m.SetExtension(i, o.extension)
+	{"reset", "make zones Empty and discard their data", image.ResetZones, true},
+	{"open", "open zones explicitly, and leave them open in the image", image.OpenZones, true},
+	{"close", "close opened zones", image.CloseZones, true},
+	{"finish", "make zones Full", image.FinishZones, true},
+	{"offline", "make zones Offline, from any state (no drive offers that)", image.OfflineZones, false},
+	{"read-only", "make zones Read Only, from any state but Offline (no drive offers that)", image.ReadOnlyZones, false},
+	{"set-ext", "set the zone descriptor extension of Empty zones", image.SetZoneExtension, false},
+	{"set-wp", "put the write pointer anywhere in a zone (no drive offers that)", image.SetZoneWP, false},
 }
 
 // readExtension takes the extension from where the flags say.
 func (o *zoneOptions) readExtension(cmd *cobra.Command) error {
 	if (o.file == "") == (o.text == "") {
-		return cli.UsageError("set-ext needs either --file FILE or --text TEXT")
+		return cli.UsageError("exactly one of --file and --text is required")
 	}
 	o.extension = []byte(o.text)
 	if o.file == "" {
@@ -68,17 +65,19 @@ func (o *zoneOptions) readExtension(cmd *cobra.Command) error {
 	return err
 }
 
-func setWP(o *zoneOptions, m *zns.Machine, i uint64) error { return m.SetWP(i, layout.LBA(o.wp)) }
-
 func newZoneCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "zone ACTION IMAGE ZONE",
 		Short: "change the state of zones",
-		Long: `Zone does what a drive's Zone Management Send does, and what no drive does: put
-zones Offline or Read Only, and write pointers anywhere.
+		Long: `Zone does what a drive's Zone Management Send does, and what no drive does: it puts
+zones Offline or Read Only, and write pointers anywhere. It prints how many zones changed.
 
-ZONE is a zone number from 0, a range like 4-9, or the word all. All is the drive's Select
-All: it passes over zones that the action does not apply to.`,
+ZONE is a zone number from 0, a range such as 4-9, or the word all. With reset, open, close
+and finish, all is the drive's Select All: it passes over zones to which the action does not
+apply. If the action is refused for one zone, none is changed.
+
+A zone that is Offline or Read Only by mistake can be written again after
+'zimg zone set-wp'.`,
 		Example: "  zimg zone reset disk.zimg 0-3\n  zimg zone finish disk.zimg all\n  zimg zone set-wp --wp 81936 disk.zimg 5",
 	}
 	cli.MakeGroup(c)
@@ -109,15 +108,16 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch a.name {
 			case "set-wp":
-				if !cmd.Flags().Changed("wp") {
-					return cli.UsageError("set-wp needs --wp LBA")
+				o.wpF = cmd.Flags().Changed("wp")
+				if o.wpF == cmd.Flags().Changed("written") {
+					return cli.UsageError("exactly one of --wp and --written is required")
 				}
 			case "set-ext":
 				if err := o.readExtension(cmd); err != nil {
 					return err
 				}
 			}
-			return o.run(a, args[0], args[1])
+			return o.run(cmd, a, args[0], args[1])
 		},
 	}
 	c.Flags().Uint32Var(&o.ns, "ns", 0, "namespace `N` (default: the only one, or the only zoned one)")
@@ -128,12 +128,13 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 		c.Flags().StringVar(&o.file, "file", "", "take the extension from `FILE`, - for standard input")
 		c.Flags().StringVar(&o.text, "text", "", "take `TEXT` as the extension")
 	case "set-wp":
-		c.Flags().Uint64Var(&o.wp, "wp", 0, "the write pointer as `LBA` of the namespace")
+		c.Flags().Uint64Var(&o.wp, "wp", 0, "the write pointer as `LBA` of the namespace; for one zone")
+		c.Flags().Uint64Var(&o.written, "written", 0, "the write pointer as a number `N` of blocks from the start of each zone")
 	}
 	return c
 }
 
-func (o *zoneOptions) run(a zoneAction, path, which string) (err error) {
+func (o *zoneOptions) run(cmd *cobra.Command, a zoneAction, path, which string) (err error) {
 	im, err := image.Open(path, image.Options{Write: true, Sidecar: o.sidecar})
 	if err != nil {
 		return err
@@ -144,82 +145,34 @@ func (o *zoneOptions) run(a zoneAction, path, which string) (err error) {
 		return err
 	}
 	if !n.Zoned() {
-		return fmt.Errorf("%s: namespace %d has no zones: %w", path, n.ID, layout.ErrRange)
+		return fmt.Errorf("namespace %d has no zones", n.ID)
 	}
-	first, last, err := parseZones(which, n.ZoneCount)
-	if err != nil {
+	c := image.ZoneChange{
+		Action: a.action, All: a.selects && which == "all", Extension: o.extension, Written: layout.LBA(o.written),
+	}
+	if c.First, c.Last, err = parseZones(which, n.ZoneCount); err != nil {
 		return err
 	}
-	m := machine(n)
-	var discard []uint64 // zones whose data goes, or part of it
-	switch a.name {
-	case "reset":
-		if discard, err = written(n, first, last); err != nil {
-			return err
+	if o.wpF {
+		start := layout.LBA(c.First) * n.ZoneSize
+		if c.First != c.Last {
+			return cli.UsageError("--wp is for one zone; use --written for several")
 		}
-	case "set-wp":
-		if first != last {
-			return cli.UsageError("a write pointer is an LBA: set it in one zone at a time")
+		if wp := layout.LBA(o.wp); wp < start || wp-start > n.ZoneSize {
+			return fmt.Errorf("LBA %d is not in zone %d, LBA %d to %d", wp, c.First, start, start+n.ZoneSize)
 		}
-		discard = []uint64{first}
+		c.Written = layout.LBA(o.wp) - start
 	}
-	if which == "all" && a.all != 0 {
-		err = m.All(a.all)
+	changed, err := n.ChangeZones(c)
+	if err != nil || o.quiet {
+		return err
+	}
+	if changed == 1 {
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), "1 zone changed.")
 	} else {
-		for i := first; i <= last && err == nil; i++ {
-			err = a.one(o, m, i)
-		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d zones changed.\n", changed)
 	}
-	if err != nil {
-		return err // nothing was committed
-	}
-	var shorter []image.Shortened
-	for _, i := range discard {
-		z, err := n.Zone(i)
-		if err != nil {
-			return err
-		}
-		shorter = append(shorter, image.Shortened{Namespace: n, Zone: i, Written: z.Written})
-	}
-	return commitDiscard(im, shorter)
-}
-
-// written lists the zones from first to last that are not Empty.
-func written(n *image.Namespace, first, last uint64) ([]uint64, error) {
-	var list []uint64
-	i := first
-	for z, err := range n.All(first, last-first+1) {
-		if err != nil {
-			return nil, err
-		}
-		if z.State != layout.Empty {
-			list = append(list, i)
-		}
-		i++
-	}
-	return list, nil
-}
-
-// commitDiscard commits the zones as they are now, with the mark that the image is
-// being changed; then it discards what lies beyond their write pointers and takes the
-// mark off. A crash between leaves remains beyond write pointers, and the mark says
-// that these are to go: the image is as it should be.
-func commitDiscard(im *image.Image, zones []image.Shortened) error {
-	if len(zones) == 0 {
-		return im.Commit()
-	}
-	if err := im.BeginChange(); err != nil {
-		return err
-	}
-	for _, z := range zones {
-		if err := z.Namespace.DiscardZone(z.Zone, z.Written); err != nil {
-			return err
-		}
-	}
-	if err := im.SyncData(); err != nil {
-		return err
-	}
-	return im.Commit()
+	return err
 }
 
 // parseZones reads a zone number, a range or "all".
@@ -236,11 +189,11 @@ func parseZones(s string, count uint64) (first, last uint64, err error) {
 	}
 	switch {
 	case err != nil:
-		return 0, 0, cli.UsageError("%q is no zone: a number from 0, a range like 4-9, or all", s)
+		return 0, 0, cli.UsageError("invalid zone %q: use a number, a range such as 4-9, or \"all\"", s)
 	case last < first:
 		return 0, 0, cli.UsageError("the range %s ends before it begins", s)
 	case last >= count:
-		return 0, 0, fmt.Errorf("no zone %d, the namespace has zones 0 to %d: %w", last, count-1, layout.ErrRange)
+		return 0, 0, fmt.Errorf("the namespace has zones 0 to %d, no zone %d", count-1, last)
 	}
 	return first, last, nil
 }

@@ -7,39 +7,7 @@ import (
 	"zimg/layout"
 )
 
-// Sound says what keeps zone i of n from being believed, or nil. Whoever copies data by write
-// pointers asks first.
-func Sound(n *layout.Namespace, i uint64, z layout.Zone) error {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("zone %d: %s: %w", i, fmt.Sprintf(format, args...), layout.ErrDamaged)
-	}
-	start := layout.LBA(i) * n.ZoneSize
-	switch {
-	case z.Type != layout.SeqWriteRequired && z.Type != layout.Conventional:
-		return bad("zone type %v", z.Type)
-	case z.Start != start:
-		return bad("starts at block %d, want %d", z.Start, start)
-	case z.Cap == 0 || z.Cap > n.ZoneSize:
-		return bad("capacity %d outside 1 to %d", z.Cap, n.ZoneSize)
-	case !z.State.Valid() || (z.State == layout.NotWP) != (z.Type == layout.Conventional):
-		return bad("state %v of a zone of type %v", z.State, z.Type)
-	case z.Written < start || z.Written > z.End():
-		return bad("written to block %d, outside %d to %d", z.Written, start, z.End())
-	case z.State.HasWP() != (z.WP != layout.NoWP), z.State.HasWP() && z.WP != z.Written:
-		return bad("write pointer %d in state %v, written to %d", z.WP, z.State, z.Written)
-	case z.State == layout.Empty && z.WP != start:
-		return bad("Empty, write pointer %d instead of %d", z.WP, start)
-	case z.Attrs.Reserved() != 0:
-		return bad("attributes %#02x", uint8(z.Attrs))
-	case z.Attrs&layout.ZDEV != 0 && n.ZDES == 0:
-		return bad("has a descriptor extension in a namespace that has none")
-	case z.Attrs&layout.ZDEV != 0 && z.State == layout.Empty:
-		return bad("Empty, but has a descriptor extension")
-	}
-	return nil
-}
-
-// CheckSound is Sound for all zones of c, which came from the file called name. Errors of reading name
+// CheckSound is layout.CheckZone for all zones of c, which came from the file called name. Errors of reading name
 // their file themselves.
 func (c *Content) CheckSound(name string) error {
 	if err := c.NS.Validate(); err != nil {
@@ -53,7 +21,7 @@ func (c *Content) CheckSound(name string) error {
 		if err != nil {
 			return err
 		}
-		if err := Sound(c.NS, i, z); err != nil {
+		if err := layout.CheckZone(c.NS, i, z); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		i++

@@ -25,7 +25,7 @@ const (
 	// real makes 4 GiB of data that is not zero in a zoned image and in a raw file.
 	real4G = "zimg create -q --force --zones 64 --zone-size 64M real.zimg; " +
 		"head -c 64M /dev/urandom > unit; for i in $(seq 64); do cat unit; done > real.raw; " +
-		"zimg write -q real.zimg --lba 0 real.raw"
+		"zimg write real.zimg --lba 0 real.raw"
 )
 
 // written makes NAME, an image of N zones of which each has one block written; and
@@ -67,7 +67,7 @@ const (
 	open    = 9 * 4 * kib
 	openBig = open + 2*slot1M/1024
 
-	zeroes4G = "zimg create -q --force --zones 64 --zone-size 64M zeroes.zimg; head -c 4G /dev/zero | zimg write -q zeroes.zimg --lba 0 -"
+	zeroes4G = "zimg create -q --force --zones 64 --zone-size 64M zeroes.zimg; head -c 4G /dev/zero | zimg write zeroes.zimg --lba 0 -"
 	pair     = "rm -f c.zimg c.raw"
 )
 
@@ -112,10 +112,10 @@ var rows = []row{
 	{Name: "convert -O qcow2 4 GiB / qemu-img convert -O qcow2", Reset: pair, Zimg: "zimg convert -q -O qcow2 real.zimg c.zimg", Other: "qemu-img convert -q -f raw -O qcow2 real.raw c.raw", Runs: 3, Moves: moves{Written: 4 * gib, Syncs: 2}},
 	{
 		Name: "write 512 MiB / dd conv=fsync", Prep: "head -c 512M /dev/urandom > half", Reset: "rm -f dd.raw; zimg create -q --force --zones 16 --zone-size 64M w.zimg",
-		Zimg: "zimg write -q w.zimg --lba 0 half", Other: "dd if=half of=dd.raw bs=1M conv=fsync status=none", Runs: 5, Moves: moves{Read: 512 * mib, Written: 512 * mib, Syncs: 3},
+		Zimg: "zimg write w.zimg --lba 0 half", Other: "dd if=half of=dd.raw bs=1M conv=fsync status=none", Runs: 5, Moves: moves{Read: 512 * mib, Written: 512 * mib, Syncs: 3},
 	},
 	{
-		Name: "read 512 MiB / dd", Prep: "zimg create -q --force --ns zones=16,zone-size=64M,cross-read=on w.zimg; zimg write -q w.zimg --lba 0 half",
+		Name: "read 512 MiB / dd", Prep: "zimg create -q --force --ns zones=16,zone-size=64M,cross-read=on w.zimg; zimg write w.zimg --lba 0 half",
 		Zimg: "zimg read w.zimg --lba 0 --count 131072", Other: "dd if=half bs=1M status=none", Moves: moves{Read: 512 * mib},
 	},
 }

@@ -1,0 +1,68 @@
+package image
+
+import (
+	"fmt"
+
+	"zimg/layout"
+)
+
+// checkedZone is zone i, judged: an error wraps layout.ErrDamaged.
+func (n *Namespace) checkedZone(i uint64) (layout.Zone, error) {
+	z, err := n.Zone(i)
+	if err != nil {
+		return z, err
+	}
+	num, in := n.at(n.entry.Tables.Desc, layout.DescriptorSize, i)
+	b, err := n.im.block(num)
+	if err != nil {
+		return z, err
+	}
+	return z, n.checkZone(i, z, b[in:])
+}
+
+// CheckZones judges the zones from first to last by themselves, so that a command can
+// refuse what it does not understand before it changes anything. The error wraps
+// layout.ErrDamaged and has a hint.
+func (n *Namespace) CheckZones(first, last uint64) error {
+	i := first
+	for z, err := range n.All(first, last-first+1) {
+		if err != nil {
+			return err
+		}
+		num, in := n.at(n.entry.Tables.Desc, layout.DescriptorSize, i)
+		b, err := n.im.block(num)
+		if err != nil {
+			return err
+		}
+		if err := n.checkZone(i, z, b[in:]); err != nil {
+			return err
+		}
+		i++
+	}
+	return nil
+}
+
+// CheckZones judges all zones of all namespaces.
+func (im *Image) CheckZones() error {
+	for _, n := range im.ns {
+		if !n.Zoned() {
+			continue
+		}
+		if err := n.CheckZones(0, n.ZoneCount-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkZone judges zone i, the descriptor of which is encoded in b.
+func (n *Namespace) checkZone(i uint64, z layout.Zone, b []byte) error {
+	err := layout.CheckZone(n.Namespace, i, z)
+	if off := layout.DescriptorReserved(b); err == nil && off >= 0 {
+		err = fmt.Errorf("zone %d: reserved bits in byte %d of its descriptor: %w", i, off, layout.ErrDamaged)
+	}
+	if err == nil {
+		return nil
+	}
+	return damagedHint(n.im.path, fmt.Errorf("namespace %d %w", n.ID, err))
+}

@@ -1,0 +1,152 @@
+package image
+
+import (
+	"fmt"
+
+	"zimg/image/zns"
+	"zimg/layout"
+)
+
+// ZoneAction is something that ChangeZones does to zones.
+type ZoneAction uint8
+
+// The actions. Those up to FinishZones are a drive's; the others no drive offers.
+const (
+	ResetZones       ZoneAction = iota + 1 // Empty; data is discarded
+	OpenZones                              // Explicitly Opened, also at rest
+	CloseZones                             // Closed
+	FinishZones                            // Full
+	OfflineZones                           // Offline, from any state
+	ReadOnlyZones                          // Read Only, from any state but Offline
+	SetZoneExtension                       // sets the extension of Empty zones
+	SetZoneWP                              // moves the write pointer anywhere in the zone
+)
+
+// ZoneChange is a change of zones of one namespace.
+type ZoneChange struct {
+	Action      ZoneAction
+	First, Last uint64
+	// All passes over zones to which the action does not apply, as a drive's Select
+	// All does. It goes with all zones, and the first four actions.
+	All       bool
+	Extension []byte     // of SetZoneExtension; a shorter one is padded with zeroes
+	Written   layout.LBA // of SetZoneWP: the new write pointer, counted from the zone's start
+}
+
+// selectAll are the actions that have Select All.
+var selectAll = map[ZoneAction]zns.Action{
+	ResetZones: zns.ActionReset, OpenZones: zns.ActionOpen, CloseZones: zns.ActionClose, FinishZones: zns.ActionFinish,
+}
+
+// ChangeZones makes a change and commits it, all of it or nothing: it returns how many
+// zones are not as they were. The zones are judged first (layout.ErrDamaged); what the zone
+// rules refuse is a *zns.StatusError. The order of steps is argued in write.go.
+func (n *Namespace) ChangeZones(c ZoneChange) (changed uint64, err error) {
+	if err := n.inRange(c.Last); err != nil {
+		return 0, err
+	}
+	if c.First > c.Last {
+		return 0, fmt.Errorf("zones %d to %d: %w", c.First, c.Last, layout.ErrRange)
+	}
+	if err := n.CheckZones(c.First, c.Last); err != nil {
+		return 0, err
+	}
+	st := &changeStore{Namespace: n}
+	if err := st.make(zns.New(n.Namespace, st, n.Counts()), c); err != nil {
+		n.im.rollback() // nothing was committed
+		return 0, err
+	}
+	return st.changed, n.im.commitDiscard(st.discard)
+}
+
+// changeStore is a namespace that remembers which zones have changed.
+type changeStore struct {
+	*Namespace
+	changed uint64
+	discard []discardedZone
+}
+
+// discardedZone is a zone of which the data from block from on is to go.
+type discardedZone struct {
+	n    *Namespace
+	zone uint64
+	from layout.LBA
+}
+
+func (s *changeStore) make(m *zns.Machine, c ZoneChange) error {
+	if all, ok := selectAll[c.Action]; ok && c.All {
+		return m.All(all)
+	}
+	for i := c.First; i <= c.Last; i++ {
+		if err := s.one(m, c, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *changeStore) one(m *zns.Machine, c ZoneChange, i uint64) error {
+	switch c.Action {
+	case ResetZones:
+		return m.Reset(i)
+	case OpenZones:
+		return m.Open(i)
+	case CloseZones:
+		return m.Close(i)
+	case FinishZones:
+		return m.Finish(i)
+	case OfflineZones:
+		return m.SetOffline(i)
+	case ReadOnlyZones:
+		return m.SetReadOnly(i)
+	case SetZoneExtension:
+		return m.SetExtension(i, c.Extension)
+	case SetZoneWP:
+		wp := layout.LBA(i)*s.ZoneSize + min(c.Written, s.ZoneSize+1) // no overflow: more is refused alike
+		if err := m.SetWP(i, wp); err != nil {
+			return err
+		}
+		// What lies beyond it need not have been written by the rules.
+		s.discard = append(s.discard, discardedZone{s.Namespace, i, wp})
+		return nil
+	}
+	return fmt.Errorf("zone action %d: %w", c.Action, layout.ErrRange)
+}
+
+// SetZone is that of Namespace. The data of a zone that was reset goes.
+func (s *changeStore) SetZone(i uint64, z layout.Zone) error {
+	old, err := s.Zone(i)
+	if err != nil || old == z {
+		return err
+	}
+	if err := s.Namespace.SetZone(i, z); err != nil {
+		return err
+	}
+	s.changed++
+	if z.State == layout.Empty && old.State != layout.Empty {
+		s.discard = append(s.discard, discardedZone{s.Namespace, i, z.Start})
+	}
+	return nil
+}
+
+// commitDiscard commits the zones as they are in memory, and then discards data of
+// some of them. If discarding fails the mark stays that the image is being changed, and a
+// check does the rest.
+func (im *Image) commitDiscard(zones []discardedZone) error {
+	if len(zones) == 0 {
+		return im.Commit()
+	}
+	if err := im.BeginChange(); err != nil {
+		im.rollback()
+		return err
+	}
+	for _, z := range zones {
+		if err := z.n.DiscardZone(z.zone, z.from); err != nil {
+			return err
+		}
+	}
+	if err := im.SyncData(); err != nil {
+		return err
+	}
+	return im.Commit()
+}
