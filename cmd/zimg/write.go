@@ -137,7 +137,7 @@ each is printed on a line of its own.
 All data goes to the one zone: if it does not fit, append fails with Zone Boundary Error.
 The data must be whole blocks, unless --pad is given. If anything fails, the zone is not
 changed. On a namespace with protection information, append computes it.`,
-		Example: "  lba=$(zimg append --zone 3 disk.zimg data.bin)",
+		Example: "  lba=$(zimg append --pad --zone 3 disk.zimg data.bin)",
 		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
