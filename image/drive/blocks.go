@@ -74,13 +74,8 @@ func (n *namespace) load(lba layout.LBA, data, meta []byte) error {
 	return n.st.ReadMeta(meta, lba)
 }
 
-// store writes to the store, and to the recorder if there is one.
-func (n *namespace) store(lba layout.LBA, data, meta []byte, fua bool) error {
-	if r := n.d.o.Recorder; r != nil {
-		if err := r.Write(n.ID, lba, data, meta, fua); err != nil {
-			return err
-		}
-	}
+// store writes to the store.
+func (n *namespace) store(lba layout.LBA, data, meta []byte) error {
 	if err := n.st.WriteData(data, lba); err != nil || len(meta) == 0 {
 		return err
 	}

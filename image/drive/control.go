@@ -18,11 +18,12 @@ const (
 	ChangeReset
 	ChangeReadOnly // as when a zone's media fails
 	ChangeOffline
-	ChangeWP // the write pointer to a given block; what was written above it is discarded
+	ChangeWP // the write pointer to a given block; what was written above it reads as zeroes
 )
 
 // ChangeZone changes a zone from outside. Hosts that want to know get the event Zone
-// Descriptor Changed, and find the zone in the Changed Zone List. wp is for ChangeWP alone.
+// Descriptor Changed, and find the zone in the Changed Zone List. wp is for ChangeWP alone;
+// blocks up to it that were not written read as zeroes.
 // An error wraps a *zns.StatusError where the state machine refused.
 func (d *Drive) ChangeZone(id layout.NSID, zone uint64, change ZoneChange, wp layout.LBA) error {
 	n := d.namespace(id)
@@ -32,12 +33,16 @@ func (d *Drive) ChangeZone(id layout.NSID, zone uint64, change ZoneChange, wp la
 	if n.m == nil || zone >= n.ZoneCount {
 		return fmt.Errorf("namespace %d has %d zones, no zone %d: %w", id, n.ZoneCount, zone, layout.ErrRange)
 	}
-	lock := n.lock(zone)
-	defer lock.Unlock()
-	n.forget(zone)
+	n.st.Lock(zone)
+	defer n.st.Unlock(zone)
 	before, err := n.zone(zone)
 	if err != nil {
 		return err
+	}
+	if change == ChangeWP && wp > before.Written && wp <= before.End() {
+		if err := n.st.Zeroes(before.Written, wp-before.Written); err != nil {
+			return err
+		}
 	}
 	if err := n.change(zone, change, wp); err != nil {
 		return err
@@ -45,11 +50,6 @@ func (d *Drive) ChangeZone(id layout.NSID, zone uint64, change ZoneChange, wp la
 	after, err := n.zone(zone)
 	if err != nil {
 		return err
-	}
-	if after.Written < before.Written && change != ChangeReadOnly && change != ChangeOffline {
-		if err := n.st.DiscardZone(zone, after.Written); err != nil {
-			return err
-		}
 	}
 	if after == before {
 		return nil
@@ -72,13 +72,13 @@ func (n *namespace) change(zone uint64, change ZoneChange, wp layout.LBA) error 
 	defer n.mu.Unlock()
 	switch change {
 	case ChangeClose:
-		return n.m.Close(zone)
+		return n.act(zone, zns.ActionClose)
 	case ChangeFinish:
-		return n.m.Finish(zone)
+		return n.act(zone, zns.ActionFinish)
 	case ChangeOpen:
-		return n.m.Open(zone)
+		return n.act(zone, zns.ActionOpen)
 	case ChangeReset:
-		return n.m.Reset(zone)
+		return n.act(zone, zns.ActionReset)
 	case ChangeReadOnly:
 		return n.m.SetReadOnly(zone)
 	case ChangeOffline:

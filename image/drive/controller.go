@@ -46,8 +46,8 @@ type Controller struct {
 	errors   errorLog
 	delayed  delayed
 
-	host    uint64 // who it is, for repeated writes
-	session uint64 // unique among the controllers of the drive
+	host uint64 // who it is, for repeated writes
+	peer peer
 }
 
 // NewController makes a controller, which is not enabled yet.
@@ -58,12 +58,10 @@ func (d *Drive) NewController(o ControllerOptions) *Controller {
 	if o.QueueEntries == 0 {
 		o.QueueEntries = defaultMaxCmd
 	}
-	c := &Controller{d: d, o: o, host: o.host()}
+	c := &Controller{d: d, o: o, host: o.hostNumber()}
 	c.features.reset(&o)
 	d.mu.Lock()
 	d.controllers[c] = true
-	d.sessions++
-	c.session = d.sessions
 	d.mu.Unlock()
 	return c
 }
@@ -148,7 +146,10 @@ func (c *Controller) Abandon() {
 	c.abortWaiting()
 	if !c.shut() {
 		c.d.stats.unsafe.Add(1)
-		c.d.lose(c.session)
+		c.peer.once.Do(func() {}) // none is given any more
+		if c.peer.id != 0 {
+			c.d.st.Disconnect(c.peer.id)
+		}
 	}
 }
 

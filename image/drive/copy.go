@@ -133,30 +133,25 @@ func (r *request) place(data, meta []byte) Status {
 	} else if st := n.verifyPI(data, meta, tags, check); !st.OK() {
 		return st
 	}
-	zone := uint64(0)
 	if n.m != nil {
-		zone = uint64(r.lba / n.ZoneSize)
-		lock := n.lock(zone)
-		defer lock.Unlock()
+		zone := uint64(r.lba / n.ZoneSize)
+		n.st.Lock(zone)
+		defer n.st.Unlock(zone)
 		if _, st := r.plan(false, false); !st.OK() {
-			if !n.repeated(r, zone, st) {
+			if !r.repeated(zone, st) {
 				return st
 			}
-			return statusOf(n.store(r.lba, data, meta, false), WriteFault)
+			return statusOf(n.store(r.lba, data, meta), WriteFault)
 		}
 	}
 	if st := n.d.faults.check(n.ID, r.lba, r.nlb, FaultWrites); !st.OK() {
 		return st
 	}
-	if err := n.store(r.lba, data, meta, r.cmd.DW(12)&rwFUA != 0); err != nil {
+	if err := n.store(r.lba, data, meta); err != nil {
 		return statusOf(err, WriteFault)
 	}
 	if n.m == nil {
 		return Success
 	}
-	if _, st := r.plan(false, true); !st.OK() {
-		return st
-	}
-	n.note(r, zone, r.lba)
-	return Success
+	return r.make(false, r.lba)
 }

@@ -46,12 +46,11 @@ type Options struct {
 	// Linux then puts its multipath layer on top.
 	Shared bool
 
-	Serial   string   // at most 20 ASCII characters; "" derives it from the image's UUID
-	Model    string   // at most 40; "" is "zimg"
-	Firmware string   // at most 8; "" is "1"
-	NQN      string   // of the subsystem; "" derives it from the image's UUID
-	Recorder Recorder // told of every change of data; nil for none
-	VendorID uint16   // PCI vendor of a controller that is not one of a fabric; 0 is 1AF4h
+	Serial   string // at most 20 ASCII characters; "" derives it from the image's UUID
+	Model    string // at most 40; "" is "zimg"
+	Firmware string // at most 8; "" is "1"
+	NQN      string // of the subsystem; "" derives it from the image's UUID
+	VendorID uint16 // PCI vendor of a controller that is not one of a fabric; 0 is 1AF4h
 }
 
 // Defaults and bounds of the options: those of QEMU's drive.
@@ -137,8 +136,6 @@ type Drive struct {
 
 	mu          sync.Mutex
 	controllers map[*Controller]bool
-	sessions    uint64   // the number of the last session
-	lost        []uint64 // sessions that ended without a shutdown
 }
 
 // New makes a drive of the image and its live zones. Neither is closed by the drive.

@@ -194,15 +194,7 @@ func (r *request) execute() Completion {
 
 // flush makes durable everything that was completed.
 func (d *Drive) flush() Status {
-	if err := d.st.Flush(); err != nil {
-		return statusOf(err, WriteFault)
-	}
-	if d.o.Recorder != nil {
-		if err := d.o.Recorder.Flush(); err != nil {
-			return statusOf(err, WriteFault)
-		}
-	}
-	return Success
+	return statusOf(d.st.Flush(), WriteFault)
 }
 
 // mustBeDurable reports whether cmd, which has changed something, must not complete before

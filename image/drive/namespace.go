@@ -20,18 +20,10 @@ type namespace struct {
 
 	pi pi.Format
 
-	// locks serialize the commands that write or reset a zone; a zone has one of them.
-	// Commands on other zones run beside them, and so do reads.
-	locks [zoneLocks]sync.Mutex
-
-	mu sync.Mutex   // guards m and the zones; held for moments, never over I/O
-	m  *zns.Machine // nil for a namespace without zones
-
-	noted noted
+	mu    sync.Mutex // guards what follows; held for moments, never over data
+	zones zoneStore
+	m     *zns.Machine // nil for a namespace without zones
 }
-
-// zoneLocks bounds the memory for locks, whatever the number of zones.
-const zoneLocks = 512
 
 func newNamespace(d *Drive, n *image.Namespace) (*namespace, error) {
 	ns := &namespace{Namespace: n.Namespace, d: d, st: d.st.Namespace(n.ID), uuid: n.UUID, pi: pi.Of(n.Namespace)}
@@ -39,7 +31,8 @@ func newNamespace(d *Drive, n *image.Namespace) (*namespace, error) {
 		ns.uuid = identity(d.im, n.ID)
 	}
 	if n.Zoned() {
-		ns.m = zns.New(n.Namespace, ns.st, ns.st.Counts())
+		ns.zones.NamespaceStore = ns.st
+		ns.m = zns.New(n.Namespace, &ns.zones, ns.st.Counts())
 	}
 	return ns, nil
 }
@@ -48,20 +41,29 @@ func sortNamespaces(ns []*namespace) {
 	slices.SortFunc(ns, func(a, b *namespace) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// rest does to the zones what a power-down in order does.
+// rest does to the zones what a power-down does, to those as well that were opened before
+// this process began. It looks at all of them, and only if some are active.
 func (n *namespace) rest() error {
 	if n.m == nil {
 		return nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.m.PowerCycle()
-}
-
-// lock locks a zone for a command that writes or resets it. The caller unlocks it. A
-// command locks one zone at a time.
-func (n *namespace) lock(zone uint64) *sync.Mutex {
-	l := &n.locks[zone%zoneLocks]
-	l.Lock()
-	return l
+	if n.m.Counts().Active() == 0 {
+		return nil
+	}
+	i := uint64(0)
+	for z, err := range n.st.All(0, n.ZoneCount) {
+		if err != nil {
+			return err
+		}
+		if after := zns.AtRest(n.Namespace, z); after != z {
+			if err := n.st.SetZone(i, after); err != nil {
+				return err
+			}
+		}
+		i++
+	}
+	n.m = zns.New(n.Namespace, &n.zones, n.st.Counts())
+	return nil
 }

@@ -86,11 +86,11 @@ func (r *request) write() Completion {
 		return Completion{Status: r.put(r.lba, check, tags, 0)}
 	}
 	zone := uint64(r.lba / n.ZoneSize)
-	lock := n.lock(zone)
-	defer lock.Unlock()
+	n.st.Lock(zone)
+	defer n.st.Unlock(zone)
 	lba, st := r.plan(appends, false)
 	if !st.OK() {
-		if !appends && n.repeated(r, zone, st) {
+		if !appends && r.repeated(zone, st) {
 			return Completion{Status: r.put(r.lba, check, tags, 0)}
 		}
 		return Completion{Status: st}
@@ -102,15 +102,26 @@ func (r *request) write() Completion {
 	if st := r.put(lba, check, tags, shift); !st.OK() {
 		return Completion{Status: st}
 	}
-	made, st := r.plan(appends, true)
-	if !st.OK() {
+	if st := r.make(appends, lba); !st.OK() {
 		return Completion{Status: st}
 	}
-	if made != lba { // impossible as long as the zone is locked
-		return Completion{Status: InternalError.fatal()}
-	}
-	n.note(r, zone, lba)
 	return Completion{Status: Success, Result: result(appends, lba)}
+}
+
+// make makes the change that was planned, after its data was written to lba. If the zone
+// does not take it any more the data is taken back.
+func (r *request) make(appends bool, lba layout.LBA) Status {
+	made, st := r.plan(appends, true)
+	if st.OK() && made == lba { // as it must be while the zone is locked
+		return Success
+	}
+	if err := r.n.st.Zeroes(lba, r.nlb); err != nil {
+		return statusOf(err, WriteFault)
+	}
+	if st.OK() {
+		return InternalError.fatal()
+	}
+	return st
 }
 
 // result is the LBA that an append reports.
@@ -132,9 +143,16 @@ func (r *request) plan(appends, make bool) (layout.LBA, Status) {
 		plan = n.m.PlanAppend
 	}
 	c, err := plan(r.lba, r.nlb)
-	if err == nil && make {
-		err = n.m.Make(c)
+	if err != nil || !make {
+		return c.LBA, statusOf(err, WriteFault)
 	}
+	w, noted, err := r.note()
+	if err != nil {
+		return c.LBA, statusOf(err, WriteFault)
+	}
+	n.zones.noted, n.zones.zone, n.zones.note = noted, c.Zone, w
+	err = n.m.Make(c)
+	n.zones.noted = false
 	return c.LBA, statusOf(err, WriteFault)
 }
 
@@ -145,9 +163,8 @@ func (r *request) put(lba layout.LBA, check pi.Check, tags pi.Tags, shift layout
 	if st := n.d.faults.check(n.ID, lba, r.nlb, FaultWrites); !st.OK() {
 		return st
 	}
-	fua := r.cmd.DW(12)&rwFUA != 0
 	if n.MS == 0 {
-		return statusOf(n.store(lba, r.data, nil, fua), WriteFault)
+		return statusOf(n.store(lba, r.data, nil), WriteFault)
 	}
 	s := n.d.scratch.get()
 	defer n.d.scratch.put(s)
@@ -175,7 +192,7 @@ func (r *request) put(lba layout.LBA, check pi.Check, tags pi.Tags, shift layout
 			n.pi.Remap(meta, uint64(shift))
 		}
 	}
-	return statusOf(n.store(lba, data, meta, fua), WriteFault)
+	return statusOf(n.store(lba, data, meta), WriteFault)
 }
 
 // compare is Compare: the blocks are read and compared with the host's; of metadata what

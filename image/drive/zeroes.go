@@ -17,10 +17,10 @@ func (r *request) writeZeroes() Status {
 		return r.zero(check, tags)
 	}
 	zone := uint64(r.lba / n.ZoneSize)
-	lock := n.lock(zone)
-	defer lock.Unlock()
+	n.st.Lock(zone)
+	defer n.st.Unlock(zone)
 	if _, st := r.plan(false, false); !st.OK() {
-		if n.repeated(r, zone, st) {
+		if r.repeated(zone, st) {
 			return r.zero(check, tags)
 		}
 		return st
@@ -28,11 +28,7 @@ func (r *request) writeZeroes() Status {
 	if st := r.zero(check, tags); !st.OK() {
 		return st
 	}
-	if _, st := r.plan(false, true); !st.OK() {
-		return st
-	}
-	n.note(r, zone, r.lba)
-	return Success
+	return r.make(false, r.lba)
 }
 
 // zero makes the blocks of r zeroes. Protection information is generated, unless the
@@ -42,7 +38,7 @@ func (r *request) zero(check pi.Check, tags pi.Tags) Status {
 	if st := n.d.faults.check(n.ID, r.lba, r.nlb, FaultWrites); !st.OK() {
 		return st
 	}
-	if err := n.discard(r.lba, r.nlb); err != nil {
+	if err := n.st.Zeroes(r.lba, r.nlb); err != nil {
 		return statusOf(err, WriteFault)
 	}
 	deallocates := r.cmd.DW(12)&rwDEAC != 0 && check&pi.Action == 0
@@ -64,16 +60,6 @@ func (r *request) zero(check pi.Check, tags pi.Tags) Status {
 		}
 	}
 	return Success
-}
-
-// discard makes blocks read as zeroes, and tells the recorder.
-func (n *namespace) discard(lba, nlb layout.LBA) error {
-	if r := n.d.o.Recorder; r != nil {
-		if err := r.Discard(n.ID, lba, nlb); err != nil {
-			return err
-		}
-	}
-	return n.st.Deallocate(lba, nlb)
 }
 
 // deallocate is Dataset Management: with the attribute Deallocate the blocks of a plain
@@ -102,7 +88,7 @@ func (r *request) deallocate() Status {
 		if st := n.d.faults.check(n.ID, lba, nlb, FaultWrites); !st.OK() {
 			return st
 		}
-		if err := n.discard(lba, nlb); err != nil {
+		if err := n.st.Deallocate(lba, nlb); err != nil {
 			return statusOf(err, WriteFault)
 		}
 	}

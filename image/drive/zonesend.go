@@ -1,6 +1,8 @@
 package drive
 
 import (
+	"fmt"
+
 	"zimg/image/zns"
 	"zimg/layout"
 )
@@ -47,65 +49,45 @@ func (r *request) zoneSend() Status {
 	if st := n.d.faults.check(n.ID, r.lba, 1, FaultZones); !st.OK() {
 		return st
 	}
-	lock := n.lock(zone)
-	defer lock.Unlock()
-	n.forget(zone)
-	if action == zns.ActionReset {
-		return n.reset(zone)
-	}
+	n.st.Lock(zone)
+	defer n.st.Unlock(zone)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	switch action { //nolint:exhaustive // Reset is above
-	case zns.ActionClose:
-		return statusOf(n.m.Close(zone), WriteFault)
-	case zns.ActionFinish:
-		return statusOf(n.m.Finish(zone), WriteFault)
-	case zns.ActionOpen:
-		if r.cmd.DW(13)&sendOpt != 0 {
-			return statusOf(n.m.OpenZRWA(zone), WriteFault)
-		}
-		return statusOf(n.m.Open(zone), WriteFault)
-	case zns.ActionOffline:
-		return statusOf(n.m.Offline(zone), WriteFault)
-	case zns.ActionSetZDE:
+	switch {
+	case action == zns.ActionOpen && r.cmd.DW(13)&sendOpt != 0:
+		return statusOf(n.m.OpenZRWA(zone), WriteFault)
+	case action == zns.ActionSetZDE:
 		return statusOf(n.m.SetExtension(zone, append([]byte(nil), r.data...)), WriteFault)
-	case zns.ActionFlush:
+	case action == zns.ActionFlush:
 		return statusOf(n.m.FlushZRWA(r.lba), WriteFault)
 	}
-	return InvalidField.fatal()
+	return statusOf(n.act(zone, action), WriteFault)
 }
 
-// reset makes a zone Empty and gives its space back. The zone is locked. If the data
-// cannot be discarded the zone is Empty all the same, and reads as zeroes.
-func (n *namespace) reset(zone uint64) Status {
-	n.mu.Lock()
-	c, err := n.m.PlanReset(zone)
-	if err == nil {
-		err = n.m.Make(c)
+// act does to one zone what can be done to all as well. n.mu is held.
+func (n *namespace) act(zone uint64, action zns.Action) error {
+	switch action { //nolint:exhaustive // the others are not for all zones
+	case zns.ActionClose:
+		return n.m.Close(zone)
+	case zns.ActionFinish:
+		return n.m.Finish(zone)
+	case zns.ActionOpen:
+		return n.m.Open(zone)
+	case zns.ActionReset:
+		return n.m.Reset(zone)
+	case zns.ActionOffline:
+		return n.m.Offline(zone)
 	}
-	n.mu.Unlock()
-	if err != nil {
-		return statusOf(err, WriteFault)
-	}
-	if c.From == c.To {
-		return Success
-	}
-	if r := n.d.o.Recorder; r != nil {
-		if err := r.Discard(n.ID, c.To.Start, n.ZoneSize); err != nil {
-			return statusOf(err, WriteFault)
-		}
-	}
-	return statusOf(n.st.DiscardZone(zone, c.To.Start), WriteFault)
+	return fmt.Errorf("zone send action %#x: %w", uint8(action), zns.InvalidField)
 }
 
-// all is an action with Select All. A reset takes the lock of each zone that it resets,
-// the others need none: they touch no data.
+// all is an action with Select All. Each zone is locked in its turn, so that no write to it
+// is half-way; Open alone, which writes do not mind, is for all zones or none.
 func (n *namespace) all(action zns.Action, area bool) Status {
-	if action == zns.ActionOpen && area {
-		return InvalidField.fatal()
-	}
-	n.forgetAll()
-	if action != zns.ActionReset {
+	if action == zns.ActionOpen {
+		if area {
+			return InvalidField.fatal()
+		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		return statusOf(n.m.All(action), WriteFault)
@@ -120,27 +102,30 @@ func (n *namespace) all(action zns.Action, area bool) Status {
 			}
 			return true
 		})
+		for _, i := range chosen[:count] {
+			if err == nil {
+				err = n.actSelected(i, action)
+			}
+		}
 		if err != nil {
 			return statusOf(err, WriteFault)
-		}
-		for _, i := range chosen[:count] {
-			if st := n.resetSelected(i); !st.OK() {
-				return st
-			}
 		}
 	}
 	return Success
 }
 
-// resetSelected resets a zone that was chosen a moment ago: if another command has made it
-// Read Only or Offline meanwhile it is passed over.
-func (n *namespace) resetSelected(zone uint64) Status {
-	lock := n.lock(zone)
-	defer lock.Unlock()
-	if st := n.reset(zone); st.Code() != InvalidTransition {
-		return st
+// actSelected acts on a zone that was selected a moment ago, unless another command has
+// changed its state since.
+func (n *namespace) actSelected(zone uint64, action zns.Action) error {
+	n.st.Lock(zone)
+	defer n.st.Unlock(zone)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	z, err := n.st.Zone(zone)
+	if err != nil || !zns.Selects(action, z.State) {
+		return err
 	}
-	return Success
+	return n.act(zone, action)
 }
 
 // zoneChunk is how many zones are looked at under one lock.

@@ -21,13 +21,30 @@ type Store struct {
 	mu      sync.Mutex
 	flushes int
 	err     error // of the next calls
+	peers   uint32
+	gone    map[uint32]bool
+}
+
+// Connect gives a number to a connection.
+func (s *Store) Connect() (uint32, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peers++
+	return s.peers, s.err
+}
+
+// Disconnect makes what it noted repeatable.
+func (s *Store) Disconnect(peer uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone[peer] = true
 }
 
 // NewStore makes a store of the zones that im has.
 func NewStore(im *image.Image) (*Store, error) {
-	s := &Store{im: im, ns: map[layout.NSID]*Namespace{}}
+	s := &Store{im: im, ns: map[layout.NSID]*Namespace{}, gone: map[uint32]bool{}}
 	for _, n := range im.Namespaces() {
-		m := &Namespace{n: n, s: s, ext: map[uint64][]byte{}}
+		m := &Namespace{n: n, s: s, ext: map[uint64][]byte{}, notes: map[uint64][4]drive.NotedWrite{}}
 		s.ns[n.ID] = m
 		if !n.Zoned() {
 			continue
@@ -90,6 +107,8 @@ type Namespace struct {
 	mu    sync.Mutex
 	zones []layout.Zone
 	ext   map[uint64][]byte
+	notes map[uint64][4]drive.NotedWrite
+	locks [16]sync.Mutex
 }
 
 // Zone returns zone i.
@@ -106,6 +125,9 @@ func (n *Namespace) Zone(i uint64) (layout.Zone, error) {
 func (n *Namespace) SetZone(i uint64, z layout.Zone) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if z.Written < n.zones[i].Written {
+		delete(n.notes, i)
+	}
 	n.zones[i] = z
 	return nil
 }
@@ -185,8 +207,8 @@ func (n *Namespace) WriteMeta(p []byte, lba layout.LBA) error {
 	return err
 }
 
-// Deallocate punches a hole.
-func (n *Namespace) Deallocate(lba, blocks layout.LBA) error {
+// Zeroes punches a hole.
+func (n *Namespace) Zeroes(lba, blocks layout.LBA) error {
 	if err := n.s.failure(); err != nil {
 		return err
 	}
@@ -197,7 +219,40 @@ func (n *Namespace) Deallocate(lba, blocks layout.LBA) error {
 	return n.n.File().PunchHole(n.metaOff(lba), int64(blocks)*int64(n.n.MS))
 }
 
-// DiscardZone punches a hole.
-func (n *Namespace) DiscardZone(zone uint64, from layout.LBA) error {
-	return n.n.DiscardZone(zone, from)
+// Deallocate punches a hole.
+func (n *Namespace) Deallocate(lba, blocks layout.LBA) error { return n.Zeroes(lba, blocks) }
+
+// Lock takes the lock of zone i.
+func (n *Namespace) Lock(i uint64) { n.locks[i%uint64(len(n.locks))].Lock() }
+
+// Unlock gives it back.
+func (n *Namespace) Unlock(i uint64) { n.locks[i%uint64(len(n.locks))].Unlock() }
+
+// SetWritten is SetZone after a write.
+func (n *Namespace) SetWritten(i uint64, z layout.Zone, w drive.NotedWrite) error {
+	if err := n.SetZone(i, z); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	notes := n.notes[i]
+	copy(notes[1:], notes[:])
+	notes[0] = w
+	n.notes[i] = notes
+	return nil
+}
+
+// Repeatable reports whether w was noted over a connection that is gone.
+func (n *Namespace) Repeatable(i uint64, w drive.NotedWrite) bool {
+	n.mu.Lock()
+	notes := n.notes[i]
+	n.mu.Unlock()
+	n.s.mu.Lock()
+	defer n.s.mu.Unlock()
+	for _, known := range notes {
+		if known.Host == w.Host && known.LBA == w.LBA && known.N == w.N && n.s.gone[known.Peer] {
+			return true
+		}
+	}
+	return false
 }
