@@ -34,7 +34,7 @@ func benchRig(b *testing.B) *rig {
 	if err != nil {
 		b.Fatal(err)
 	}
-	d, err := drive.New(im, st, drive.Options{})
+	d, err := drive.NewWith(im, st, drive.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

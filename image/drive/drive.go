@@ -13,7 +13,7 @@
 //	zonesend.go    Zone Management Send                 zonereport.go Zone Management Receive
 //	protect.go     protection information               blocks.go     what a block reads as
 //	repeat.go      writes repeated after a lost answer  faults.go     errors on purpose
-//	control.go     zones changed from outside           store.go      what keeps it all
+//	control.go     zones changed from outside           store.go      what keeps it all; live.go
 //
 // Every change of a zone goes through the state machine of package zns, and every
 // byte through the store that keeps the image durable.
@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"zimg/image"
+	"zimg/image/live"
 	"zimg/layout"
 )
 
@@ -139,7 +140,12 @@ type Drive struct {
 }
 
 // New makes a drive of the image and its live zones. Neither is closed by the drive.
-func New(im *image.Image, st Store, o Options) (*Drive, error) {
+func New(im *image.Image, st *live.Store, o Options) (*Drive, error) {
+	return NewWith(im, liveStore{st}, o)
+}
+
+// NewWith is New with a store of another kind.
+func NewWith(im *image.Image, st Store, o Options) (*Drive, error) {
 	if err := o.complete(im); err != nil {
 		return nil, err
 	}

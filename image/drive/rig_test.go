@@ -40,7 +40,7 @@ func newRig(t testing.TB, spec imagetest.Spec, o drive.Options, co drive.Control
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := drive.New(im, st, o)
+	d, err := drive.NewWith(im, st, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func newDrive(t testing.TB) *drive.Drive {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := drive.New(im, st, drive.Options{})
+	d, err := drive.NewWith(im, st, drive.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
