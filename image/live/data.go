@@ -125,7 +125,7 @@ func (n *Namespace) Zeroes(lba, blocks layout.LBA) error {
 
 // extent is zone i, and how far there may be data in it.
 func (n *Namespace) extent(i uint64) (z layout.Zone, reach layout.LBA, err error) {
-	defer n.guard(&err)()
+	defer n.s.unlock(n.s.lock(), &err)
 	z, _ = n.zone(i)
 	return z, layout.LBA(n.record(i).load(wordReach)), nil
 }
@@ -177,7 +177,7 @@ func (n *Namespace) prepare(lba, blocks layout.LBA) error {
 // look says whether zone i is conventional, whether the slots call more of it written than it is, and whether data
 // beyond Written is to be discarded.
 func (n *Namespace) look(i uint64) (conventional, stale, torn bool, err error) {
-	defer n.guard(&err)()
+	defer n.s.unlock(n.s.lock(), &err)
 	if n.s.failed != nil {
 		return false, false, false, n.s.failed
 	}
@@ -196,7 +196,7 @@ func (n *Namespace) tear(lba layout.LBA) {
 
 // reach notes that there may be data in zone i up to block end.
 func (n *Namespace) reach(i uint64, end layout.LBA) (err error) {
-	defer n.guard(&err)()
+	defer n.s.unlock(n.s.lock(), &err)
 	r := n.record(i)
 	if r.load(wordReach) >= uint64(end) {
 		return nil
@@ -219,7 +219,7 @@ func (n *Namespace) discard(i uint64) error {
 }
 
 func (n *Namespace) clean(i uint64, written layout.LBA) (err error) {
-	defer n.guard(&err)()
+	defer n.s.unlock(n.s.lock(), &err)
 	n.torn.clear(i)
 	n.record(i).store(wordReach, uint64(written))
 	return n.wrote(i)

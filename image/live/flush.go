@@ -111,10 +111,7 @@ func (s *Store) apply() (back []snapped, err error) {
 
 // snap takes all zones that differ from the slots, at one moment, so that no more of them hold resources than may.
 func (s *Store) snap() (err error) {
-	if len(s.ns) == 0 {
-		return nil
-	}
-	defer s.ns[0].guard(&err)()
+	defer s.unlock(s.lock(), &err)
 	s.snapshot = s.snapshot[:0]
 	if s.failed != nil {
 		return s.failed
@@ -157,7 +154,7 @@ func (s *Store) committed() (err error) {
 	if len(s.snapshot) == 0 {
 		return nil
 	}
-	defer s.snapshot[0].n.guard(&err)()
+	defer s.unlock(s.lock(), &err)
 	for _, c := range s.snapshot {
 		r := c.n.record(c.i)
 		r.store(wordCommitted, uint64(c.z.Written))
@@ -182,7 +179,7 @@ func (s *Store) commitStale(n *Namespace, i uint64) error {
 		return err
 	}
 	back, err := s.apply()
-	if err == nil && s.stillStale(n, i) { // its write pointer was put back, but not to the start
+	if err == nil && s.stillStale(n, i) { // not such a zone
 		s.committing.Unlock()
 		return s.Flush()
 	}
@@ -202,7 +199,7 @@ func (s *Store) stillStale(n *Namespace, i uint64) bool {
 
 // snapEmpty takes the zones that were reset since the last commit, as Empty; some may be more by now.
 func (s *Store) snapEmpty() (err error) {
-	defer s.ns[0].guard(&err)()
+	defer s.unlock(s.lock(), &err)
 	s.snapshot = s.snapshot[:0]
 	if s.failed != nil {
 		return s.failed
@@ -210,7 +207,7 @@ func (s *Store) snapEmpty() (err error) {
 	for _, n := range s.ns {
 		err := n.stale.each(func(i uint64) error {
 			z, _ := n.zone(i)
-			if z.Written != z.Start {
+			if z.Written != z.Start || z.Attrs&layout.ZDEV != 0 { // it may not have been Empty in between
 				return nil
 			}
 			z.State, z.WP, z.Attrs, z.AttrsInfo = layout.Empty, z.Start, 0, 0

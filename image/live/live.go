@@ -111,7 +111,9 @@ type Store struct {
 
 	mu     sync.Mutex // records, counts, dirty and stale
 	failed error      // of the sync that lost data
-	live   map[uint32]bool
+	live   map[uint32]bool // connections, by number
+
+	scratch scratch // needs mu
 
 	wrote atomic.Bool // data was changed since the last sync began
 
@@ -223,7 +225,7 @@ func (n *Namespace) load() error {
 					return err
 				}
 			}
-			r.put(n.base+i, rest, sel)
+			r.put(&n.s.scratch, n.base+i, rest, sel)
 			if err := n.wrote(i); err != nil {
 				return err
 			}

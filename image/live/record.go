@@ -77,7 +77,7 @@ func (r *record) start(z layout.Zone) {
 }
 
 // put makes z the zone of the record. zone is its number in the file.
-func (r *record) put(zone uint64, z layout.Zone, ext uint8) {
+func (r *record) put(b *scratch, zone uint64, z layout.Zone, ext uint8) {
 	h, number := r.half()
 	if number == 0 {
 		h = 1
@@ -90,12 +90,14 @@ func (r *record) put(zone uint64, z layout.Zone, ext uint8) {
 	r.store(h+1, state)
 	r.store(h+2, uint64(z.WP))
 	r.store(h+3, uint64(z.Written))
-	r.store(h, uint64(number)<<32|uint64(sum(zone, number, state, uint64(z.WP), uint64(z.Written))))
+	r.store(h, uint64(number)<<32|uint64(sum(b, zone, number, state, uint64(z.WP), uint64(z.Written))))
 }
 
+// scratch is what a CRC is made of; one that is kept saves an allocation.
+type scratch [36]byte
+
 // sum is the CRC of a half.
-func sum(zone uint64, number uint32, state, wp, written uint64) uint32 {
-	var b [36]byte
+func sum(b *scratch, zone uint64, number uint32, state, wp, written uint64) uint32 {
 	le := binary.LittleEndian
 	le.PutUint64(b[0:], zone)
 	le.PutUint32(b[8:], number)
@@ -123,25 +125,25 @@ func (r *record) getHalf(h int, z *layout.Zone) (ext uint8) {
 
 // settle finds the half that counts by the checksums, as after a death, and makes the other one the older. It
 // reports whether there is such a half.
-func (r *record) settle(zone uint64) bool {
+func (r *record) settle(b *scratch, zone uint64) bool {
 	h, number := r.half()
 	if number == 0 {
 		return r.blank()
 	}
-	if r.sound(zone, h) {
+	if r.sound(b, zone, h) {
 		return true
 	}
-	if !r.sound(zone, 1-h) {
+	if !r.sound(b, zone, 1-h) {
 		return false
 	}
 	r.store(h*halfWords, 0)
 	return true
 }
 
-func (r *record) sound(zone uint64, h int) bool {
+func (r *record) sound(b *scratch, zone uint64, h int) bool {
 	h *= halfWords
 	w := r.load(h)
-	return w>>32 != 0 && uint32(w) == sum(zone, uint32(w>>32), r.load(h+1), r.load(h+2), r.load(h+3))
+	return w>>32 != 0 && uint32(w) == sum(b, zone, uint32(w>>32), r.load(h+1), r.load(h+2), r.load(h+3))
 }
 
 // blank reports whether nothing counts in the record: halves whose checksum was never stored may hold anything.

@@ -39,6 +39,9 @@ func newNamespace(s *Store, n *image.Namespace, base uint64) *Namespace {
 	}
 }
 
+// Flush is the Flush of the Store.
+func (n *Namespace) Flush() error { return n.s.Flush() }
+
 // Lock takes the lock of zone i. Whoever writes data into the zone, or changes it for a command, holds it until the
 // zone is set: first the data, then SetZone. A goroutine holds one such lock at a time. SetZone itself does not take it,
 // so that a command may close another zone.
@@ -68,7 +71,7 @@ func (n *Namespace) Zone(i uint64) (z layout.Zone, err error) {
 	if err := n.inRange(i); err != nil {
 		return z, err
 	}
-	defer n.guard(&err)()
+	defer n.s.unlock(n.s.lock(), &err)
 	z, _ = n.zone(i)
 	return z, nil
 }
@@ -82,25 +85,31 @@ func (n *Namespace) zone(i uint64) (z layout.Zone, ext uint8) {
 	return z, ext
 }
 
-// guard takes the lock of the records; what it returns gives it back. A page of the mapping that the disk has no room
-// for, or cannot read, becomes an error.
-func (n *Namespace) guard(err *error) func() {
-	n.s.mu.Lock()
-	old := debug.SetPanicOnFault(true)
-	return func() {
-		debug.SetPanicOnFault(old)
-		n.s.mu.Unlock()
-		if p := recover(); p != nil {
-			fault, ok := p.(interface {
-				error
-				Addr() uintptr
-			})
-			if !ok {
-				panic(p)
-			}
-			*err = fmt.Errorf("%s: %w", n.s.path, fault)
-		}
+// lock takes the lock of the records. It is called as
+//
+//	defer s.unlock(s.lock(), &err)
+//
+// and a page of the mapping that the disk has no room for, or cannot read, becomes an error.
+func (s *Store) lock() (old bool) {
+	s.mu.Lock()
+	return debug.SetPanicOnFault(true)
+}
+
+func (s *Store) unlock(old bool, err *error) {
+	debug.SetPanicOnFault(old)
+	s.mu.Unlock()
+	p := recover()
+	if p == nil {
+		return
 	}
+	fault, ok := p.(interface {
+		error
+		Addr() uintptr
+	})
+	if !ok {
+		panic(p)
+	}
+	*err = fmt.Errorf("%s: %w", s.path, fault)
 }
 
 // SetZone makes z zone i: it survives the death of the process when SetZone returns. What z says is written must have
@@ -128,7 +137,7 @@ func (n *Namespace) setZone(i uint64, z layout.Zone, w *Write) error {
 
 // trySet does nothing, and returns false, if data that is not part of zone i would become part of it.
 func (n *Namespace) trySet(i uint64, z layout.Zone, w *Write) (done bool, err error) {
-	defer n.guard(&err)()
+	defer n.s.unlock(n.s.lock(), &err)
 	if n.s.failed != nil {
 		return false, n.s.failed
 	}
@@ -174,7 +183,7 @@ func (n *Namespace) put(i uint64, old, z layout.Zone, ext uint8, w *Write) error
 		}
 		n.torn.set(i)
 	}
-	r.put(n.base+i, z, ext)
+	r.put(&n.s.scratch, n.base+i, z, ext)
 	n.counts[old.State.Index()]--
 	n.counts[z.State.Index()]++
 	n.dirty.set(i)
@@ -194,7 +203,7 @@ func (n *Namespace) checked(i uint64) (layout.Zone, error) {
 			Off:    layout.Bytes(recordsOff + (n.base+i)*recordLen), Field: field, Got: got, Err: layout.ErrDamaged,
 		}
 	}
-	if !r.settle(n.base + i) {
+	if !r.settle(&n.s.scratch, n.base+i) {
 		return fail("checksum", fmt.Sprintf("%#x", r.load(0)))
 	}
 	if !r.set() {
@@ -254,7 +263,7 @@ func (n *Namespace) SetExtension(i uint64, ext []byte) (err error) {
 	}
 	full := make([]byte, n.ExtSize())
 	copy(full, ext)
-	defer n.guard(&err)()
+	defer n.s.unlock(n.s.lock(), &err)
 	_, counts := n.zone(i)
 	sel := uint8(1)
 	if counts == 1 {
@@ -281,7 +290,7 @@ func (n *Namespace) Extension(i uint64) (ext []byte, err error) {
 	if err := n.inRange(i); err != nil || n.ZDES == 0 {
 		return nil, err
 	}
-	defer n.guard(&err)()
+	defer n.s.unlock(n.s.lock(), &err)
 	_, sel := n.zone(i)
 	return n.readExt(i, sel)
 }
