@@ -47,9 +47,6 @@ type cachedBlock struct {
 // Path is the path that the image was opened by.
 func (im *Image) Path() string { return im.path }
 
-// Writable reports whether the image was opened for writing.
-func (im *Image) Writable() bool { return im.write }
-
 // Files are the open files of the image.
 func (im *Image) Files() *Files { return im.files }
 

@@ -165,10 +165,10 @@ const (
 )
 
 // readFile opens the live file of im if it is that of the session in im's header; otherwise reason says why not.
-func readFile(im *image.Image, boot [16]byte) (file disk.File, reason string, err error) {
+func readFile(im *image.Image, boot [16]byte, mode disk.Mode) (file disk.File, reason string, err error) {
 	h := im.Header()
 	fsys := im.Files().FS
-	file, err = fsys.Open(fileName(im), openMode(im), 0)
+	file, err = fsys.Open(fileName(im), mode, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, "the live file is missing", nil
 	}
@@ -213,11 +213,4 @@ func readFile(im *image.Image, boot [16]byte) (file disk.File, reason string, er
 		reason = reasonLost
 	}
 	return file, reason, nil
-}
-
-func openMode(im *image.Image) disk.Mode {
-	if im.Writable() {
-		return disk.ReadWrite
-	}
-	return disk.ReadOnly
 }

@@ -109,8 +109,8 @@ type Store struct {
 	recovery Recovery
 	ns       []*Namespace
 
-	mu     sync.Mutex // records, counts, dirty and stale
-	failed error      // of the sync that lost data
+	mu     sync.Mutex      // records, counts, dirty and stale
+	failed error           // of the sync that lost data
 	live   map[uint32]bool // connections, by number
 
 	scratch scratch // needs mu
@@ -162,14 +162,18 @@ func Open(im *image.Image, o Options) (_ *Store, err error) {
 		s.ns = append(s.ns, newNamespace(s, n, base))
 		base += n.ZoneCount
 	}
-	found, err := inspect(im, o)
+	found, err := inspect(im, o, disk.ReadWrite)
 	if err != nil {
 		return nil, err
 	}
 	s.recovery = found.Recovery
 	if found.Source == Records {
-		s.file, s.m = found.file, found.m
-		s.place(placesOf(im))
+		s.file = found.file
+		p := placesOf(im)
+		s.place(p)
+		if s.m, err = disk.Map(s.file, p.mapped); err != nil {
+			return nil, err
+		}
 		s.session = im.Header().Session
 		s.session.PID = uint32(os.Getpid())
 		return s, s.resume()
@@ -244,7 +248,7 @@ func (s *Store) resume() error {
 			if err != nil {
 				return err
 			}
-			now, err := n.checked(i)
+			now, _, err := decode(n.record(i), &s.scratch, n.base+i, n.Namespace, i)
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package live
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/bits"
 	"sync/atomic"
 	"unsafe"
@@ -148,3 +149,40 @@ func (r *record) sound(b *scratch, zone uint64, h int) bool {
 
 // blank reports whether nothing counts in the record: halves whose checksum was never stored may hold anything.
 func (r *record) blank() bool { return r.load(0) == 0 && r.load(halfWords) == 0 }
+
+// decode reads the record of zone i of n that another process left; number is the zone's in the file. It trusts nothing.
+func decode(r *record, b *scratch, number uint64, n *layout.Namespace, i uint64) (z layout.Zone, ext uint8, err error) {
+	z = n.EmptyZone(i)
+	fail := func(field string, got any) (layout.Zone, uint8, error) {
+		return z, 0, &layout.FieldError{
+			Region: fmt.Sprintf("live record of namespace %d zone %d", n.ID, i),
+			Off:    layout.Bytes(recordsOff + number*recordLen), Field: field, Got: got, Err: layout.ErrDamaged,
+		}
+	}
+	reach := r.load(wordReach)
+	if reach > uint64(z.Start+n.ZoneSize) {
+		return fail("reach", reach)
+	}
+	if !r.settle(b, number) {
+		return fail("checksum", fmt.Sprintf("%#x", r.load(0)))
+	}
+	if !r.set() {
+		return z, 0, nil
+	}
+	ext = r.get(&z)
+	switch {
+	case z.Type != layout.SeqWriteRequired && z.Type != layout.Conventional:
+		return fail("type", uint8(z.Type))
+	case z.State.Index() < 0 || (z.State == layout.NotWP) != (z.Type == layout.Conventional):
+		return fail("state", uint8(z.State))
+	case z.Cap == 0 || z.Cap > n.ZoneSize:
+		return fail("capacity", z.Cap)
+	case z.Written < z.Start || z.Written > z.End():
+		return fail("written", z.Written)
+	case z.State.HasWP() && (z.WP < z.Start || z.WP > z.Written) || !z.State.HasWP() && z.WP != layout.NoWP:
+		return fail("write pointer", z.WP)
+	case ext > 2 || ext > 0 && n.ZDES == 0:
+		return fail("extension", ext)
+	}
+	return z, ext, nil
+}

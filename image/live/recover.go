@@ -11,15 +11,14 @@ import (
 	"zimg/layout"
 )
 
-// found is what inspect finds; file and m are set if the source is Records.
+// found is what inspect finds; file is open if the source is Records.
 type found struct {
 	Recovery
 	file disk.File
-	m    *disk.Mapping
 }
 
 // inspect finds out where the truth about the zones of im is.
-func inspect(im *image.Image, o Options) (f found, err error) {
+func inspect(im *image.Image, o Options, mode disk.Mode) (f found, err error) {
 	h := im.Header()
 	switch {
 	case h.Flags&layout.Clean != 0:
@@ -32,7 +31,7 @@ func inspect(im *image.Image, o Options) (f found, err error) {
 		f.Source, f.Reason = Commits, "the computer was restarted"
 		return f, nil
 	}
-	f.file, f.Reason, err = readFile(im, boot)
+	f.file, f.Reason, err = readFile(im, boot, mode)
 	switch {
 	case err != nil:
 		return f, err
@@ -44,17 +43,14 @@ func inspect(im *image.Image, o Options) (f found, err error) {
 		return f, fmt.Errorf("%s: served until its owner died, and %s: %w", im.Path(), f.Reason, ErrNoRecords)
 	}
 	f.Source = Records
-	if f.m, err = disk.Map(f.file, placesOf(im).mapped); err != nil {
-		_ = f.file.Close()
-	}
-	return f, err
+	return f, nil
 }
 
 // Recovered brings an image that was being served when its owner died into order: its zones are those that were
 // answered, or after a power failure those of the last commit, and then as after a power cycle. The image becomes clean.
 // im is open for writing (image.OpenUnclean). An image that is clean is left as it is.
 func Recovered(im *image.Image, o Options) (Recovery, error) {
-	f, err := inspect(im, o)
+	f, err := inspect(im, o, disk.ReadOnly)
 	if err != nil || f.Source == Clean {
 		return f.Recovery, err
 	}
@@ -70,8 +66,7 @@ func Recovered(im *image.Image, o Options) (Recovery, error) {
 		}
 		return f.Recovery, removeFile(im)
 	}
-	_ = f.m.Close() // Open maps it again
-	_ = f.file.Close()
+	_ = f.file.Close() // Open opens it for writing
 	s, err := Open(im, o)
 	if err != nil {
 		return f.Recovery, err

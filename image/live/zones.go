@@ -193,42 +193,6 @@ func (n *Namespace) put(i uint64, old, z layout.Zone, ext uint8, w *Write) error
 	return n.wrote(i)
 }
 
-// checked is zone i of a live file that another process left.
-func (n *Namespace) checked(i uint64) (layout.Zone, error) {
-	r := n.record(i)
-	z := n.EmptyZone(i)
-	fail := func(field string, got any) (layout.Zone, error) {
-		return z, &layout.FieldError{
-			Region: fmt.Sprintf("live record of namespace %d zone %d", n.ID, i),
-			Off:    layout.Bytes(recordsOff + (n.base+i)*recordLen), Field: field, Got: got, Err: layout.ErrDamaged,
-		}
-	}
-	if !r.settle(&n.s.scratch, n.base+i) {
-		return fail("checksum", fmt.Sprintf("%#x", r.load(0)))
-	}
-	if !r.set() {
-		return z, nil
-	}
-	ext := r.get(&z)
-	switch {
-	case z.Type != layout.SeqWriteRequired && z.Type != layout.Conventional:
-		return fail("type", uint8(z.Type))
-	case z.State.Index() < 0 || (z.State == layout.NotWP) != (z.Type == layout.Conventional):
-		return fail("state", uint8(z.State))
-	case z.Cap == 0 || z.Cap > n.ZoneSize:
-		return fail("capacity", z.Cap)
-	case z.Written < z.Start || z.Written > z.End():
-		return fail("written", z.Written)
-	case z.State.HasWP() && (z.WP < z.Start || z.WP > z.Written) || !z.State.HasWP() && z.WP != layout.NoWP:
-		return fail("write pointer", z.WP)
-	case ext > 2 || ext > 0 && n.ZDES == 0:
-		return fail("extension", ext)
-	case r.load(wordReach) > uint64(z.Start+n.ZoneSize):
-		return fail("reach", r.load(wordReach))
-	}
-	return z, nil
-}
-
 // All yields count zones from first on, each as it is when it is yielded.
 func (n *Namespace) All(first, count uint64) iter.Seq2[layout.Zone, error] {
 	return func(yield func(layout.Zone, error) bool) {
