@@ -160,31 +160,27 @@ func (u *undoWriter) saveRange(file disk.File, kind uint32, mode fs.FileMode, of
 	return nil
 }
 
-// saveUndo saves what apply is about to change.
+// saveUndo saves what apply is about to change. The file belongs to who owns the image, since it has the image's data.
 func (s *state) saveUndo() (err error) {
-	fsys := s.o.fs()
 	name := s.path + UndoSuffix
-	temp := name + ".tmp"
-	if err := fsys.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	r := &disk.Replacement{FS: s.o.fs(), Policy: func(*disk.Target) error { return nil }}
+	if r.Like, err = disk.Like(s.files.Data[0]); err != nil {
 		return err
 	}
-	file, err := fsys.Open(temp, disk.CreateNew, 0o666)
+	defer func() { err = r.Abandon(err) }()
+	file, err := r.Create(name)
 	if err != nil {
 		return err
 	}
 	u := &undoWriter{s: s, file: file}
-	err = s.writeUndo(u)
-	if err == nil {
-		err = file.Sync()
+	if err := s.writeUndo(u); err != nil {
+		return err
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return errors.Join(err, fsys.Remove(temp))
-	}
-	if err := fsys.Rename(temp, name); err != nil {
+	if err := r.Publish(); err != nil {
 		return err
 	}
 	s.report.UndoFile = name
-	return fsys.SyncDir(name)
+	return nil
 }
 
 // undoPlace says where the metadata area is, for the header of an undo file.

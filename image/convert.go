@@ -18,11 +18,89 @@ type ConvertOptions struct {
 	Sidecar string      // path of the new sidecar; empty for DST.zmeta
 	Source  string      // path of the source's sidecar; empty to find it
 	Force   bool        // overwrite
+	// Belongs: the result is kept as a part of the source (a snapshot, a recording), so it belongs to the source's owner and
+	// group. Any other new file belongs to the user who makes it.
+	Belongs bool
 	// Progress, if not nil, is told the bytes of data done and to do; an error
 	// stops the conversion.
 	Progress func(done, total int64) error
+}
 
-	replaces *replaced // the image whose place dst takes: its sidecar is expected, and its generation exceeded
+// Convert makes a new image at dst with the zones and data of the one at src, which is locked for reading
+// meanwhile. See CopyOpen.
+func Convert(src, dst string, o ConvertOptions) (err error) {
+	im, err := Open(src, Options{FS: o.FS, Sidecar: o.Source})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, im.Close()) }()
+	return CopyOpen(im, dst, o)
+}
+
+// CopyOpen makes a new image at dst with the zones and data of im, under the lock that im has. It returns ErrUnclean if im
+// was not closed cleanly; ErrExists without Force, and disk.ErrLocked if a file that would be replaced is in use.
+func CopyOpen(im *Image, dst string, o ConvertOptions) error {
+	kind := o.Layout
+	if kind == 0 {
+		kind = im.hdr.Kind
+	}
+	sidecar := ""
+	if kind == layout.Sidecar {
+		sidecar = o.Sidecar
+		if sidecar == "" {
+			sidecar = dst + SidecarSuffix
+		}
+	}
+	p := product{data: []string{dst}, sidecar: sidecar, naming: naming{force: o.Force}}
+	return im.copyTo(&p, kind, o)
+}
+
+// Derive makes a new image at dst, of trailing layout, out of a copy of the one at src and what change does to it. The copy
+// is open for writing, and gets its name when change has returned without an error.
+func Derive(src, dst string, o ConvertOptions, change func(im *Image) error) (err error) {
+	im, err := Open(src, Options{FS: o.FS, Sidecar: o.Source})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, im.Close()) }()
+	p := product{data: []string{dst}, naming: naming{force: o.Force}}
+	p.finish = func(file disk.File) error {
+		f := &Files{FS: im.files.FS, Kind: layout.Trailing, Meta: file, Data: []disk.File{file}}
+		if f.Locator, err = readLocator(file); err != nil {
+			return err
+		}
+		copied, err := openFiles(f, dst, Options{FS: o.FS, Write: true}, false)
+		if err != nil {
+			return err
+		}
+		return change(copied)
+	}
+	return im.copyTo(&p, layout.Trailing, o)
+}
+
+// copyTo makes p, which has its names already, a copy of im.
+func (im *Image) copyTo(p *product, kind layout.Kind, o ConvertOptions) (err error) {
+	if im.hdr.Flags&layout.Clean == 0 {
+		return &HintError{Err: fmt.Errorf("%s: %w", im.path, ErrUnclean), Hint: "run: zimg check --repair " + im.path}
+	}
+	name := ""
+	if kind == layout.Sidecar {
+		name = layout.HintName(filepath.Base(p.data[0]))
+	}
+	p.fs = im.files.FS
+	if p.plan, err = relaid(im.plan, kind, name); err != nil {
+		return err
+	}
+	if p.like, err = disk.Like(im.files.Data[0]); err != nil {
+		return err
+	}
+	p.like.Owned = p.like.Owned && o.Belongs
+	for _, f := range im.files.all() {
+		p.sources = append(p.sources, f.Name())
+	}
+	p.fill = func(data []disk.File) error { return im.copyData(data[0], p.plan, o.Progress) }
+	p.meta = im.copyMetadata
+	return p.make()
 }
 
 // ConvertInPlace moves the metadata area of the image at path to the other
@@ -31,127 +109,189 @@ type ConvertOptions struct {
 // Trailing to sidecar:  make the sidecar, whole and durable; cut the metadata
 // area off the data file.
 // Sidecar to trailing:  append the metadata area; make it durable; write the locator
-// behind it; remove the sidecar.
+// after it; remove the sidecar.
 //
 // While both exist, probe takes the trailing one if and only if its locator is at
 // the end of a file that is longer than the sidecar says. So the cut, in the one direction,
 // and the locator, in the other, switch from one to the other, and each happens or does
-// not. What an interruption leaves beside the live one (a sidecar, or an unfinished
-// tail) is overwritten by the next try and found by check.
+// not. After an error the image is as it was. What an interruption leaves beside the live one (a sidecar, or an
+// unfinished tail) is overwritten by the next try and found by check.
 func ConvertInPlace(path string, o ConvertOptions) error {
 	im, err := Open(path, Options{FS: o.FS, Write: true, Sidecar: o.Source})
 	if err != nil {
 		return err
 	}
-	convert := im.toTrailing
-	switch {
-	case im.hdr.Kind == o.Layout || o.Layout == 0:
-		err = fmt.Errorf("%s: its layout is %v already", path, im.hdr.Kind)
-	case o.Layout == layout.Sidecar:
-		convert = im.toSidecar
-		fallthrough
+	switch o.Layout {
+	case im.hdr.Kind, 0:
+		err = fmt.Errorf("%s already has the layout %v", path, im.hdr.Kind)
+	case layout.Sidecar:
+		err = im.toSidecar(o)
 	default:
-		err = convert(o)
+		err = im.toTrailing(o)
 	}
 	return errors.Join(err, im.Close())
 }
 
-func (im *Image) toSidecar(o ConvertOptions) error {
+func (im *Image) toSidecar(o ConvertOptions) (err error) {
 	data := im.files.Data[0]
 	name := o.Sidecar
 	if name == "" {
 		name = data.Name() + SidecarSuffix
 	}
-	there, err := im.placeForSidecar(name, o.Force)
+	if err := checkDistinct([]string{data.Name()}, name); err != nil {
+		return err
+	}
+	n := naming{fs: im.files.FS, force: o.Force, sidecar: name, uuid: im.hdr.UUID}
+	if err := n.unclaimed(data.Name()); err != nil {
+		return err
+	}
+	plan, err := relaid(im.plan, layout.Sidecar, layout.HintName(filepath.Base(data.Name())))
 	if err != nil {
 		return err
 	}
-	st := newStaging(im.files.FS, there)
-	st.like(data.Name())
-	plan, err := im.replan(layout.Sidecar, layout.HintName(filepath.Base(data.Name())))
+	r, err := im.sidecarReplacement(n)
 	if err != nil {
 		return err
 	}
-	meta, err := st.create(name)
+	defer func() { err = r.Abandon(err) }()
+	meta, err := r.Create(name)
 	if err != nil {
 		return err
 	}
-	err = im.copyMetadata(meta, plan)
+	if err := im.copyMetadata(meta, plan, 0); err != nil {
+		return err
+	}
+	r.Keep(meta)
+	if err := r.Publish(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, meta.Close()) }()
+	err = data.Truncate(int64(plan.DataLen[0]))
 	if err == nil {
-		err = st.publish()
+		err = data.Sync()
 	}
-	if err = st.abandon(err); err != nil {
-		return err
+	if err == nil {
+		return nil
 	}
-	if err := data.Truncate(int64(plan.DataLen[0])); err != nil {
-		return err
+	size, back := data.Size()
+	if back == nil && size != int64(im.plan.MetaFileLen()) {
+		back = im.putBack(data, meta)
 	}
-	return data.Sync()
+	return im.withoutSidecar(err, back, name)
 }
 
-// placeForSidecar tells whether there is a file to be replaced by a sidecar called name, and refuses what must
-// not be: the image itself, and without force all but what an interrupted conversion has left.
-func (im *Image) placeForSidecar(name string, force bool) (there bool, err error) {
-	data := im.files.Data[0].Name()
-	if err := distinct([]string{data, name}); err != nil {
-		return false, err
-	}
-	if err := unclaimed(im.files.FS, data, name); err != nil {
-		return false, err
-	}
-	info, err := im.files.FS.Stat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
+// putBack writes the metadata area of im to the end of data again, from the sidecar meta.
+func (im *Image) putBack(data, meta disk.File) error {
+	pair, err := im.withSidecar(meta)
 	if err != nil {
-		return false, err
+		return err
 	}
-	if is, err := im.files.FS.Stat(data); err != nil {
-		return false, err
-	} else if disk.SameFile(is, info) {
-		return false, bothDataAndSidecar(name)
+	if err := data.Truncate(int64(im.plan.DataLen[0])); err != nil {
+		return err
 	}
-	if !force {
-		old, err := uuidOf(im.files.FS, name)
-		if err != nil && !isJudgement(err) {
-			return false, err
-		}
-		if err != nil || old != im.hdr.UUID {
-			return false, &HintError{Err: fmt.Errorf("%s: %w, and is not this image's", name, ErrExists), Hint: "--force overwrites it"}
-		}
+	return pair.appendMetadata(data, im.plan)
+}
+
+// withSidecar is the image of im's data and the metadata in meta. Its files stay im's and the caller's.
+func (im *Image) withSidecar(meta disk.File) (*Image, error) {
+	slots, errs, err := readSlots(meta, nil)
+	if err != nil {
+		return nil, err
 	}
-	return true, replaceable(im.files.FS, name, info, true)
+	live := newest(slots)
+	if live < 0 {
+		return nil, noSlot(errs)
+	}
+	f := *im.files
+	f.Kind, f.Meta = layout.Sidecar, meta
+	return Assemble(&f, im.path, slots, live), nil
+}
+
+// sidecarReplacement is a replacement for a sidecar of im, made with the access of the image.
+func (im *Image) sidecarReplacement(n naming) (*disk.Replacement, error) {
+	like, err := disk.Like(im.files.Data[0])
+	if err != nil {
+		return nil, err
+	}
+	r := &disk.Replacement{FS: im.files.FS, Policy: n.allow, Like: like, Held: im.files.all()}
+	for _, f := range im.files.Data {
+		r.Sources = append(r.Sources, f.Name())
+	}
+	return r, nil
+}
+
+// withoutSidecar ends a command that has failed with err. If the metadata is back at the end of the data file, which back
+// says, the sidecar goes; else err says where the metadata is.
+func (im *Image) withoutSidecar(err, back error, sidecar string) error {
+	if back == nil {
+		back = im.removeSidecar(sidecar)
+	}
+	if back != nil {
+		return errors.Join(fmt.Errorf("%w; the metadata of %s is now in %s", err, im.files.Data[0].Name(), sidecar), back)
+	}
+	return err
+}
+
+func (im *Image) removeSidecar(name string) error {
+	if err := im.files.FS.Remove(name); err != nil {
+		return err
+	}
+	return im.files.FS.SyncDir(name)
 }
 
 func (im *Image) toTrailing(o ConvertOptions) error {
 	if len(im.files.Data) != 1 {
 		return &HintError{
-			Err:  fmt.Errorf("%s: its namespaces are in %d data files, a trailing image is one file", im.path, len(im.files.Data)),
-			Hint: "convert to a new image instead: zimg convert --layout trailing SRC DST",
+			Err:  fmt.Errorf("%s has %d data files; a trailing image is one file", im.path, len(im.files.Data)),
+			Hint: "convert it to a new image instead",
 		}
 	}
 	data := im.files.Data[0]
-	plan, err := im.replan(layout.Trailing, "")
+	plan, err := relaid(im.plan, layout.Trailing, "")
 	if err != nil {
 		return err
 	}
 	length := int64(plan.DataLen[0])
 	if !o.Force {
-		if err := im.nothingBehind(data, length); err != nil {
+		if err := im.checkNothingAfter(data, length); err != nil {
 			return err
 		}
 	}
-	if err := im.appendMetadata(data, plan); err != nil {
-		return errors.Join(err, data.Truncate(length))
-	}
-	if err := im.files.FS.Remove(im.files.MetaName()); err != nil {
+	before, err := data.Size()
+	if err != nil {
 		return err
 	}
-	return im.files.FS.SyncDir(im.files.MetaName())
+	err = data.Truncate(length) // what is after the data area would be in the way
+	if err == nil {
+		err = reserve(data, int64(plan.MetaOff), int64(plan.MetaFileLen()))
+	}
+	if err == nil {
+		err = im.appendMetadata(data, plan)
+	}
+	if err == nil {
+		err = im.removeSidecar(im.files.MetaName())
+	}
+	if err == nil {
+		return nil
+	}
+	if _, gone := im.files.FS.Stat(im.files.MetaName()); isMissing(gone) {
+		return err // the image has the other layout, and all that is missing is that this is durable
+	}
+	// The sidecar is as it was. Without a locator at the end of the data file it counts.
+	return errors.Join(err, data.Truncate(length), data.Truncate(before), data.Sync())
 }
 
-// nothingBehind refuses to write over data that lies behind the data area, length bytes long.
-func (im *Image) nothingBehind(data disk.File, length int64) error {
+// reserve makes sure that there is space on the disk for the bytes of file from off to end, where the file system can.
+func reserve(file disk.File, off, end int64) error {
+	err := file.Reserve(off, end-off)
+	if errors.Is(err, disk.ErrUnsupported) {
+		return nil
+	}
+	return err
+}
+
+// checkNothingAfter refuses to write over data after the data area, which is length bytes long.
+func (im *Image) checkNothingAfter(data disk.File, length int64) error {
 	off, err := data.SeekData(length)
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -163,21 +303,18 @@ func (im *Image) nothingBehind(data disk.File, length int64) error {
 		return err
 	}
 	return &HintError{
-		Err:  fmt.Errorf("%s: holds data behind its data area, at byte %d, which would be overwritten", data.Name(), off),
+		Err:  fmt.Errorf("%s has data past the end of the data area (byte %d) that would be overwritten", data.Name(), off),
 		Hint: fmt.Sprintf("if an interrupted command left it: zimg check --repair %s; else cut it off: truncate -s %d %s", im.path, length, data.Name()),
 	}
 }
 
-// appendMetadata makes data a trailing image; the locator is written when what it
+// appendMetadata makes data, which ends with its data area, a trailing image; the locator is written when what it
 // leads to is durable.
 func (im *Image) appendMetadata(data disk.File, plan *layout.Plan) error {
-	if err := data.Truncate(int64(plan.DataLen[0])); err != nil {
-		return err
-	}
 	if err := data.Truncate(int64(plan.MetaOff)); err != nil {
 		return err
 	}
-	if err := im.copySlots(data, plan); err != nil {
+	if err := im.copySlots(data, plan, 0); err != nil {
 		return err
 	}
 	if err := data.Sync(); err != nil {
@@ -189,38 +326,18 @@ func (im *Image) appendMetadata(data disk.File, plan *layout.Plan) error {
 	return data.Sync()
 }
 
-// uuidOf reads the UUID of the sidecar called name, from the newest sound slot.
-func uuidOf(fsys disk.FS, name string) ([16]byte, error) {
-	s, err := ReadSidecarSlot(fsys, name)
-	if err != nil {
-		return [16]byte{}, err
-	}
-	return s.Header.UUID, nil
-}
-
-// replan is the plan of im in another layout, in one data file called name.
-func (im *Image) replan(kind layout.Kind, name string) (*layout.Plan, error) {
-	entries := make([]*layout.Entry, len(im.plan.Entries))
-	for i, e := range im.plan.Entries {
-		c := *e
-		c.DataFile, c.Name = 0, name
-		entries[i] = &c
-	}
-	return layout.Place(kind, entries)
-}
-
 // copyMetadata writes the whole metadata area of plan to file.
-func (im *Image) copyMetadata(file disk.File, plan *layout.Plan) error {
-	if err := im.copySlots(file, plan); err != nil {
+func (im *Image) copyMetadata(file disk.File, plan *layout.Plan, compat uint32) error {
+	if err := im.copySlots(file, plan, compat); err != nil {
 		return err
 	}
 	return writeLocator(file, plan, im.hdr.UUID)
 }
 
 // copySlots writes both slots of plan: im's tables, and headers that are newer
-// than im's. The tables lie at the same place of a slot in every layout; only the namespace table
+// than im's. The tables are at the same place of a slot in every layout; only the namespace table
 // differs.
-func (im *Image) copySlots(file disk.File, plan *layout.Plan) error {
+func (im *Image) copySlots(file disk.File, plan *layout.Plan, compat uint32) error {
 	sums := append([]uint32(nil), im.slots[im.live].Sums...)
 	table := layout.EncodeTable(plan.Entries)
 	buf := make([]byte, chunk)
@@ -241,72 +358,8 @@ func (im *Image) copySlots(file disk.File, plan *layout.Plan) error {
 		first += uint64(len(b) / layout.BlockLen)
 	}
 	h := im.hdr
-	h.Tool, h.Committed = Tool, now(Clock)
+	h.Tool, h.Committed, h.Compat = Tool, now(Clock), h.Compat&^layout.Moving|compat
 	return writeHeaders(file, plan, &h, sums, im.hdr.Generation+1)
-}
-
-// Convert makes a new image at dst with the zones and data of the one at src.
-func Convert(src, dst string, o ConvertOptions) (err error) {
-	im, err := Open(src, Options{FS: o.FS, Sidecar: o.Source})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, im.Close()) }()
-	if im.hdr.Flags&layout.Clean == 0 {
-		return &HintError{Err: fmt.Errorf("%s: %w", src, ErrUnclean), Hint: "run: zimg check --repair " + src}
-	}
-	kind := o.Layout
-	if kind == 0 {
-		kind = im.hdr.Kind
-	}
-	name := ""
-	names := []string{dst}
-	if kind == layout.Sidecar {
-		name = layout.HintName(filepath.Base(dst))
-		sidecar := o.Sidecar
-		if sidecar == "" {
-			sidecar = dst + SidecarSuffix
-		}
-		names = append(names, sidecar)
-	}
-	plan, err := im.replan(kind, name)
-	if err != nil {
-		return err
-	}
-	if r := o.replaces; r != nil {
-		if r.sidecar != "" && int64(plan.MetaFileLen()) == r.dataLen {
-			return fmt.Errorf("%s: with its metadata at its end it is as long as the data area of %s: convert it to a new image instead: %w", src, r.sidecar, layout.ErrGeometry)
-		}
-		im.hdr.Generation = max(im.hdr.Generation, r.generation)
-	}
-	for _, f := range append([]disk.File{im.files.Meta}, im.files.Data...) {
-		for _, n := range names {
-			if filepath.Clean(n) == filepath.Clean(f.Name()) {
-				return fmt.Errorf("%s is both source and destination", n)
-			}
-		}
-	}
-	if err := distinct(names); err != nil {
-		return err
-	}
-	if err := vacant(im.files.FS, names, CreateOptions{Layout: kind, Force: o.Force}, o.replaces != nil); err != nil {
-		return err
-	}
-	st := newStaging(im.files.FS, o.Force)
-	st.like(im.files.Data[0].Name())
-	defer func() { err = st.abandon(err) }()
-	for _, n := range names {
-		if _, err := st.create(n); err != nil {
-			return err
-		}
-	}
-	if err := im.copyData(st.files[0], plan, o.Progress); err != nil {
-		return err
-	}
-	if err := im.copyMetadata(st.files[len(st.files)-1], plan); err != nil {
-		return err
-	}
-	return st.publish()
 }
 
 // copyData copies the data of every namespace to where plan has it in file.
@@ -328,8 +381,10 @@ func (im *Image) copyData(file disk.File, plan *layout.Plan, progress func(done,
 	for i, e := range plan.Entries {
 		n := im.ns[i]
 		if err := file.CopyFrom(n.File(), int64(n.DataOff), int64(e.DataOff), int64(e.DataLen), tick); err != nil {
-			return fmt.Errorf("%s: copy namespace %d: %w", file.Name(), e.ID, err)
+			return fmt.Errorf("copy namespace %d: %w", e.ID, err)
 		}
 	}
 	return nil
 }
+
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -11,9 +11,6 @@ import (
 	"zimg/layout"
 )
 
-// ErrExists is wrapped by the refusal to overwrite a file.
-var ErrExists = errors.New("exists")
-
 // Preallocation says what becomes of the data area when an image is made.
 type Preallocation string
 
@@ -28,8 +25,8 @@ const (
 // placement are filled in.
 type NamespaceSpec struct {
 	layout.Namespace
-	// File is the path of the namespace's own data file (sidecar layout, either
-	// all namespaces or none).
+	// File is the name of the namespace's own data file, which is in the folder of the image: a bare name, or with
+	// the image's folder before it (sidecar layout, either all namespaces or none).
 	File string
 }
 
@@ -52,7 +49,7 @@ type CreateOptions struct {
 	// Fill, if not nil, writes the data area; the data files have their lengths.
 	Fill func(data []disk.File, plan *layout.Plan) error
 
-	like []string // the files whose permissions the image's are to have
+	like []string // the files that the data is read from, whose permissions the image gets
 }
 
 // NewUUID makes a random UUID (RFC 9562, version 4).
@@ -77,7 +74,7 @@ func (o *CreateOptions) Complete() (*layout.Plan, error) {
 		o.UUID = NewUUID()
 	}
 	entries := make([]*layout.Entry, len(o.Namespaces))
-	files := map[string]int{}
+	files := map[string]bool{}
 	for i := range o.Namespaces {
 		n := &o.Namespaces[i]
 		if n.ID == 0 {
@@ -90,22 +87,24 @@ func (o *CreateOptions) Complete() (*layout.Plan, error) {
 			n.MOR = n.MAR // QEMU does the same: no more open than active
 		}
 		if (n.File == "") != (o.Namespaces[0].File == "") {
-			return nil, fmt.Errorf("either every namespace has a data file of its own or none: %w", layout.ErrGeometry)
+			return nil, marked(layout.ErrGeometry, "set a data file for every namespace or for none")
 		}
+		name := ""
 		if n.File != "" {
 			if o.Layout != layout.Sidecar {
-				return nil, fmt.Errorf("a data file a namespace needs the sidecar layout: %w", layout.ErrGeometry)
+				return nil, marked(layout.ErrGeometry, "separate data files require the sidecar layout")
 			}
-			if _, twice := files[n.File]; twice {
-				return nil, fmt.Errorf("two namespaces in data file %s: %w", n.File, layout.ErrGeometry)
+			name = filepath.Base(n.File)
+			if err := layout.CheckFileName(name); err != nil {
+				return nil, err
 			}
-			files[n.File] = i
+			if files[name] {
+				return nil, marked(layout.ErrGeometry, "two namespaces have the same data file, %s", name)
+			}
+			files[name] = true
 			n.DataFile = uint32(i)
 		}
-		entries[i] = &layout.Entry{Namespace: n.Namespace, Name: filepath.Base(n.File)}
-		if n.File == "" {
-			entries[i].Name = ""
-		}
+		entries[i] = &layout.Entry{Namespace: n.Namespace, Name: name}
 	}
 	return layout.Place(o.Layout, entries)
 }
@@ -120,161 +119,97 @@ func derivedUUID(u [16]byte, id layout.NSID) [16]byte {
 }
 
 // Create makes an image. With a data file of its own for each namespace, path is
-// the sidecar's. Files are made under temporary names and renamed when all of them are
-// complete and synced, the one with the metadata last: so an interrupted create leaves no
-// image, and with Force the old one or, of several files, no metadata.
-func Create(path string, o CreateOptions) (err error) {
+// the sidecar's. The files get their names when all of them are complete and durable (see
+// product); with Force they take the places of files that exist, which are locked meanwhile: one that is in use is
+// not replaced.
+//
+// It returns ErrExists without Force, disk.ErrLocked for a file in use, layout.ErrGeometry for what
+// cannot be an image.
+func Create(path string, o CreateOptions) error {
 	fsys := Options{FS: o.FS}.fs()
 	plan, err := o.Complete()
 	if err != nil {
 		return err
 	}
-	var names []string // of the data files, then of the sidecar
+	p := product{fs: fsys, plan: plan, naming: naming{force: o.Force}, like: disk.DefaultAccess}
 	switch {
 	case o.Namespaces[0].File != "":
+		if o.Sidecar != "" && filepath.Clean(o.Sidecar) != filepath.Clean(path) {
+			return marked(layout.ErrGeometry, "with data files of their own for the namespaces %s is the sidecar, not %s", path, o.Sidecar)
+		}
 		for _, n := range o.Namespaces {
-			if filepath.Dir(n.File) != filepath.Dir(path) {
-				return &HintError{
-					Err:  fmt.Errorf("%s: is not in the folder of %s, where its data files are looked for: %w", n.File, path, layout.ErrGeometry),
-					Hint: fmt.Sprintf("the data file can be %s", filepath.Join(filepath.Dir(path), filepath.Base(n.File))),
-				}
+			file, err := besideImage(path, n.File)
+			if err != nil {
+				return err
 			}
-			names = append(names, n.File)
+			p.data = append(p.data, file)
 		}
-		names = append(names, path)
+		p.sidecar = path
 	case o.Layout == layout.Sidecar:
-		if o.Sidecar == "" {
-			o.Sidecar = path + SidecarSuffix
+		p.data, p.sidecar = []string{path}, o.Sidecar
+		if p.sidecar == "" {
+			p.sidecar = path + SidecarSuffix
 		}
-		names = []string{path, o.Sidecar}
 		for _, e := range plan.Entries {
 			e.Name = layout.HintName(filepath.Base(path))
 		}
 	default:
 		if o.Sidecar != "" {
-			return fmt.Errorf("a sidecar %s for an image of trailing layout: %w", o.Sidecar, layout.ErrGeometry)
+			return marked(layout.ErrGeometry, "a sidecar %s for an image of trailing layout", o.Sidecar)
 		}
-		names = []string{path}
+		p.data = []string{path}
 	}
-	if err := distinct(names); err != nil {
-		return err
+	if len(o.like) > 0 {
+		if p.like, err = commonAccess(fsys, o.like); err != nil {
+			return err
+		}
 	}
-	if err := vacant(fsys, names, o, false); err != nil {
-		return err
-	}
-	st := newStaging(fsys, o.Force)
-	st.like(o.like...)
-	defer func() { err = st.abandon(err) }()
+	p.sources = o.like
 	tick := o.preallocated(plan)
-	for i, length := range plan.DataLen {
-		file, err := st.create(names[i])
-		if err != nil {
-			return err
+	p.fill = func(data []disk.File) error {
+		for i, length := range plan.DataLen {
+			if err := makeData(data[i], int64(length), o.Preallocation, tick); err != nil {
+				return fmt.Errorf("%s: %w", p.data[i], err)
+			}
 		}
-		if err := makeData(file, int64(length), o.Preallocation, tick); err != nil {
-			return fmt.Errorf("%s: %w", names[i], err)
+		if o.Fill == nil {
+			return nil
 		}
+		return o.Fill(data, plan)
 	}
-	if o.Fill != nil {
-		if err := o.Fill(st.files, plan); err != nil {
-			return err
-		}
-	}
-	if o.Layout == layout.Sidecar {
-		if _, err := st.create(names[len(names)-1]); err != nil {
-			return err
-		}
-	}
-	meta := st.files[len(st.files)-1]
-	if err := writeFresh(meta, plan, o); err != nil {
-		return fmt.Errorf("%s: %w", names[len(names)-1], err)
-	}
-	return st.publish()
+	p.meta = func(file disk.File, plan *layout.Plan, compat uint32) error { return writeFresh(file, plan, o, compat) }
+	return p.make()
 }
 
-// distinct refuses a name that occurs twice.
-func distinct(names []string) error {
-	seen := map[string]bool{}
-	for _, n := range names {
-		c := filepath.Clean(n)
-		if seen[c] {
-			return bothDataAndSidecar(n)
+// besideImage is the path of a data file of the image at path: name is a bare name, or has the folder of the image before it.
+// Anywhere else the file would not be found again.
+func besideImage(path, name string) (string, error) {
+	folder := filepath.Dir(path)
+	if name != filepath.Base(name) && filepath.Dir(name) != folder {
+		return "", &HintError{
+			Err:  marked(layout.ErrGeometry, "data file %s is not in the folder of %s", name, path),
+			Hint: fmt.Sprintf("name it %s: it is made beside the image", filepath.Base(name)),
 		}
-		seen[c] = true
 	}
-	return nil
+	return filepath.Join(folder, filepath.Base(name)), nil
 }
 
-func bothDataAndSidecar(name string) error {
-	return fmt.Errorf("%s is both data file and sidecar: %w", name, layout.ErrGeometry)
-}
-
-// vacant refuses to overwrite what is there, and to leave a sidecar beside a
-// new image that would be taken for its own, unless it is known what becomes of that.
-func vacant(fsys disk.FS, names []string, o CreateOptions, sidecarKnown bool) error {
+// commonAccess is the access of a copy of the named files: the permissions that all of them give, and the owner of the
+// process, as cp does. What is no regular file gives none.
+func commonAccess(fsys disk.FS, names []string) (disk.Access, error) {
+	a, found := disk.Access{Mode: fs.ModePerm}, false
 	for _, name := range names {
-		info, err := fsys.Stat(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := replaceable(fsys, name, info, o.Force); err != nil {
-			return err
+		if info, err := fsys.Stat(name); err == nil && info.Mode().IsRegular() {
+			a.Mode &= info.Mode().Perm()
+			found = true
+		} else if err != nil && !isMissing(err) {
+			return a, err
 		}
 	}
-	if sidecarKnown {
-		return nil
+	if !found {
+		return disk.DefaultAccess, nil
 	}
-	data, sidecar := names, ""
-	if o.Layout == layout.Sidecar {
-		data, sidecar = names[:len(names)-1], names[len(names)-1]
-	}
-	for _, name := range data {
-		if err := unclaimed(fsys, name, sidecar); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// unclaimed refuses data beside which there is a sidecar that would be taken for its own, and is not the one called
-// sidecar.
-func unclaimed(fsys disk.FS, data, sidecar string) error {
-	name := data + SidecarSuffix
-	if filepath.Clean(name) == filepath.Clean(sidecar) {
-		return nil
-	}
-	_, err := fsys.Stat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return &HintError{
-		Err:  fmt.Errorf("%s: a sidecar of that name: %w", name, ErrExists),
-		Hint: "it would be taken for the image's own; move it away or choose another name",
-	}
-}
-
-// replaceable refuses to put a file in the place of what has its name: without force, and with it what is
-// no file, or in use, for it must not be replaced under its user.
-func replaceable(fsys disk.FS, name string, info fs.FileInfo, force bool) error {
-	switch {
-	case info.IsDir():
-		return fmt.Errorf("%s: is a directory", name)
-	case !info.Mode().IsRegular():
-		return &HintError{Err: fmt.Errorf("%s: is not a regular file, and is not replaced by one", name), Hint: "what is to be on a block device is made as a file, and copied there"}
-	case !force:
-		return &HintError{Err: fmt.Errorf("%s: %w", name, ErrExists), Hint: "--force overwrites it"}
-	}
-	file, err := openLocked(fsys, name, Options{Write: true})
-	if err != nil {
-		return err
-	}
-	return file.Close()
+	return a, nil
 }
 
 // preallocated adds up bytes for Progress.
@@ -320,10 +255,10 @@ func makeData(file disk.File, length int64, p Preallocation, tick func(n int64) 
 // writeFresh writes the metadata area of a new image: both slots whole, so that
 // the first commit is as small as any. Nothing is synced: the name the area is
 // to be found by does not exist yet.
-func writeFresh(file disk.File, plan *layout.Plan, o CreateOptions) error {
+func writeFresh(file disk.File, plan *layout.Plan, o CreateOptions, compat uint32) error {
 	stamp := now(Clock)
 	h := &layout.Header{
-		UUID: o.UUID, Flags: layout.Clean, Created: stamp, Committed: stamp, Tool: Tool, Label: o.Label,
+		Compat: compat, UUID: o.UUID, Flags: layout.Clean, Created: stamp, Committed: stamp, Tool: Tool, Label: o.Label,
 	}
 	zones := o.Zones
 	if zones == nil {

@@ -45,7 +45,7 @@ func TestEveryCallFails(t *testing.T) {
 				if err != nil && !errors.Is(err, errDisk) {
 					t.Errorf("call %d (%s): %v", n, fs.Hit(), err)
 				}
-				if got := op.zones(t, under); !op.sound(under, got, was, is) {
+				if got := op.zones(t, under); got != was && got != is {
 					t.Fatalf("call %d (%s): neither before nor after:\n%s", n, fs.Hit(), got)
 				}
 				for _, name := range under.Names() {
@@ -60,9 +60,9 @@ func TestEveryCallFails(t *testing.T) {
 	t.Logf("%d calls failed", total)
 }
 
-// harmless are calls whose failure changes nothing that was promised.
+// harmless are calls whose failure changes nothing that was promised: a list is for what others have left.
 func harmless(hit string) bool {
-	return strings.HasPrefix(hit, "close") || strings.HasPrefix(hit, "lock") || strings.HasPrefix(hit, "stat") || strings.HasPrefix(hit, "seekdata")
+	return strings.HasPrefix(hit, "close") || strings.HasPrefix(hit, "list")
 }
 
 // A commit that has failed can be tried again.

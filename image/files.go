@@ -62,6 +62,15 @@ type Files struct {
 // MetaName is the path of the file that holds the metadata area.
 func (f *Files) MetaName() string { return f.Meta.Name() }
 
+// all are all files, each once.
+func (f *Files) all() []disk.File {
+	files := append([]disk.File(nil), f.Data...)
+	if f.Meta != nil && (len(files) == 0 || f.Meta != files[0]) {
+		files = append(files, f.Meta)
+	}
+	return files
+}
+
 // Close closes all files, which gives their locks back.
 func (f *Files) Close() error {
 	var errs []error
@@ -139,11 +148,7 @@ func OpenPlain(path string, o Options) (_ *Files, err error) {
 }
 
 func openLocked(fsys disk.FS, path string, o Options) (disk.File, error) {
-	file, err := fsys.Open(path, o.mode(), 0)
-	if err != nil {
-		return nil, err
-	}
-	return lockOrClose(file, o)
+	return disk.OpenLocked(fsys, path, o.mode(), o.lock())
 }
 
 // lockOrClose locks file as o says, and closes it if that fails.

@@ -25,16 +25,23 @@ func OpenUnclean(path string, o Options) (*Image, error) {
 	return open(path, o, true)
 }
 
-func open(path string, o Options, unclean bool) (_ *Image, err error) {
+func open(path string, o Options, unclean bool) (*Image, error) {
 	f, err := OpenFiles(path, o)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-		}
-	}()
+	im, err := openFiles(f, path, o, unclean)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if o.Write && im.hdr.Compat&layout.Moving != 0 && im.hdr.Flags&layout.Clean != 0 {
+		return im.finishMove(o)
+	}
+	return im, nil
+}
+
+// openFiles judges the metadata of files that are open and locked. After an error they are the caller's to close.
+func openFiles(f *Files, path string, o Options, unclean bool) (*Image, error) {
 	if f.LocatorErr != nil {
 		if errors.Is(f.LocatorErr, layout.ErrNewer) {
 			return nil, fmt.Errorf("%s: %w", f.MetaName(), f.LocatorErr)
@@ -62,6 +69,25 @@ func open(path string, o Options, unclean bool) (_ *Image, err error) {
 		return nil, err
 	}
 	return im, nil
+}
+
+// finishMove moves the metadata to the layout that a killed process meant it to have in the end, and opens the image
+// again.
+func (im *Image) finishMove(o Options) (*Image, error) {
+	name := im.files.Data[0].Name()
+	move := im.toSidecar
+	if im.hdr.Kind == layout.Sidecar {
+		move = im.toTrailing
+	}
+	err := move(ConvertOptions{Force: true})
+	if err != nil {
+		err = fmt.Errorf("%s: moving the metadata to where an interrupted command would have: %w", name, err)
+	}
+	if err := errors.Join(err, im.Close()); err != nil {
+		return nil, err
+	}
+	o.Sidecar = ""
+	return open(name, o, false)
 }
 
 // judge checks what the headers say against the files.

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"path/filepath"
 
+	"zimg/image/disk"
 	"zimg/layout"
 )
 
@@ -21,37 +21,30 @@ type ResizeOptions struct {
 }
 
 // Resize adds Empty zones at the end of a namespace, or drops Empty ones. The
-// namespace must be the last of its data file, since no data is moved.
+// namespace must be the last of its data file, since no data is moved. The image is locked from start to end, and after
+// an error it is as it was.
 //
-// In the sidecar layout the new sidecar replaces the old one in one rename; the data file is
-// as long as the longer of the two while that happens. A trailing image is taken
-// through the sidecar layout and back, each step of which is safe on its own: an
-// interruption may leave a sound image of the other layout.
+// It returns ErrShrink without Shrink, layout.ErrRange for a namespace that is not there, layout.ErrGeometry for
+// what cannot be.
 func Resize(path string, o ResizeOptions) (err error) {
 	o.Write = true
 	im, err := Open(path, o.Options)
 	if err != nil {
 		return err
 	}
-	kind, name := im.hdr.Kind, im.files.Data[0].Name()
+	defer func() { err = errors.Join(err, im.Close()) }()
 	index, err := im.resizable(o)
-	var plan *layout.Plan
-	if err == nil { // whether it can be is asked before anything is changed
-		plan, err = im.resized(index, o.Zones)
-	}
-	if err == nil && kind == layout.Sidecar {
-		err = im.resizeSidecar(index, plan)
-	}
-	if err = errors.Join(err, im.Close()); err != nil || kind == layout.Sidecar {
+	if err != nil {
 		return err
 	}
-	if err := ConvertInPlace(name, ConvertOptions{FS: o.FS, Layout: layout.Sidecar}); err != nil {
+	plan, err := im.resized(index, o.Zones)
+	if err != nil {
 		return err
 	}
-	if err := Resize(name, o); err != nil {
-		return errors.Join(err, ConvertInPlace(name, ConvertOptions{FS: o.FS, Layout: layout.Trailing}))
+	if im.hdr.Kind == layout.Sidecar {
+		return im.resizeSidecar(index, plan)
 	}
-	return ConvertInPlace(name, ConvertOptions{FS: o.FS, Layout: layout.Trailing, Force: true})
+	return im.resizeTrailing(plan)
 }
 
 // resizable finds the namespace to resize and says why it cannot be.
@@ -60,28 +53,28 @@ func (im *Image) resizable(o ResizeOptions) (int, error) {
 	for i, n := range im.ns {
 		if o.Namespace == n.ID || o.Namespace == 0 && n.Zoned() {
 			if index >= 0 {
-				return 0, fmt.Errorf("%s: several zoned namespaces: say which with --ns: %w", im.path, layout.ErrRange)
+				return 0, marked(layout.ErrRange, "%s: has more than one zoned namespace, and none was chosen", im.path)
 			}
 			index = i
 		}
 	}
 	if index < 0 {
-		return 0, fmt.Errorf("%s: no zoned namespace %d: %w", im.path, o.Namespace, layout.ErrRange)
+		return 0, marked(layout.ErrRange, "%s: no zoned namespace %d", im.path, o.Namespace)
 	}
 	n := im.ns[index]
 	switch {
 	case !n.Zoned():
-		return 0, fmt.Errorf("%s: namespace %d has no zones: %w", im.path, n.ID, layout.ErrRange)
+		return 0, marked(layout.ErrRange, "%s: namespace %d has no zones", im.path, n.ID)
 	case o.Zones == 0:
-		return 0, fmt.Errorf("%s: a namespace has at least one zone: %w", im.path, layout.ErrGeometry)
+		return 0, marked(layout.ErrGeometry, "%s: a namespace has at least one zone", im.path)
 	case n.MS > 0:
-		return 0, fmt.Errorf("%s: namespace %d has per-block metadata behind its last block, which would have to move: %w", im.path, n.ID, layout.ErrGeometry)
+		return 0, marked(layout.ErrGeometry, "%s: namespace %d has LBA metadata after its last block, which would have to move", im.path, n.ID)
 	case o.Zones < n.ZoneCount && !o.Shrink:
 		return 0, &HintError{Err: fmt.Errorf("%s: namespace %d has %d zones: %w", im.path, n.ID, n.ZoneCount, ErrShrink), Hint: "only Empty zones are dropped, never data"}
 	}
 	for _, later := range im.ns[index+1:] {
 		if later.DataFile == n.DataFile {
-			return 0, fmt.Errorf("%s: namespace %d is not the last of its data file: only the last can be resized: %w", im.path, n.ID, layout.ErrGeometry)
+			return 0, marked(layout.ErrGeometry, "%s: namespace %d is not the last of its data file: only the last can be resized", im.path, n.ID)
 		}
 	}
 	if o.Zones >= n.ZoneCount {
@@ -103,7 +96,7 @@ func (im *Image) resizable(o ResizeOptions) (int, error) {
 	return index, nil
 }
 
-// resized is the plan of im with that many zones in one namespace, as a sidecar.
+// resized is the plan of im with that many zones in one namespace, in the same layout.
 func (im *Image) resized(index int, zones uint64) (*layout.Plan, error) {
 	entries := make([]*layout.Entry, len(im.plan.Entries))
 	for i, e := range im.plan.Entries {
@@ -112,69 +105,91 @@ func (im *Image) resized(index int, zones uint64) (*layout.Plan, error) {
 	}
 	e := entries[index]
 	e.ZoneCount, e.Blocks = zones, layout.LBA(zones)*e.ZoneSize
-	return layout.Place(layout.Sidecar, entries)
+	return layout.Place(im.plan.Kind, entries)
 }
 
-func (im *Image) resizeSidecar(index int, plan *layout.Plan) (err error) {
-	e := plan.Entries[index]
-	all := make([]layout.Zones, len(im.ns))
+// writeArea writes the metadata area of plan to file, the locator apart: the zones of im, as many as plan has.
+func (im *Image) writeArea(file disk.File, plan *layout.Plan, compat uint32) error {
+	zones := make([]layout.Zones, len(im.ns))
 	for i, n := range im.ns {
 		if n.Zoned() {
-			all[i] = n
+			zones[i] = grownZones{n}
 		}
 	}
-	all[index] = grownZones{Namespace: im.ns[index]}
-	data := im.files.Data[e.DataFile]
-	before, after := int64(im.plan.DataLen[e.DataFile]), int64(plan.DataLen[e.DataFile])
-	if after > before {
-		// Whatever was behind the data area becomes part of a zone: it must be zero.
-		if err := im.nothingBehind(data, before); err != nil {
-			return err
-		}
-		if err := data.Truncate(before); err != nil {
-			return err
-		}
-		if err := data.Truncate(after); err != nil {
-			return err
-		}
-		if err := data.Sync(); err != nil {
-			return err
-		}
-	}
-	name := im.files.MetaName()
-	st := newStaging(im.files.FS, true)
-	st.like(data.Name())
-	defer func() { err = st.abandon(err) }()
-	meta, err := st.create(filepath.Clean(name))
-	if err != nil {
-		return err
-	}
-	b, err := buildTables(meta, plan, all)
+	b, err := buildTables(file, plan, zones)
 	if err != nil {
 		return err
 	}
 	h := im.hdr
-	h.Counts, h.Committed, h.Tool = b.counts, now(Clock), Tool
-	if err := writeHeaders(meta, plan, &h, b.sums, im.hdr.Generation+1); err != nil {
+	h.Counts, h.Committed, h.Tool, h.Compat = b.counts, now(Clock), Tool, h.Compat&^layout.Moving|compat
+	return writeHeaders(file, plan, &h, b.sums, im.hdr.Generation+1)
+}
+
+// resizeSidecar lets a new sidecar take the place of the old one. The data file is as long as the longer of the two says
+// while that happens.
+func (im *Image) resizeSidecar(index int, plan *layout.Plan) (err error) {
+	e := plan.Entries[index]
+	data := im.files.Data[e.DataFile]
+	before, after := int64(im.plan.DataLen[e.DataFile]), int64(plan.DataLen[e.DataFile])
+	size, err := data.Size()
+	if err != nil {
+		return err
+	}
+	if after > before { // what is after the data area becomes part of a zone: it must be zero
+		if err := im.checkNothingAfter(data, before); err != nil {
+			return err
+		}
+	}
+	r, err := im.sidecarReplacement(naming{fs: im.files.FS, force: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = r.Abandon(err) }()
+	meta, err := r.Create(im.files.MetaName())
+	if err != nil {
+		return err
+	}
+	if err := im.writeArea(meta, plan, 0); err != nil {
 		return err
 	}
 	if err := writeLocator(meta, plan, im.hdr.UUID); err != nil {
 		return err
 	}
-	if err := st.publish(); err != nil {
+	if after > before {
+		err := data.Truncate(before)
+		if err == nil {
+			err = data.Truncate(after)
+		}
+		if err == nil {
+			err = data.Sync()
+		}
+		if err == nil {
+			err = r.Publish()
+		}
+		if err != nil && !r.Published() {
+			return errors.Join(err, data.Truncate(size))
+		}
 		return err
 	}
-	if after < before {
-		if err := data.Truncate(after); err != nil {
-			return err
-		}
-		return data.Sync()
+	if err := r.Publish(); err != nil {
+		return err
 	}
-	return nil
+	// The image is complete, and the rest of the data file is no part of it any more.
+	if err := data.Truncate(after); err != nil {
+		return err
+	}
+	return data.Sync()
 }
 
 // grownZones are the zones of a namespace, followed by Empty ones.
 type grownZones struct{ *Namespace }
+
+func (g grownZones) Zone(i uint64) (layout.Zone, error) {
+	if i >= g.ZoneCount {
+		return emptyZones{g.Namespace.Namespace}.Zone(i)
+	}
+	return g.Namespace.Zone(i)
+}
 
 func (g grownZones) All(first, count uint64) iter.Seq2[layout.Zone, error] {
 	return func(yield func(layout.Zone, error) bool) {

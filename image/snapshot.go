@@ -34,31 +34,44 @@ func validSnapshotName(name string) bool {
 // SnapshotPath is the path of the snapshot called name.
 func SnapshotPath(path, name string) (string, error) {
 	if !validSnapshotName(name) {
-		return "", fmt.Errorf("snapshot name %q: letters, digits, dot, dash and underscore, up to 100, not a dot or dash first: %w", name, layout.ErrRange)
+		return "", marked(layout.ErrRange, "snapshot name %q: letters, digits, dot, dash and underscore, up to 100, not a dot or dash first", name)
 	}
 	return filepath.Join(path+SnapshotSuffix, name+snapshotExt), nil
 }
 
-// TakeSnapshot keeps the image at path as it is now, under name.
-func TakeSnapshot(path, name string, o ConvertOptions) error {
+// TakeSnapshot keeps the image at path as it is now, under name. The snapshot and its folder belong to the owner and
+// group of the image, whoever takes it.
+func TakeSnapshot(path, name string, o ConvertOptions) (err error) {
 	dst, err := SnapshotPath(path, name)
 	if err != nil {
 		return err
 	}
-	o.Layout = layout.Trailing
+	o.Layout, o.Belongs, o.Force = layout.Trailing, true, false
 	fsys := Options{FS: o.FS}.fs()
 	if _, err := fsys.Stat(dst); err == nil {
-		return &HintError{Err: fmt.Errorf("%s has a snapshot %s already: %w", path, name, ErrExists), Hint: fmt.Sprintf("another name, or zimg snapshot -d %s %s first", name, path)}
-	} else if !errors.Is(err, fs.ErrNotExist) {
+		return &HintError{
+			Err:  fmt.Errorf("snapshot %s of %s %w", name, path, ErrExists),
+			Hint: "delete it first, or choose another name",
+		}
+	} else if !isMissing(err) {
+		return err
+	}
+	im, err := Open(path, Options{FS: o.FS, Sidecar: o.Source})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, im.Close()) }()
+	like, err := disk.Like(im.files.Data[0])
+	if err != nil {
 		return err
 	}
 	made := true
-	if err := fsys.Mkdir(path+SnapshotSuffix, 0o777); errors.Is(err, fs.ErrExist) {
+	if err := fsys.Mkdir(path+SnapshotSuffix, like.Folder()); errors.Is(err, fs.ErrExist) {
 		made = false
 	} else if err != nil {
 		return err
 	}
-	if err := Convert(path, dst, o); err != nil {
+	if err := CopyOpen(im, dst, o); err != nil {
 		if made {
 			err = errors.Join(err, ignoreMissing(fsys.Remove(path+SnapshotSuffix)))
 		}
@@ -67,11 +80,13 @@ func TakeSnapshot(path, name string, o ConvertOptions) error {
 	return fsys.SyncDir(path + SnapshotSuffix)
 }
 
+// ErrOtherImage is wrapped by the refusal to apply a snapshot of another image, which is known by its UUID.
+var ErrOtherImage = errors.New("was taken of another image")
+
 // ApplySnapshot makes the image at path what it was when the snapshot was taken. The image as it is
-// now is lost; it may be damaged or gone already. It is replaced in one step: the snapshot gets the name of
-// the data file, and what is then beside it as a sidecar counts no more (see probe). Of a sidecar
-// pair the metadata is moved out again after that.
-func ApplySnapshot(path, name string, o ConvertOptions) error {
+// now is lost; it may be damaged or gone already. It is locked from start to end, and replaced in one step (see product).
+// A snapshot with another UUID than the image is refused with ErrOtherImage, unless Force.
+func ApplySnapshot(path, name string, o ConvertOptions) (err error) {
 	src, err := SnapshotPath(path, name)
 	if err != nil {
 		return err
@@ -79,27 +94,50 @@ func ApplySnapshot(path, name string, o ConvertOptions) error {
 	if err := hasSnapshot(path, name, src, o); err != nil {
 		return err
 	}
+	snap, err := Open(src, Options{FS: o.FS})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, snap.Close()) }()
 	now, err := o.replaced(path)
 	if err != nil {
 		return err
 	}
-	if err := now.mayLoseSidecar(o, src); err != nil {
-		return err
+	defer func() { err = errors.Join(err, now.close()) }()
+	if now.uuid != [16]byte{} && now.uuid != snap.hdr.UUID && !o.Force {
+		return fmt.Errorf("snapshot %s of %s %w: its UUID is %s, that of %s is %s", name, path, ErrOtherImage,
+			layout.FormatUUID(snap.hdr.UUID), path, layout.FormatUUID(now.uuid))
 	}
-	to := ConvertOptions{FS: o.FS, Layout: layout.Trailing, Force: true, Progress: o.Progress, replaces: now}
-	if err := Convert(src, now.data, to); err != nil || now.sidecar == "" {
-		return err
+	p := product{data: []string{now.data}, sidecar: now.sidecar, held: now.held}
+	p.naming = naming{force: true, known: true}
+	kind := layout.Trailing
+	if now.sidecar != "" {
+		kind = layout.Sidecar
 	}
-	return ConvertInPlace(now.data, ConvertOptions{FS: o.FS, Layout: layout.Sidecar, Sidecar: now.sidecar, Force: now.force})
+	if o.Source != "" { // a sidecar in its usual place is known by its name, one that was named is looked at
+		if p.naming, err = now.namedSidecar(o, snap.hdr.UUID); err != nil {
+			return err
+		}
+	}
+	snap.hdr.Generation = max(snap.hdr.Generation, now.generation)
+	return snap.copyTo(&p, kind, o)
 }
 
 // replaced is an image that another takes the place of.
 type replaced struct {
-	data       string // its data file
-	sidecar    string // "" for none
-	force      bool   // the sidecar is overwritten though its UUID is not the snapshot's, or not legible
-	dataLen    int64  // of its data area, 0 if not known
+	data       string      // its data file
+	sidecar    string      // "" for none
+	held       []disk.File // its files, locked, where it could be opened
+	im         *Image      // nil where it could not
+	uuid       [16]byte    // zero if it is not known
 	generation uint64
+}
+
+func (r *replaced) close() error {
+	if r.im == nil {
+		return nil
+	}
+	return r.im.Close()
 }
 
 // replaced looks at the image at path that a snapshot is to replace. Where it cannot be opened any more,
@@ -107,13 +145,18 @@ type replaced struct {
 func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 	im, err := OpenUnclean(path, Options{FS: o.FS, Write: true, Sidecar: o.Source})
 	if err == nil {
-		r := &replaced{data: im.files.Data[0].Name(), dataLen: int64(im.plan.DataLen[0]), generation: im.hdr.Generation}
+		r := &replaced{
+			data: im.files.Data[0].Name(), im: im, held: im.files.all(), uuid: im.hdr.UUID, generation: im.hdr.Generation,
+		}
 		if im.hdr.Kind == layout.Sidecar {
 			r.sidecar = im.files.MetaName()
 		}
-		return r, errors.Join(oneDataFile(path, len(im.files.Data)), im.Close()) // Convert looks whether somebody has it in use
+		if err := oneDataFile(path, len(im.files.Data)); err != nil {
+			return nil, errors.Join(err, im.Close())
+		}
+		return r, nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) && !isJudgement(err) {
+	if !isMissing(err) && !isJudgement(err) {
 		return nil, err
 	}
 	fsys := Options{FS: o.FS}.fs()
@@ -123,7 +166,7 @@ func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 			return nil, err
 		}
 		if header {
-			return nil, fmt.Errorf("%s: is a sidecar, and damaged: name the data file instead: %w", path, layout.ErrDamaged)
+			return nil, fmt.Errorf("%s is a sidecar, and damaged: name the data file instead: %w", path, layout.ErrDamaged)
 		}
 	}
 	r := &replaced{data: path, sidecar: o.Source}
@@ -136,9 +179,9 @@ func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 	slot, err := ReadSidecarSlot(fsys, r.sidecar)
 	switch {
 	case err == nil: // it is the rest that is damaged
-		r.dataLen, r.generation = int64(slot.Plan.DataLen[0]), slot.Header.Generation
+		r.generation, r.uuid = slot.Header.Generation, slot.Header.UUID
 		return r, oneDataFile(path, len(slot.Plan.DataLen))
-	case errors.Is(err, fs.ErrNotExist) || isJudgement(err):
+	case isMissing(err) || isJudgement(err):
 		return r, nil
 	}
 	return nil, err
@@ -149,79 +192,28 @@ func oneDataFile(path string, files int) error {
 	if files <= 1 {
 		return nil
 	}
-	return fmt.Errorf("%s has its namespaces in %d data files, a snapshot is one: convert the snapshot to a new image instead: %w", path, files, layout.ErrGeometry)
+	return marked(layout.ErrGeometry, "%s has %d data files, a snapshot is one: convert the snapshot to a new image instead", path, files)
 }
 
-// mayLoseSidecar refuses to go back to the snapshot src where that would put metadata in the place of a file
-// that was named as the sidecar and is not known to be one of the image. One in its usual place is known by its name.
-func (r *replaced) mayLoseSidecar(o ConvertOptions, src string) error {
-	if o.Source == "" {
-		r.force = true
-		return nil
-	}
+// namedSidecar is the naming for an image whose sidecar the user named: it is replaced only if it is one of the image. UUID is the
+// snapshot's.
+func (r *replaced) namedSidecar(o ConvertOptions, uuid [16]byte) (naming, error) {
 	fsys := Options{FS: o.FS}.fs()
-	if err := unclaimed(fsys, r.data, r.sidecar); err != nil {
-		return err
+	n := naming{fs: fsys, force: true, belongs: true, sidecar: r.sidecar, uuid: uuid}
+	if _, err := fsys.Stat(r.sidecar); !isMissing(err) {
+		return n, err
 	}
-	snap, err := Open(src, Options{FS: o.FS})
-	if err != nil {
-		return err
-	}
-	uuid := snap.hdr.UUID
-	if err := snap.Close(); err != nil {
-		return err
-	}
-	info, err := fsys.Stat(r.sidecar)
-	if errors.Is(err, fs.ErrNotExist) {
-		return r.notTrailing(o)
-	}
-	if err != nil {
-		return err
-	}
-	if err := replaceable(fsys, r.sidecar, info, true); err != nil {
-		return err
-	}
-	ours := false
-	switch slot, err := ReadSidecarSlot(fsys, r.sidecar); {
-	case err == nil && slot.Header.UUID == uuid:
-		return nil
-	case err == nil: // of an image that was made anew since
-		ours = filepath.Join(filepath.Dir(r.sidecar), slot.Plan.Entries[0].Name) == filepath.Clean(r.data)
-	case !isJudgement(err):
-		return err
-	default: // damaged, or something else
-		file, err := fsys.Open(r.sidecar, disk.ReadOnly, 0)
-		if err != nil {
-			return err
-		}
-		ours, err = beginsWithHeader(file)
-		if err := errors.Join(err, file.Close()); err != nil {
-			return err
-		}
-	}
-	if !ours {
-		return &HintError{
-			Err:  fmt.Errorf("%s: %w, and is not a sidecar of %s", r.sidecar, ErrExists, r.data),
-			Hint: "if it is what is left of that, move it away; an image with its metadata at its end has no sidecar to be named",
-		}
-	}
-	r.force = true
-	return nil
-}
-
-// notTrailing refuses to make a sidecar for an image that has its metadata at its end.
-func (r *replaced) notTrailing(o ConvertOptions) error {
 	im, err := Open(r.data, Options{FS: o.FS, ForceShare: true})
 	if err != nil {
-		return nil // damaged or gone, as an image to be replaced may be
+		return n, nil //nolint:nilerr // damaged or gone, as an image to be replaced may be
 	}
 	if im.hdr.Kind == layout.Trailing {
 		err = &HintError{
-			Err:  fmt.Errorf("%s: has its metadata at its end, and there is no sidecar %s: %w", r.data, r.sidecar, fs.ErrNotExist),
+			Err:  fmt.Errorf("%s has its metadata at its end, and there is no sidecar %s: %w", r.data, r.sidecar, fs.ErrNotExist),
 			Hint: "name the image without a sidecar",
 		}
 	}
-	return errors.Join(err, im.Close())
+	return n, errors.Join(err, im.Close())
 }
 
 // DeleteSnapshot removes the snapshot called name, and the folder if nothing is left in it.

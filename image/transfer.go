@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"path/filepath"
 	"strings"
 
 	"zimg/image/disk"
@@ -236,25 +235,23 @@ func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, like []s
 	if second == "" {
 		second = dst + o.To.Suffix
 	}
-	if err := unclaimed(fsys, dst, ""); err != nil {
+	n := naming{fs: fsys, force: o.Force}
+	if err := n.unclaimed(dst); err != nil {
 		return err
 	}
-	st := newStaging(fsys, o.Force)
-	st.like(like...)
-	defer func() { err = st.abandon(err) }()
+	r := &disk.Replacement{FS: fsys, Policy: n.allow, Sources: o.parts(src)}
+	if r.Like, err = commonAccess(fsys, like); err != nil {
+		return err
+	}
+	defer func() { err = r.Abandon(err) }()
 	out := &foreign.Output{
 		Content: f.Content, Path: dst, Second: second, Force: o.Force, Tick: tick, Say: o.Say,
-		Create: func(path string) (disk.File, error) {
-			if err := o.free(fsys, path, src); err != nil {
-				return nil, err
-			}
-			return st.create(path)
-		},
-		Finish: st.finish,
+		Create: r.Create,
+		Finish: r.Finish,
 		Mkdir: func(path string) error {
-			err := st.mkdir(path)
+			err := r.Mkdir(path)
 			if errors.Is(err, fs.ErrExist) {
-				return &HintError{Err: fmt.Errorf("%s: %w", path, ErrExists), Hint: "a directory is not overwritten: remove it, or choose another name"}
+				return &HintError{Err: fmt.Errorf("%s already exists: %w", path, fs.ErrExist), Hint: "a directory is not overwritten: remove it, or choose another name"}
 			}
 			return err
 		},
@@ -266,21 +263,14 @@ func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, like []s
 	if err != nil || o.To.Shape == foreign.Device { // which has nothing staged
 		return err
 	}
-	if err := o.verify(dst, st, f.Content); err != nil {
+	if err := o.verify(dst, r, f.Content); err != nil {
 		return fmt.Errorf("%s, read back: %w", dst, err)
 	}
-	return st.publish()
+	return r.Publish()
 }
 
-// free refuses a file that exists, and one that is part of the source.
-func (o *TransferOptions) free(fsys disk.FS, path, src string) error {
-	info, err := fsys.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
+// parts are the names of the files that the source may be made of.
+func (o *TransferOptions) parts(src string) []string {
 	suffix := SidecarSuffix
 	if o.From != nil { // then one of ours is no part of the source
 		suffix = o.From.Suffix
@@ -289,19 +279,13 @@ func (o *TransferOptions) free(fsys disk.FS, path, src string) error {
 	if o.Source != "" {
 		parts = append(parts, o.Source)
 	}
-	for _, s := range parts {
-		is, err := fsys.Stat(s)
-		if filepath.Clean(s) == filepath.Clean(path) || err == nil && disk.SameFile(is, info) {
-			return fmt.Errorf("%s is both source and destination", path)
-		}
-	}
-	return replaceable(fsys, path, info, o.Force)
+	return parts
 }
 
 // verify decodes the files as they are staged and compares the zones with what they should be.
-func (o *TransferOptions) verify(dst string, st *staging, want *foreign.Content) error {
+func (o *TransferOptions) verify(dst string, r *disk.Replacement, want *foreign.Content) error {
 	g := *want.NS
-	d, closer, err := OpenForeign(dst, o.To, TransferOptions{FS: st.view(), Source: o.Second, Geometry: &g}, true)
+	d, closer, err := OpenForeign(dst, o.To, TransferOptions{FS: r.View(), Source: o.Second, Geometry: &g}, true)
 	if err != nil {
 		return err
 	}

@@ -72,26 +72,26 @@ func (o *TransferOptions) adopt(path string) (err error) {
 	if sidecar == "" {
 		sidecar = path + SidecarSuffix
 	}
-	if err := o.free(fsys, sidecar, path); err != nil {
+	name := naming{fs: fsys, force: o.Force, sidecar: sidecar}
+	r := &disk.Replacement{FS: fsys, Policy: name.allow, Sources: o.parts(path)}
+	if r.Like, err = disk.LikeName(fsys, path); err != nil {
 		return err
 	}
-	if err := unclaimed(fsys, path, sidecar); err != nil {
-		return err
-	}
-	st := newStaging(fsys, o.Force)
-	st.like(s.files...)
-	defer func() { err = st.abandon(err) }()
-	meta, err := st.create(sidecar)
+	defer func() { err = r.Abandon(err) }()
+	meta, err := r.Create(sidecar)
 	if err != nil {
 		return err
 	}
-	if err := writeFresh(meta, plan, opts); err != nil {
+	if err := name.unclaimed(path); err != nil {
+		return err
+	}
+	if err := writeFresh(meta, plan, opts, 0); err != nil {
 		return err
 	}
 	if err := o.clean(fsys, path, c, plan, closeSource); err != nil {
 		return err
 	}
-	if err := st.publish(); err != nil {
+	if err := r.Publish(); err != nil {
 		return err
 	}
 	o.Say("the second file of the format %s is still there, and is not kept up to date any more", o.From.Name)
@@ -144,7 +144,7 @@ func (o *TransferOptions) release(path string) (err error) {
 	defer func() { err = errors.Join(err, im.Close()) }()
 	if im.hdr.Kind != layout.Sidecar || len(im.ns) != 1 {
 		return &HintError{
-			Err:  fmt.Errorf("%s: layout %v, %d namespaces: in place only a sidecar image of one namespace becomes another format: %w", path, im.hdr.Kind, len(im.ns), layout.ErrGeometry),
+			Err:  marked(layout.ErrGeometry, "%s: layout %v, %d namespaces: in place only a sidecar image of one namespace becomes another format", path, im.hdr.Kind, len(im.ns)),
 			Hint: "zimg convert --in-place --layout sidecar makes one; or convert to a new file",
 		}
 	}
@@ -157,35 +157,30 @@ func (o *TransferOptions) release(path string) (err error) {
 		return err
 	}
 	if size, err := data.Size(); err != nil || size != int64(n.Size()) {
-		return errors.Join(err, fmt.Errorf("%s: %d bytes, its namespace has %d: the format takes one for the other: %w", data.Name(), size, n.Size(), layout.ErrGeometry))
+		return errors.Join(err, marked(layout.ErrGeometry, "%s: %d bytes, its namespace has %d: the format takes one for the other", data.Name(), size, n.Size()))
 	}
 	second := o.Second
 	if second == "" {
 		second = data.Name() + o.To.Suffix
 	}
-	st := newStaging(im.files.FS, o.Force)
-	st.like(data.Name())
-	defer func() { err = st.abandon(err) }()
+	r, err := im.sidecarReplacement(naming{fs: im.files.FS, force: o.Force})
+	if err != nil {
+		return err
+	}
+	r.Sources = append(r.Sources, im.files.MetaName())
+	defer func() { err = r.Abandon(err) }()
 	out := &foreign.Output{
 		Content: fitted.Content, Path: data.Name(), Second: second, InPlace: true, Say: o.Say,
-		Create: func(path string) (disk.File, error) {
-			if err := o.free(im.files.FS, path, data.Name()); err != nil {
-				return nil, err
-			}
-			return st.create(path)
-		},
+		Create: r.Create,
 	}
 	if err := o.To.Encode(out); err != nil {
 		return err
 	}
-	if err := o.verify(data.Name(), st, fitted.Content); err != nil {
+	if err := o.verify(data.Name(), r, fitted.Content); err != nil {
 		return fmt.Errorf("%s, read back: %w", second, err)
 	}
-	if err := st.publish(); err != nil {
+	if err := r.Publish(); err != nil {
 		return err
 	}
-	if err := im.files.FS.Remove(im.files.MetaName()); err != nil {
-		return err
-	}
-	return im.files.FS.SyncDir(im.files.MetaName())
+	return im.removeSidecar(im.files.MetaName())
 }

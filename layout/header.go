@@ -165,7 +165,11 @@ type Header struct {
 	Counts             []Counts // one a namespace, in the order of the namespace table
 }
 
-// Features that this package knows: none so far.
+// Moving is a compatible feature: the metadata is where it is only because a command was interrupted that would have
+// moved it to the other layout in the end. A reader need not know that; the next writer moves it.
+const Moving uint32 = 1
+
+// Features that this package knows.
 const (
 	knownROCompat uint32 = 0
 	knownIncompat uint32 = 0

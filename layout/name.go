@@ -77,3 +77,8 @@ func (p *Plan) checkNames() error {
 	}
 	return nil
 }
+
+// FormatUUID is u as people write it, with hyphens (RFC 9562).
+func FormatUUID(u [16]byte) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}

@@ -34,7 +34,7 @@ geometry. The form is in docs/JSON.md.`,
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, out.Close()) }()
+			defer func() { err = out.Finish(err) }()
 			return image.WriteDump(&stoppable{cmd.Context(), out}, im)
 		},
 	}

@@ -24,6 +24,14 @@ func hintFor(cmd *cobra.Command, err error, hint string) string {
 		}
 		return hintForeign(cmd, hint)
 	case hint != "":
+	case errors.Is(err, image.ErrExists) && cmd.Flags().Lookup("force") != nil:
+		return "use --force to overwrite it"
+	case errors.As(err, new(*image.ClaimedError)):
+		return "move it away, or choose another name for the image"
+	case errors.As(err, new(*disk.NotRegularError)):
+		return "only regular files are replaced; to fill a block device, make the image as a file and copy it to the device"
+	case errors.Is(err, image.ErrOtherImage):
+		return "use --force to apply it anyway"
 	case errors.Is(err, disk.ErrLocked): // the message asks the question itself
 	case errors.Is(err, layout.ErrNewer):
 		return "a newer zimg can read it: zimg version tells which this is"

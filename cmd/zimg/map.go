@@ -100,9 +100,5 @@ func (o *mapOptions) writeSVG(cmd *cobra.Command, title string, namespaces []zon
 	if err != nil {
 		return err
 	}
-	if err := zonemap.SVG(file, title, namespaces); err != nil {
-		_ = file.Close()
-		return err
-	}
-	return file.Close()
+	return file.Finish(zonemap.SVG(file, title, namespaces))
 }

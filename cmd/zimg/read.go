@@ -59,7 +59,7 @@ func (o *readOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, out.Close()) }()
+	defer func() { err = out.Finish(err) }()
 	w := bufio.NewWriterSize(out, ioChunk)
 	total := int64(n.ByteOff(count))
 	src := io.NewSectionReader(n, int64(n.ByteOff(first)), total)

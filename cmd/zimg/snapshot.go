@@ -26,7 +26,7 @@ type snapshotOptions struct {
 	list                  bool
 	output                string
 	sidecar               string
-	quiet                 bool
+	quiet, force          bool
 	showBar               bool
 }
 
@@ -53,6 +53,7 @@ moves it out).`,
 	f.StringVarP(&o.remove, "delete", "d", "", "remove the snapshot called `NAME`")
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the image's metadata")
 	f.StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the list: human or json")
+	f.BoolVar(&o.force, "force", false, "apply a snapshot of another image, too")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
 	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
 	return c
@@ -74,7 +75,7 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 	path = target(path)
 	bar := cli.NewProgress(cmd, o.showBar)
 	defer bar.Done()
-	opts := image.ConvertOptions{Source: o.sidecar, Progress: bar.Update}
+	opts := image.ConvertOptions{Source: o.sidecar, Force: o.force, Progress: bar.Update}
 	say := func(format string, args ...any) {
 		if !o.quiet {
 			bar.Done()

@@ -29,38 +29,17 @@ func (r *Recording) Make(ctx context.Context, dst string, entries int, fate Unfl
 
 // make makes dst of a copy of the image src and what change does to it. It gets its name when all is done:
 // until then what had the name has it.
-func (r *Recording) make(ctx context.Context, fsys disk.FS, src, dst string, force bool, change func(*image.Image) error) (err error) {
+func (r *Recording) make(ctx context.Context, fsys disk.FS, src, dst string, force bool, change func(*image.Image) error) error {
 	if err := r.apart(dst); err != nil {
 		return err
 	}
-	if err := image.Vacant(fsys, dst, force); err != nil {
-		return err
-	}
-	id := image.NewUUID()
-	temp := filepath.Join(filepath.Dir(dst), fmt.Sprintf(".%s.%x.tmp", filepath.Base(dst), id[:4]))
-	if err := image.Convert(src, temp, image.ConvertOptions{FS: fsys, Progress: stopWith(ctx)}); err != nil {
-		return err
-	}
-	if err := alter(fsys, temp, change); err != nil {
-		return errors.Join(err, fsys.Remove(temp))
-	}
-	if err := image.Place(fsys, temp, dst, force); err != nil {
-		return errors.Join(err, fsys.Remove(temp))
-	}
-	return nil
-}
-
-// alter has change change the image at path.
-func alter(fsys disk.FS, path string, change func(*image.Image) error) (err error) {
-	im, err := image.Open(path, image.Options{FS: fsys, Write: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, im.Close()) }()
-	if err := im.BeginChange(); err != nil {
-		return err
-	}
-	return change(im)
+	o := image.ConvertOptions{FS: fsys, Force: force, Progress: stopWith(ctx)}
+	return image.Derive(src, dst, o, func(im *image.Image) error {
+		if err := im.BeginChange(); err != nil {
+			return err
+		}
+		return change(im)
+	})
 }
 
 // apart refuses a destination that is part of the recording.

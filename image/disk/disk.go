@@ -67,6 +67,13 @@ type File interface {
 	SeekHole(off int64) (int64, error)
 	// Lock takes the lock, or gives it back with LockNone. It never waits: a conflict is ErrLocked.
 	Lock(mode LockMode) error
+	// Reserve takes space on the disk for length bytes from off, and changes neither the contents nor the size
+	// of the file. A Truncate gives back what is reserved beyond the size. ErrUnsupported where space cannot be reserved.
+	Reserve(off, length int64) error
+	// Stat describes the file, whatever its name is by now.
+	Stat() (fs.FileInfo, error)
+	// SetAccess changes who may use the file, as far as this process may change it.
+	SetAccess(a Access) error
 	// AllocatedBytes is the space the file takes on the disk.
 	AllocatedBytes() (int64, error)
 	// CopyFrom copies length bytes at srcOff of src to off: by reflink where possible, then by
@@ -91,7 +98,7 @@ type FS interface {
 	// List returns the names in a directory, sorted.
 	List(dir string) ([]string, error)
 	// Mkdir makes a directory; it fails with fs.ErrExist if the name is taken.
-	Mkdir(name string, perm fs.FileMode) error
+	Mkdir(name string, a Access) error
 	// SyncDir makes the names in the directory of name durable.
 	SyncDir(name string) error
 }

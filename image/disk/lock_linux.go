@@ -27,6 +27,9 @@ var permNames = [permCount]string{"consistent read", "write", "write unchanged",
 // of a conflict.
 var checkOrder = [permCount]int{permWrite, permResize, permWriteUnchanged, permConsistentRead}
 
+// locking says that a lock keeps other processes out.
+const locking = true
+
 // perms is a set of permissions.
 type perms [permCount]bool
 

@@ -78,21 +78,40 @@ func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
-// SameFile tells whether two names, of which these are the Stat, are those of one file.
-func SameFile(a, b fs.FileInfo) bool { return os.SameFile(a, b) }
+// SameFile reports whether a and b describe the same file.
+func SameFile(a, b fs.FileInfo) bool {
+	if s, ok := a.(interface{ SameFile(fs.FileInfo) bool }); ok { // of another file system
+		return s.SameFile(b)
+	}
+	return os.SameFile(a, b)
+}
 
 func (osFS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 
+// Readlink is for Resolve.
+func (osFS) Readlink(name string) (string, error) { return os.Readlink(name) }
+
 func (osFS) Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
 
-func (osFS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
+func (osFS) Rename(oldname, newname string) error {
+	return renameError(newname, os.Rename(oldname, newname))
+}
+
+// renameError is err, of a rename, as an error of the new name: the old one is a temporary name, which no user knows.
+func renameError(newname string, err error) error {
+	var link *os.LinkError
+	if errors.As(err, &link) {
+		return pathError("rename", newname, link.Err)
+	}
+	return err
+}
 
 func (osFS) RenameNew(oldname, newname string) error {
 	err := renameNoReplace(oldname, newname)
 	if errors.Is(err, ErrUnsupported) {
-		return renameByLink(oldname, newname)
+		err = renameByLink(oldname, newname)
 	}
-	return err
+	return renameError(newname, err)
 }
 
 // renameByLink lets link find out whether newname is free, since that is
@@ -122,7 +141,7 @@ func (osFS) List(dir string) ([]string, error) {
 	return names, err
 }
 
-func (osFS) Mkdir(name string, perm fs.FileMode) error { return os.Mkdir(name, perm) }
+func (osFS) Mkdir(name string, a Access) error { return mkdir(name, a) }
 
 func (osFS) SyncDir(name string) error {
 	if runtime.GOOS == "windows" { // cannot sync a directory and need not
@@ -149,6 +168,16 @@ func (f *osFile) ReadAt(b []byte, off int64) (int, error) { return f.file.ReadAt
 func (f *osFile) WriteAt(b []byte, off int64) (int, error) { return f.file.WriteAt(b, off) }
 
 func (f *osFile) Close() error { return f.file.Close() }
+
+func (f *osFile) Stat() (fs.FileInfo, error) { return f.file.Stat() }
+
+// SetAccess leaves a device as it is.
+func (f *osFile) SetAccess(a Access) error {
+	if f.device {
+		return nil
+	}
+	return setAccess(f.file, a)
+}
 
 // Size asks a device by seeking to its end, which gives the same number as
 // BLKGETSIZE64 and works everywhere. All I/O is by offset, so the file's position is free.

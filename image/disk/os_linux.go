@@ -81,6 +81,17 @@ func (f *osFile) Allocate(off, length int64) error {
 	return err
 }
 
+func (f *osFile) Reserve(off, length int64) error {
+	if f.device || length == 0 {
+		return nil
+	}
+	err := f.fallocate(unix.FALLOC_FL_KEEP_SIZE, off, length)
+	if errors.Is(err, ErrUnsupported) {
+		return pathError("fallocate", f.Name(), err)
+	}
+	return err
+}
+
 func (f *osFile) SeekData(off int64) (int64, error) {
 	at, err := f.seek(off, unix.SEEK_DATA)
 	if errors.Is(err, ErrUnsupported) {

@@ -10,6 +10,10 @@ func (f *osFile) Allocate(_, _ int64) error {
 	return pathError("allocate", f.Name(), ErrUnsupported)
 }
 
+func (f *osFile) Reserve(_, _ int64) error {
+	return pathError("reserve", f.Name(), ErrUnsupported)
+}
+
 func (f *osFile) SeekData(off int64) (int64, error) { return f.seekDense(off) }
 
 func (f *osFile) SeekHole(off int64) (int64, error) { return f.seekDenseEnd(off) }

@@ -157,7 +157,7 @@ func (m *MemFS) AfterCrash(p Policy, seed uint64) *MemFS {
 		ino := names[name]
 		ino.unmapped()
 		s := p.survivors(ino, rng)
-		fresh := &inode{perm: ino.perm, now: s, durable: s.clone(), locks: map[*memFile]disk.LockMode{}}
+		fresh := &inode{access: ino.access, now: s, durable: s.clone(), locks: map[*memFile]disk.LockMode{}}
 		after.names[name], after.durable[name] = fresh, fresh
 	}
 	return after

@@ -21,6 +21,7 @@ type FaultFS struct {
 	short  bool
 	sticky bool
 	hit    string
+	before func(call int, op, name string)
 }
 
 var _ disk.FS = (*FaultFS)(nil)
@@ -46,6 +47,14 @@ func (f *FaultFS) plan(n int, err error, short, sticky bool) {
 	f.failAt, f.err, f.short, f.sticky, f.hit = n, err, short, sticky, ""
 }
 
+// Before has fn called before every call from now on, with its number, what it does and the file that it is for: so
+// that something else can happen at every moment of a piece of work.
+func (f *FaultFS) Before(fn func(call int, op, name string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.before = fn
+}
+
 // Calls is the number of calls so far.
 func (f *FaultFS) Calls() int {
 	f.mu.Lock()
@@ -62,6 +71,12 @@ func (f *FaultFS) Hit() string {
 
 // call counts, and returns the error this call is to fail with.
 func (f *FaultFS) call(op, name string) error {
+	f.mu.Lock()
+	n, before := f.calls+1, f.before
+	f.mu.Unlock()
+	if before != nil {
+		before(n, op, name)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
@@ -145,11 +160,11 @@ func (f *FaultFS) List(dir string) ([]string, error) {
 }
 
 // Mkdir is one call.
-func (f *FaultFS) Mkdir(name string, perm fs.FileMode) error {
+func (f *FaultFS) Mkdir(name string, a disk.Access) error {
 	if err := f.call("mkdir", name); err != nil {
 		return err
 	}
-	return f.under.Mkdir(name, perm)
+	return f.under.Mkdir(name, a)
 }
 
 // SyncDir is one call.
@@ -226,6 +241,27 @@ func (f *faultFile) Allocate(off, length int64) error {
 		return err
 	}
 	return f.under.Allocate(off, length)
+}
+
+func (f *faultFile) Reserve(off, length int64) error {
+	if err := f.call("reserve"); err != nil {
+		return err
+	}
+	return f.under.Reserve(off, length)
+}
+
+func (f *faultFile) Stat() (fs.FileInfo, error) {
+	if err := f.call("fstat"); err != nil {
+		return nil, err
+	}
+	return f.under.Stat()
+}
+
+func (f *faultFile) SetAccess(a disk.Access) error {
+	if err := f.call("setaccess"); err != nil {
+		return err
+	}
+	return f.under.SetAccess(a)
 }
 
 func (f *faultFile) SeekData(off int64) (int64, error) {

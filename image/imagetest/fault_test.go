@@ -42,7 +42,7 @@ func everyCall(fsys disk.FS) []error {
 		fsys.RenameNew("b", "c"),
 		fsys.SyncDir("c"),
 		fsys.Remove("c"),
-		fsys.Mkdir("d", 0o777),
+		fsys.Mkdir("d", disk.Access{Mode: 0o777}),
 		second(fsys.List(".")))
 	return errs
 }

@@ -174,6 +174,36 @@ func (f *memFile) Allocate(off, length int64) error {
 	return f.fs.lost("allocate", f.name)
 }
 
+// Reserve does nothing: memory has no space to run out of (FaultFS has ENOSPC).
+func (f *memFile) Reserve(off, length int64) error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	return f.useWrite("reserve", off, length)
+}
+
+func (f *memFile) Stat() (fs.FileInfo, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err := f.use("stat"); err != nil {
+		return nil, err
+	}
+	return f.ino.info(f.name), nil
+}
+
+// SetAccess is durable at once: no commit leans on it.
+func (f *memFile) SetAccess(a disk.Access) error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err := f.use("setaccess"); err != nil {
+		return err
+	}
+	f.ino.access.Mode = a.Mode.Perm()
+	if a.Owned {
+		f.ino.access = a
+	}
+	return nil
+}
+
 func (f *memFile) SeekData(off int64) (int64, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()

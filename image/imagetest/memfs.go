@@ -97,13 +97,22 @@ type MemFS struct {
 	count   Counters
 	crashAt int
 	crashed bool
+
+	uid, gid int // who makes files
+}
+
+// RunAs has files that are made from now on belong to another user.
+func (m *MemFS) RunAs(uid, gid int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.uid, m.gid = uid, gid
 }
 
 var _ disk.FS = (*MemFS)(nil)
 
 // inode is a file without its name.
 type inode struct {
-	perm    fs.FileMode
+	access  disk.Access
 	now     *sparse
 	durable *sparse
 	pending []change // what now has and durable has not, in order
@@ -232,7 +241,7 @@ func (m *MemFS) Open(name string, mode disk.Mode, perm fs.FileMode) (disk.File, 
 		return nil, pathError("open", name, fs.ErrNotExist)
 	case mode == disk.CreateNew:
 		m.step(OpCreate, path, 0, 0)
-		ino = &inode{perm: perm, now: newSparse(), durable: newSparse(), locks: map[*memFile]disk.LockMode{}}
+		ino = &inode{access: disk.Access{Mode: perm.Perm(), UID: m.uid, GID: m.gid, Owned: true}, now: newSparse(), durable: newSparse(), locks: map[*memFile]disk.LockMode{}}
 		m.bind(filepath.Dir(path), map[string]*inode{path: ino})
 		if err := m.lost("open", name); err != nil {
 			return nil, err
@@ -250,7 +259,7 @@ func (m *MemFS) Stat(name string) (fs.FileInfo, error) {
 	}
 	path := filepath.Clean(name)
 	if ino := m.names[path]; ino != nil {
-		return fileInfo{name: filepath.Base(path), size: ino.now.size, mode: ino.perm}, nil
+		return ino.info(path), nil
 	}
 	if m.isDir(path) {
 		return fileInfo{name: filepath.Base(path), mode: fs.ModeDir | 0o755}, nil
@@ -328,7 +337,7 @@ func (m *MemFS) List(dir string) ([]string, error) {
 }
 
 // Mkdir makes sure that nothing has the name; a directory is there as long as it has a file.
-func (m *MemFS) Mkdir(name string, _ fs.FileMode) error {
+func (m *MemFS) Mkdir(name string, _ disk.Access) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.lost("mkdir", name); err != nil {
@@ -390,14 +399,32 @@ func (m *MemFS) WriteFile(name string, b []byte) {
 	s := newSparse()
 	s.write(b, 0)
 	path := filepath.Clean(name)
-	ino := &inode{perm: 0o644, now: s, durable: s.clone(), locks: map[*memFile]disk.LockMode{}}
+	ino := &inode{access: disk.Access{Mode: 0o644, UID: m.uid, GID: m.gid, Owned: true}, now: s, durable: s.clone(), locks: map[*memFile]disk.LockMode{}}
 	m.names[path], m.durable[path] = ino, ino
 }
 
+// info describes the file under one of its names.
+func (ino *inode) info(name string) fs.FileInfo {
+	return fileInfo{name: filepath.Base(name), size: ino.now.size, mode: ino.access.Mode, owner: ino.access, of: ino}
+}
+
 type fileInfo struct {
-	name string
-	size int64
-	mode fs.FileMode
+	name  string
+	size  int64
+	mode  fs.FileMode
+	owner disk.Access
+	of    *inode // nil for a directory
+}
+
+// Owner is who the file belongs to.
+func (i fileInfo) Owner() (uid, gid int) {
+	return i.owner.UID, i.owner.GID
+}
+
+// SameFile is for disk.SameFile.
+func (i fileInfo) SameFile(other fs.FileInfo) bool {
+	o, ok := other.(fileInfo)
+	return ok && i.of != nil && i.of == o.of
 }
 
 func (i fileInfo) Name() string       { return i.name }

@@ -110,32 +110,72 @@ func (r *waitingReader) Read(b []byte) (int, error) {
 	}
 }
 
-// CreateOutput makes the file called name, or is standard output for "" and "-". An image is not
-// overwritten: somebody has mistaken one file for the other.
-func CreateOutput(cmd *cobra.Command, name string) (io.WriteCloser, error) {
-	if name == "" || name == "-" {
-		return nopCloser{cmd.OutOrStdout()}, nil
-	}
-	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
-		known := image.Known(disk.OS, name, "")
-		if !known {
-			f, err := foreign.Detect(all.Formats, disk.OS, name)
-			if err != nil {
-				return nil, err
-			}
-			known = f != nil
-		}
-		if known {
-			return nil, &image.HintError{
-				Err:  fmt.Errorf("%s is an image: %s does not overwrite it", name, cmd.CommandPath()),
-				Hint: "choose another name, or remove it first",
-			}
-		}
-	}
-	return os.Create(name)
+// An OutFile is a file that a command makes. Finish must be called in the end.
+type OutFile struct {
+	io.Writer
+	finish func(err error) error
 }
 
-type nopCloser struct{ io.Writer }
+// Finish gives the file its name, and durably, if err is nil; else nothing is left of it. It returns err, or what went
+// wrong.
+func (o *OutFile) Finish(err error) error { return o.finish(err) }
 
-// Close does nothing.
-func (nopCloser) Close() error { return nil }
+// CreateOutput makes the file called name, or is standard output for "" and "-". What has the name stays until the new
+// file is complete. An image is not overwritten: somebody has mistaken one file for the other. What is no regular file is written to.
+func CreateOutput(cmd *cobra.Command, name string) (*OutFile, error) {
+	if name == "" || name == "-" {
+		return &OutFile{cmd.OutOrStdout(), func(err error) error { return err }}, nil
+	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		file, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, err
+		}
+		return &OutFile{file, func(err error) error { return errors.Join(err, file.Close()) }}, nil
+	}
+	real, err := disk.Resolve(disk.OS, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuseImage(cmd, name); err != nil {
+		return nil, err
+	}
+	r := &disk.Replacement{FS: disk.OS, Like: disk.DefaultAccess, Policy: func(t *disk.Target) error {
+		if t.File == nil {
+			return nil
+		}
+		return refuseImage(cmd, name) // again, now that it is locked
+	}}
+	file, err := r.Create(real)
+	if err != nil {
+		return nil, r.Abandon(err)
+	}
+	return &OutFile{io.NewOffsetWriter(file, 0), func(err error) error {
+		if err == nil {
+			err = r.Publish()
+		}
+		return r.Abandon(err)
+	}}, nil
+}
+
+// refuseImage refuses to write anything else to an image.
+func refuseImage(cmd *cobra.Command, name string) error {
+	if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	known := image.Known(disk.OS, name, "")
+	if !known {
+		f, err := foreign.Detect(all.Formats, disk.OS, name)
+		if err != nil {
+			return err
+		}
+		known = f != nil
+	}
+	if !known {
+		return nil
+	}
+	return &image.HintError{
+		Err:  fmt.Errorf("%s is an image: %s does not overwrite it", name, cmd.CommandPath()),
+		Hint: "choose another name, or remove it first",
+	}
+}

@@ -1,45 +1,43 @@
-package image
+package disk
 
 import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-
-	"zimg/image/disk"
 )
 
-// view is the file system as it will be when st is published.
-func (s *staging) view() disk.FS {
-	v := &stagedFS{FS: s.fs, temp: map[string]string{}}
-	for i, n := range s.names {
-		v.temp[filepath.Clean(n)] = s.temps[i]
+// View is the file system as it will be when r is published.
+func (r *Replacement) View() FS {
+	v := &viewFS{FS: r.FS, temp: map[string]string{}}
+	for _, p := range r.parts {
+		v.temp[filepath.Clean(p.name)] = p.temp
 	}
 	return v
 }
 
-// stagedFS finds files under the names that they will have.
-type stagedFS struct {
-	disk.FS
+// viewFS finds files under the names that they will have.
+type viewFS struct {
+	FS
 	temp map[string]string
 }
 
-func (v *stagedFS) real(name string) string {
+func (v *viewFS) real(name string) string {
 	if t, ok := v.temp[filepath.Clean(name)]; ok {
 		return t
 	}
 	return name
 }
 
-func (v *stagedFS) Open(name string, mode disk.Mode, perm fs.FileMode) (disk.File, error) {
+func (v *viewFS) Open(name string, mode Mode, perm fs.FileMode) (File, error) {
 	return v.FS.Open(v.real(name), mode, perm)
 }
 
-func (v *stagedFS) Stat(name string) (fs.FileInfo, error) { return v.FS.Stat(v.real(name)) }
+func (v *viewFS) Stat(name string) (fs.FileInfo, error) { return v.FS.Stat(v.real(name)) }
 
-func (v *stagedFS) Lstat(name string) (fs.FileInfo, error) { return v.FS.Lstat(v.real(name)) }
+func (v *viewFS) Lstat(name string) (fs.FileInfo, error) { return v.FS.Lstat(v.real(name)) }
 
 // List has the names that the files will have instead of those that they have.
-func (v *stagedFS) List(dir string) ([]string, error) {
+func (v *viewFS) List(dir string) ([]string, error) {
 	names, err := v.FS.List(dir)
 	if err != nil {
 		return nil, err
