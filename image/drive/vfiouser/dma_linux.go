@@ -22,12 +22,19 @@ import (
 type dma struct {
 	conn *wire
 
+	reading chan struct{} // holds one: who reads takes it
+
 	mu      sync.Mutex
 	id      uint16
 	pending map[uint16]chan *message
 	closed  bool
 	layout  dmaLayout
 }
+
+// dmaChunk is how much one request moves. QEMU 11.1 sends a reply by one write to a socket that does not block, and
+// what does not fit into the socket's buffer is lost, and with it the connection. So replies are short, and one
+// is awaited before the next is asked for.
+const dmaChunk = 32 << 10
 
 type dmaLayout int
 
@@ -41,13 +48,13 @@ const (
 var errDMA = errors.New("guest memory: the client refused the access")
 
 func (d *dma) init(conn *wire) {
-	d.conn, d.pending = conn, map[uint16]chan *message{}
+	d.conn, d.pending, d.reading = conn, map[uint16]chan *message{}, make(chan struct{}, 1)
 }
 
 // move copies between b and guest address addr.
 func (d *dma) move(ctx context.Context, addr uint64, b []byte, write bool) error {
 	for len(b) > 0 {
-		n := min(len(b), maxData)
+		n := min(len(b), dmaChunk)
 		err := error(nil)
 		if write {
 			err = d.write(ctx, addr, b[:n])
@@ -63,6 +70,12 @@ func (d *dma) move(ctx context.Context, addr uint64, b []byte, write bool) error
 }
 
 func (d *dma) read(ctx context.Context, addr uint64, b []byte) error {
+	select {
+	case d.reading <- struct{}{}:
+	case <-ctx.Done():
+		return errEnded
+	}
+	defer func() { <-d.reading }()
 	head := le.AppendUint64(le.AppendUint64(nil, addr), uint64(len(b)))
 	m, err := d.ask(ctx, cmdDMARead, head)
 	if err != nil {
