@@ -9,11 +9,12 @@ import (
 	"zimg/image/drive"
 	"zimg/image/drive/drivetest"
 	"zimg/image/imagetest"
+	"zimg/image/live"
 	"zimg/layout"
 )
 
-// benchRig is a drive over a file of 1 GiB, 64 zones.
-func benchRig(b *testing.B) *rig {
+// benchHost is the host of a drive over live zones in a file of 1 GiB, 64 zones.
+func benchHost(b *testing.B) *drivetest.Host {
 	b.Helper()
 	spec := imagetest.Spec{Layout: layout.Trailing, UUID: [16]byte{8}, Namespaces: []imagetest.SpecNamespace{
 		{Namespace: layout.Namespace{
@@ -30,19 +31,20 @@ func benchRig(b *testing.B) *rig {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = im.Close() })
-	st, err := drivetest.NewStore(im)
+	st, err := live.Open(im, live.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	d, err := drive.NewWith(im, st, drive.Options{})
+	b.Cleanup(st.Abandon)
+	d, err := drive.New(im, st, drive.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	return &rig{Host: drivetest.NewHost(b, d, drive.ControllerOptions{Fabrics: true, HostNQN: "nqn.bench"}), d: d, st: st, im: im}
+	return drivetest.NewHost(b, d, drive.ControllerOptions{Fabrics: true, HostNQN: "nqn.bench"})
 }
 
 // run executes one command per iteration, as a transport does.
-func (r *rig) run(b *testing.B, next func(i int) *drive.Command, size int) {
+func run(b *testing.B, r *drivetest.Host, next func(i int) *drive.Command, size int) {
 	b.Helper()
 	buf := make([]byte, size)
 	b.SetBytes(int64(size))
@@ -69,7 +71,7 @@ func BenchmarkExecute(b *testing.B) {
 		{"plain write 4K", opWrite, 2, 1}, {"plain read 4K", opRead, 2, 1}, {"zoned write 128K", opWrite, 1, 32}, {"zoned read 128K", opRead, 1, 32},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			r := benchRig(b)
+			r := benchHost(b)
 			if c.op == opRead && c.id == 1 {
 				for lba := uint64(0); lba < 4096; lba += 64 {
 					r.Want(1, drivetest.IO(opWrite, 1, lba, 64, 0), fill('r', 64*4096), drive.Success)
@@ -77,7 +79,7 @@ func BenchmarkExecute(b *testing.B) {
 			}
 			cmd := drivetest.IO(c.op, c.id, 0, c.blocks, 0)
 			per := 4096 / c.blocks // commands of a zone
-			r.run(b, func(i int) *drive.Command {
+			run(b, r, func(i int) *drive.Command {
 				zone, lba := uint64(i/per%64), uint64(i%per*c.blocks)
 				switch {
 				case c.id == 2 || c.op == opRead:
