@@ -83,6 +83,9 @@ func (im *Image) copyTo(p *product, kind layout.Kind, o ConvertOptions) (err err
 	if im.hdr.Flags&layout.Clean == 0 {
 		return &HintError{Err: fmt.Errorf("%s: %w", im.path, ErrUnclean), Hint: "run: zimg check --repair " + im.path}
 	}
+	if err := im.CheckZones(); err != nil {
+		return err
+	}
 	name := ""
 	if kind == layout.Sidecar {
 		name = layout.HintName(filepath.Base(p.data[0]))
@@ -120,6 +123,9 @@ func ConvertInPlace(path string, o ConvertOptions) error {
 	im, err := Open(path, Options{FS: o.FS, Write: true, Sidecar: o.Source})
 	if err != nil {
 		return err
+	}
+	if err := im.CheckZones(); err != nil {
+		return errors.Join(err, im.Close())
 	}
 	switch o.Layout {
 	case im.hdr.Kind, 0:

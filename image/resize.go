@@ -37,6 +37,9 @@ func Resize(path string, o ResizeOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := im.CheckZones(); err != nil {
+		return err
+	}
 	plan, err := im.resized(index, o.Zones)
 	if err != nil {
 		return err

@@ -110,6 +110,9 @@ func openOwn(path string, o *TransferOptions) (_ *source, err error) {
 	if im.hdr.Flags&layout.Clean == 0 {
 		return nil, &HintError{Err: fmt.Errorf("%s: %w", path, ErrUnclean), Hint: "run: zimg check --repair " + path}
 	}
+	if err := im.CheckZones(); err != nil {
+		return nil, err
+	}
 	d := &foreign.Decoded{}
 	for _, n := range im.ns {
 		d.Contents = append(d.Contents, n.content())

@@ -217,7 +217,16 @@ func describeNamespace(n *layout.Namespace) string {
 	if n.ZDES > 0 {
 		s += fmt.Sprintf(", %d-byte extensions", n.ExtSize())
 	}
+	if n.ZRWAS > 0 {
+		s += ", " + describeZRWA(n)
+	}
 	return s
+}
+
+// describeZRWA describes the zone random write areas of a namespace that has them.
+func describeZRWA(n *layout.Namespace) string {
+	return fmt.Sprintf("random write areas of %s in %s zones, flushed in units of %s",
+		cli.FormatSize(int64(n.ByteOff(layout.LBA(n.ZRWAS)))), limitText(n.MaxZRWA()), cli.FormatSize(int64(n.ByteOff(layout.LBA(n.ZRWAFG)))))
 }
 
 // limitText is a limit for people.

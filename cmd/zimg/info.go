@@ -251,6 +251,11 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 	if err := cli.WriteTable(w, namespaceColumns, namespaceRows(im)); err != nil {
 		return err
 	}
+	for _, n := range im.Namespaces() {
+		if n.ZRWAS > 0 {
+			fmt.Fprintf(w, "namespace %d: %s\n", n.ID, describeZRWA(n.Namespace))
+		}
+	}
 	printCounts(w, d.Namespaces)
 	return nil
 }

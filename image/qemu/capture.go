@@ -95,7 +95,9 @@ func captureZone(n *image.Namespace, i uint64, d layout.ZoneDescriptor, ext []by
 			z.Written = max(z.Written, old.Written)
 		}
 	}
-	z = zns.AtRest(n.Namespace, z)
+	if z, err = powerCycled(n, i, z); err != nil {
+		return err
+	}
 	if z.Attrs&layout.ZDEV != 0 && n.ZDES > 0 {
 		if err := n.SetExtension(i, ext); err != nil {
 			return err
@@ -103,3 +105,29 @@ func captureZone(n *image.Namespace, i uint64, d layout.ZoneDescriptor, ext []by
 	}
 	return n.SetZone(i, z)
 }
+
+// powerCycled is zone i as it is at rest. What a guest has written in a zone random
+// write area and not committed is committed: QEMU forgets the area when the controller is
+// shut down, and leaves the data after a write pointer that does not show it.
+func powerCycled(n *image.Namespace, i uint64, z layout.Zone) (layout.Zone, error) {
+	if n.ZRWAS > 0 && z.State.HasWP() {
+		end, err := image.ZoneDataEnd(n.File(), n.Namespace, i)
+		if err != nil {
+			return z, err
+		}
+		if end = min(end, z.End()); end > z.WP && n.BlockSize() < holeSize {
+			end, err = image.NonZeroEnd(n.File(), n.Namespace, z.WP, end)
+			if err != nil {
+				return z, err
+			}
+		}
+		if end > z.WP {
+			return zns.WrittenTo(n.Namespace, z, zns.Commit(n.Namespace, z.ZoneDescriptor, end)), nil
+		}
+	}
+	return zns.AtRest(n.Namespace, z), nil
+}
+
+// holeSize is the least hole that file systems have: in smaller blocks, data seems to
+// end later than it does.
+const holeSize = 4096
