@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"zimg/image"
+	"zimg/image/drive"
 )
 
 // A session is one run of QEMU:
@@ -25,8 +26,10 @@ import (
 
 // Config says what to run.
 type Config struct {
-	Images  []*image.Image // opened for writing, clean
-	Command []string       // QEMU and its arguments, perhaps after a wrapper and its own
+	Images []*image.Image // opened for writing, clean
+	// Drives, if there are any, are drives that zimg is itself, in place of those that QEMU makes of Images.
+	Drives  []*drive.Drive
+	Command []string // QEMU and its arguments, perhaps after a wrapper and its own
 	// Controllers are properties of the controllers: of the one of each image, or one list for all of them.
 	Controllers [][]Property
 	// Streams of QEMU.
@@ -131,7 +134,7 @@ func Run(ctx context.Context, c Config, stop <-chan struct{}) (_ Outcome, err er
 		s.end()
 	}
 	s.guard.dismiss()
-	if !s.saved {
+	if !s.saved || len(s.Drives) > 0 {
 		err = errors.Join(err, s.drives.discard())
 	}
 	if s.panicked && s.caller.panic == "exit-failure" && s.status == 0 {
@@ -155,7 +158,11 @@ func newSession(c Config) (*session, error) {
 	if s.caller, err = parseCallerArgs(s.Command); err != nil {
 		return nil, err
 	}
-	s.drives, err = newStock(s)
+	if len(s.Drives) > 0 {
+		s.drives, err = newOwn(s)
+	} else {
+		s.drives, err = newStock(s)
+	}
 	return s, err
 }
 
