@@ -67,8 +67,13 @@ func BenchmarkExecute(b *testing.B) {
 		id     layout.NSID
 		blocks int
 	}{
-		{"zoned write 4K", opWrite, 1, 1}, {"zoned append 4K", opAppend, 1, 1}, {"zoned read 4K", opRead, 1, 1},
-		{"plain write 4K", opWrite, 2, 1}, {"plain read 4K", opRead, 2, 1}, {"zoned write 128K", opWrite, 1, 32}, {"zoned read 128K", opRead, 1, 32},
+		{"zoned write 4K", opWrite, 1, 1},
+		{"zoned append 4K", opAppend, 1, 1},
+		{"zoned read 4K", opRead, 1, 1},
+		{"plain write 4K", opWrite, 2, 1},
+		{"plain read 4K", opRead, 2, 1},
+		{"zoned write 128K", opWrite, 1, 32},
+		{"zoned read 128K", opRead, 1, 32},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			r := benchHost(b)

@@ -153,5 +153,5 @@ func (r *request) place(data, meta []byte) Status {
 	if n.m == nil {
 		return Success
 	}
-	return r.make(false, r.lba)
+	return r.commit(false, r.lba)
 }

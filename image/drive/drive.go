@@ -151,11 +151,7 @@ func NewWith(im *image.Image, st Store, o Options) (*Drive, error) {
 	}
 	d := &Drive{im: im, st: st, o: o, controllers: map[*Controller]bool{}}
 	for _, n := range im.Namespaces() {
-		ns, err := newNamespace(d, n)
-		if err != nil {
-			return nil, err
-		}
-		d.ns = append(d.ns, ns)
+		d.ns = append(d.ns, newNamespace(d, n))
 	}
 	sortNamespaces(d.ns)
 	d.scratch.init(d)

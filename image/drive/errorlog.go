@@ -21,7 +21,7 @@ type errorEntry struct {
 // failed notes that a command ended with an error.
 func (c *Controller) failed(qid uint16, cmd *Command, st Status) {
 	c.d.stats.allErrors.Add(1)
-	switch st.Code() {
+	switch st.Code() { //nolint:exhaustive // the others are not the media's
 	case WriteFault, UnrecoveredRead, GuardCheckError, ApplicationTagError, ReferenceTagError:
 		c.d.stats.mediaErrors.Add(1)
 	}

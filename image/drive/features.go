@@ -234,11 +234,11 @@ func (c *Controller) setFeature(cmd *Command, data []byte) Completion {
 		c.events.configure(v)
 		return Completion{}
 	}
-	return Completion{Status: c.features.set(cmd, fid, v, data)}
+	return Completion{Status: c.features.set(fid, v, data)}
 }
 
 // set sets a feature that is of the controller alone.
-func (f *features) set(cmd *Command, fid, v uint32, data []byte) Status {
+func (f *features) set(fid, v uint32, data []byte) Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch fid {

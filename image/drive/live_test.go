@@ -29,7 +29,7 @@ type served struct {
 }
 
 // serve makes a drive of the image, which may have been left by a process that died.
-func serve(t testing.TB, fsys *imagetest.MemFS, host drive.ControllerOptions) *served {
+func serve(t drivetest.T, fsys *imagetest.MemFS, host drive.ControllerOptions) *served {
 	t.Helper()
 	s := &served{fsys: fsys, host: host}
 	var err error

@@ -25,7 +25,7 @@ type namespace struct {
 	m     *zns.Machine // nil for a namespace without zones
 }
 
-func newNamespace(d *Drive, n *image.Namespace) (*namespace, error) {
+func newNamespace(d *Drive, n *image.Namespace) *namespace {
 	ns := &namespace{Namespace: n.Namespace, d: d, st: d.st.Namespace(n.ID), uuid: n.UUID, pi: pi.Of(n.Namespace)}
 	if ns.uuid == [16]byte{} {
 		ns.uuid = identity(d.im, n.ID)
@@ -34,7 +34,7 @@ func newNamespace(d *Drive, n *image.Namespace) (*namespace, error) {
 		ns.zones.NamespaceStore = ns.st
 		ns.m = zns.New(n.Namespace, &ns.zones, ns.st.Counts())
 	}
-	return ns, nil
+	return ns
 }
 
 func sortNamespaces(ns []*namespace) {

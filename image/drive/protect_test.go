@@ -83,8 +83,15 @@ func TestMetadata(t *testing.T) {
 func TestProtection(t *testing.T) {
 	t.Parallel()
 	for _, c := range []layout.Namespace{
-		{MS: 8, PI: 1}, {MS: 8, PI: 2}, {MS: 8, PI: 3}, {MS: 16, PI: 1}, {MS: 16, PI: 1, PIFirst: true}, {MS: 8, PI: 1, ExtLBA: true},
-		{MS: 16, PI: 1, ExtLBA: true}, {MS: 16, PI: 1, PIFormat: 2}, {MS: 32, PI: 2, PIFormat: 2, ExtLBA: true},
+		{MS: 8, PI: 1},
+		{MS: 8, PI: 2},
+		{MS: 8, PI: 3},
+		{MS: 16, PI: 1},
+		{MS: 16, PI: 1, PIFirst: true},
+		{MS: 8, PI: 1, ExtLBA: true},
+		{MS: 16, PI: 1, ExtLBA: true},
+		{MS: 16, PI: 1, PIFormat: 2},
+		{MS: 32, PI: 2, PIFormat: 2, ExtLBA: true},
 	} {
 		t.Run(fmt.Sprintf("type %d, %d bytes, first %v, format %d, extended %v", c.PI, c.MS, c.PIFirst, c.PIFormat, c.ExtLBA), func(t *testing.T) {
 			t.Parallel()

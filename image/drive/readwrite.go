@@ -102,15 +102,15 @@ func (r *request) write() Completion {
 	if st := r.put(lba, check, tags, shift); !st.OK() {
 		return Completion{Status: st}
 	}
-	if st := r.make(appends, lba); !st.OK() {
+	if st := r.commit(appends, lba); !st.OK() {
 		return Completion{Status: st}
 	}
 	return Completion{Status: Success, Result: result(appends, lba)}
 }
 
-// make makes the change that was planned, after its data was written to lba. If the zone
+// commit makes the change that was planned, after its data was written to lba. If the zone
 // does not take it any more the data is taken back.
-func (r *request) make(appends bool, lba layout.LBA) Status {
+func (r *request) commit(appends bool, lba layout.LBA) Status {
 	made, st := r.plan(appends, true)
 	if st.OK() && made == lba { // as it must be while the zone is locked
 		return Success
@@ -134,7 +134,7 @@ func result(appends bool, lba layout.LBA) uint64 {
 
 // plan checks the write or append with the zones, and makes the change if told to. It
 // returns where the data goes.
-func (r *request) plan(appends, make bool) (layout.LBA, Status) {
+func (r *request) plan(appends, commit bool) (layout.LBA, Status) {
 	n := r.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -143,7 +143,7 @@ func (r *request) plan(appends, make bool) (layout.LBA, Status) {
 		plan = n.m.PlanAppend
 	}
 	c, err := plan(r.lba, r.nlb)
-	if err != nil || !make {
+	if err != nil || !commit {
 		return c.LBA, statusOf(err, WriteFault)
 	}
 	w, noted, err := r.note()

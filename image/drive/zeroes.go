@@ -28,7 +28,7 @@ func (r *request) writeZeroes() Status {
 	if st := r.zero(check, tags); !st.OK() {
 		return st
 	}
-	return r.make(false, r.lba)
+	return r.commit(false, r.lba)
 }
 
 // zero makes the blocks of r zeroes. Protection information is generated, unless the

@@ -54,18 +54,30 @@ func TestZoneMatrix(t *testing.T) {
 		cmd  func(start uint64) *drive.Command
 		run  func(m *zns.Machine, i uint64) error
 	}{
-		{"write at the write pointer", func(s uint64) *drive.Command { return drivetest.IO(opWrite, 1, s+5, 2, 0) },
-			func(m *zns.Machine, i uint64) error { return m.Write(layout.LBA(i*16+5), 2) }},
-		{"write at the start", func(s uint64) *drive.Command { return drivetest.IO(opWrite, 1, s, 2, 0) },
-			func(m *zns.Machine, i uint64) error { return m.Write(layout.LBA(i*16), 2) }},
-		{"zeroes", func(s uint64) *drive.Command { return drivetest.IO(opZeroes, 1, s+5, 7, 0) },
-			func(m *zns.Machine, i uint64) error { return m.Write(layout.LBA(i*16+5), 7) }},
-		{"append", func(s uint64) *drive.Command { return drivetest.IO(opAppend, 1, s, 7, 0) },
-			func(m *zns.Machine, i uint64) error { _, err := m.Append(layout.LBA(i*16), 7); return err }},
-		{"append over the capacity", func(s uint64) *drive.Command { return drivetest.IO(opAppend, 1, s, 13, 0) },
-			func(m *zns.Machine, i uint64) error { _, err := m.Append(layout.LBA(i*16), 13); return err }},
-		{"read", func(s uint64) *drive.Command { return drivetest.IO(opRead, 1, s, 16, 0) },
-			func(m *zns.Machine, i uint64) error { return m.Read(layout.LBA(i*16), 16) }},
+		{
+			"write at the write pointer", func(s uint64) *drive.Command { return drivetest.IO(opWrite, 1, s+5, 2, 0) },
+			func(m *zns.Machine, i uint64) error { return m.Write(layout.LBA(i*16+5), 2) },
+		},
+		{
+			"write at the start", func(s uint64) *drive.Command { return drivetest.IO(opWrite, 1, s, 2, 0) },
+			func(m *zns.Machine, i uint64) error { return m.Write(layout.LBA(i*16), 2) },
+		},
+		{
+			"zeroes", func(s uint64) *drive.Command { return drivetest.IO(opZeroes, 1, s+5, 7, 0) },
+			func(m *zns.Machine, i uint64) error { return m.Write(layout.LBA(i*16+5), 7) },
+		},
+		{
+			"append", func(s uint64) *drive.Command { return drivetest.IO(opAppend, 1, s, 7, 0) },
+			func(m *zns.Machine, i uint64) error { _, err := m.Append(layout.LBA(i*16), 7); return err },
+		},
+		{
+			"append over the capacity", func(s uint64) *drive.Command { return drivetest.IO(opAppend, 1, s, 13, 0) },
+			func(m *zns.Machine, i uint64) error { _, err := m.Append(layout.LBA(i*16), 13); return err },
+		},
+		{
+			"read", func(s uint64) *drive.Command { return drivetest.IO(opRead, 1, s, 16, 0) },
+			func(m *zns.Machine, i uint64) error { return m.Read(layout.LBA(i*16), 16) },
+		},
 		{"open", send(zns.ActionOpen, 0), (*zns.Machine).Open},
 		{"open with a random write area", send(zns.ActionOpen, 1<<9), (*zns.Machine).OpenZRWA},
 		{"close", send(zns.ActionClose, 0), (*zns.Machine).Close},
@@ -198,7 +210,7 @@ func TestZoneReport(t *testing.T) {
 	for i := range uint64(16) {
 		z := r.zone(1, i)
 		got := layout.DecodeZoneDescriptor(b[64+64*i:])
-		switch z.State {
+		switch z.State { //nolint:exhaustive // others have a true write pointer
 		case layout.ReadOnly:
 			z.WP = z.Written
 		case layout.Offline:

@@ -2,23 +2,31 @@ package drivetest
 
 import (
 	"encoding/binary"
-	"testing"
 	"time"
 
 	"zimg/image/drive"
 	"zimg/layout"
 )
 
+// T is what a Host needs of a test: *testing.T and *testing.B have it.
+type T interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // Host sends commands to a controller, as a driver does.
 type Host struct {
-	T    testing.TB
+	T    T
 	C    *drive.Controller
 	cid  uint16
 	Meta []byte // separate metadata of the last command
 }
 
 // NewHost makes a controller and enables it for all command sets.
-func NewHost(t testing.TB, d *drive.Drive, o drive.ControllerOptions) *Host {
+func NewHost(t T, d *drive.Drive, o drive.ControllerOptions) *Host {
 	h := &Host{T: t, C: d.NewController(o)}
 	h.Enable(0x460061)
 	return h
