@@ -123,6 +123,9 @@ var passes = []struct {
 }
 
 func run(path string, o Options) (_ *Report, err error) {
+	if path, err = disk.Resolve(o.fs(), path); err != nil {
+		return nil, err
+	}
 	repairing := o.Mode != CheckOnly && !o.DryRun
 	opening := image.Options{FS: o.FS, Write: repairing, ForceShare: o.ForceShare, Sidecar: o.Sidecar}
 	files, err := image.OpenFiles(path, opening)

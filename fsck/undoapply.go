@@ -40,6 +40,9 @@ type undoer struct {
 // is simply done again. It wraps ErrUndo in what it refuses.
 func Undo(path string, o Options, force bool) (err error) {
 	fsys := o.fs()
+	if path, err = disk.Resolve(fsys, path); err != nil {
+		return err
+	}
 	name := path + UndoSuffix
 	if _, err := fsys.Stat(path); err != nil {
 		return err // there is no image that it could belong to

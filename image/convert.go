@@ -44,6 +44,10 @@ func CopyOpen(im *Image, dst string, o ConvertOptions) error {
 	if kind == 0 {
 		kind = im.hdr.Kind
 	}
+	dst, err := disk.Resolve(im.files.FS, dst)
+	if err != nil {
+		return err
+	}
 	sidecar := ""
 	if kind == layout.Sidecar {
 		sidecar = o.Sidecar
@@ -63,6 +67,9 @@ func Derive(src, dst string, o ConvertOptions, change func(im *Image) error) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, im.Close()) }()
+	if dst, err = disk.Resolve(im.files.FS, dst); err != nil {
+		return err
+	}
 	p := product{data: []string{dst}, naming: naming{force: o.Force}}
 	p.finish = func(file disk.File) error {
 		f := &Files{FS: im.files.FS, Kind: layout.Trailing, Meta: file, Data: []disk.File{file}}

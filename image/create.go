@@ -127,6 +127,10 @@ func derivedUUID(u [16]byte, id layout.NSID) [16]byte {
 // cannot be an image.
 func Create(path string, o CreateOptions) error {
 	fsys := Options{FS: o.FS}.fs()
+	path, err := disk.Resolve(fsys, path)
+	if err != nil {
+		return err
+	}
 	plan, err := o.Complete()
 	if err != nil {
 		return err

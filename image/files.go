@@ -22,6 +22,9 @@ type Options struct {
 	Sidecar    string // path of the metadata file; empty to find it
 }
 
+// resolve is the path of the file that path leads to; all names are derived from that.
+func (o Options) resolve(path string) (string, error) { return disk.Resolve(o.fs(), path) }
+
 func (o Options) fs() disk.FS {
 	if o.FS == nil {
 		return disk.OS
@@ -96,6 +99,9 @@ func OpenFiles(path string, o Options) (_ *Files, err error) {
 			_ = f.Close()
 		}
 	}()
+	if path, err = disk.Resolve(f.FS, path); err != nil {
+		return nil, err
+	}
 	first, err := openLocked(f.FS, path, o)
 	if err != nil {
 		return nil, err
@@ -134,6 +140,9 @@ func OpenPlain(path string, o Options) (_ *Files, err error) {
 			_ = f.Close()
 		}
 	}()
+	if path, err = disk.Resolve(f.FS, path); err != nil {
+		return nil, err
+	}
 	data, err := openLocked(f.FS, path, o)
 	if err != nil {
 		return nil, err

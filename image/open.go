@@ -26,6 +26,10 @@ func OpenUnclean(path string, o Options) (*Image, error) {
 }
 
 func open(path string, o Options, unclean bool) (*Image, error) {
+	path, err := o.resolve(path)
+	if err != nil {
+		return nil, err
+	}
 	f, err := OpenFiles(path, o)
 	if err != nil {
 		return nil, err

@@ -83,6 +83,10 @@ func Known(fsys disk.FS, path, sidecar string) bool {
 	if sidecar != "" {
 		path = sidecar
 	}
+	path, err := disk.Resolve(fsys, path)
+	if err != nil {
+		return false
+	}
 	if _, err := fsys.Stat(path + SidecarSuffix); err == nil {
 		return true
 	}

@@ -42,6 +42,10 @@ func SnapshotPath(path, name string) (string, error) {
 // TakeSnapshot keeps the image at path as it is now, under name. The snapshot and its folder belong to the owner and
 // group of the image, whoever takes it.
 func TakeSnapshot(path, name string, o ConvertOptions) (err error) {
+	path, err = Options{FS: o.FS}.resolve(path)
+	if err != nil {
+		return err
+	}
 	dst, err := SnapshotPath(path, name)
 	if err != nil {
 		return err
@@ -87,6 +91,10 @@ var ErrOtherImage = errors.New("was taken of another image")
 // now is lost; it may be damaged or gone already. It is locked from start to end, and replaced in one step (see product).
 // A snapshot with another UUID than the image is refused with ErrOtherImage, unless Force.
 func ApplySnapshot(path, name string, o ConvertOptions) (err error) {
+	path, err = Options{FS: o.FS}.resolve(path)
+	if err != nil {
+		return err
+	}
 	src, err := SnapshotPath(path, name)
 	if err != nil {
 		return err
@@ -218,6 +226,10 @@ func (r *replaced) namedSidecar(o ConvertOptions, uuid [16]byte) (naming, error)
 
 // DeleteSnapshot removes the snapshot called name, and the folder if nothing is left in it.
 func DeleteSnapshot(path, name string, o ConvertOptions) error {
+	path, err := Options{FS: o.FS}.resolve(path)
+	if err != nil {
+		return err
+	}
 	snap, err := SnapshotPath(path, name)
 	if err != nil {
 		return err
@@ -271,6 +283,10 @@ func ignoreMissing(err error) error {
 // Snapshots are the names of the snapshots of the image at path, sorted. The image itself may be gone.
 func Snapshots(path string, o ConvertOptions) ([]string, error) {
 	fsys := Options{FS: o.FS}.fs()
+	path, err := disk.Resolve(fsys, path)
+	if err != nil {
+		return nil, err
+	}
 	names, err := fsys.List(path + SnapshotSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
 		_, err := fsys.Stat(path)

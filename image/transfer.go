@@ -36,6 +36,10 @@ type TransferOptions struct {
 
 // OpenForeign decodes what path names. The returned function closes its files.
 func OpenForeign(path string, f *foreign.Format, o TransferOptions, share bool) (*foreign.Decoded, func() error, error) {
+	path, err := Options{FS: o.FS}.resolve(path)
+	if err != nil {
+		return nil, nil, err
+	}
 	in := &foreign.Input{FS: Options{FS: o.FS}.fs(), Path: path, Second: o.Source, Geometry: o.Geometry, Unsaid: o.Unsaid, Pick: o.NS, ForceShare: share, Format: f}
 	d, err := f.Decode(in)
 	if err != nil {
@@ -146,6 +150,9 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 	}
 	if o.Note == nil {
 		o.Note = o.Say
+	}
+	if dst, err = (Options{FS: o.FS}).resolve(dst); err != nil {
+		return err
 	}
 	s, err := openSource(src, &o)
 	if err != nil {

@@ -35,6 +35,10 @@ func TransferInPlace(path string, o TransferOptions) error {
 	if o.To != nil && o.From != nil {
 		return fmt.Errorf("in place from one foreign format to another: convert twice: %w", foreign.ErrUnsupported)
 	}
+	path, err := Options{FS: o.FS}.resolve(path)
+	if err != nil {
+		return err
+	}
 	if o.From != nil {
 		return o.adopt(path)
 	}

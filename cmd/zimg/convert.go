@@ -78,13 +78,13 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 		return cli.OneOf("layout", o.layout, "trailing", "sidecar")
 	}
 	if o.inPlace && len(args) == 1 && (o.to != "" || o.foreign.format != "") {
-		return o.transferInPlace(cmd, target(args[0]), opts.Layout)
+		return o.transferInPlace(cmd, args[0], opts.Layout)
 	}
 	if o.inPlace {
 		if len(args) != 1 || opts.Layout == 0 {
 			return cli.UsageError("--in-place takes one IMAGE, and --layout trailing or sidecar")
 		}
-		if err := image.ConvertInPlace(target(args[0]), opts); err != nil {
+		if err := image.ConvertInPlace(args[0], opts); err != nil {
 			return err
 		}
 		o.say(cmd, "Converted '%s' to layout %v.\n", args[0], opts.Layout)
@@ -107,9 +107,9 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 			return cli.UsageError("--ns, --lossy and --keep-open are for foreign formats")
 		}
 		opts.Progress = bar.Update
-		err = image.Convert(args[0], target(args[1]), opts)
+		err = image.Convert(args[0], args[1], opts)
 	} else {
-		err = o.transfer(cmd, args[0], target(args[1]), from, bar, opts.Layout)
+		err = o.transfer(cmd, args[0], args[1], from, bar, opts.Layout)
 	}
 	if err != nil {
 		return err

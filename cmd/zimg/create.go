@@ -108,7 +108,7 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 	bar := cli.NewProgress(cmd, o.showBar)
 	defer bar.Done()
 	opts.Progress = bar.Update
-	if err := image.Create(target(args[0]), opts); err != nil {
+	if err := image.Create(args[0], opts); err != nil {
 		return err
 	}
 	bar.Done()

@@ -8,6 +8,7 @@ import (
 	"zimg/cmd/internal/cli"
 	"zimg/cmd/internal/report"
 	"zimg/image"
+	"zimg/image/disk"
 )
 
 // snapshotView is a snapshot in JSON.
@@ -72,7 +73,6 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 	if asked > 1 {
 		return cli.UsageError("-l, -c, -a and -d exclude one another")
 	}
-	path = target(path)
 	bar := cli.NewProgress(cmd, o.showBar)
 	defer bar.Done()
 	opts := image.ConvertOptions{Source: o.sidecar, Force: o.force, Progress: bar.Update}
@@ -113,8 +113,12 @@ func (o *snapshotOptions) print(cmd *cobra.Command, path string, opts image.Conv
 	}
 	views := []snapshotView{}
 	var rows [][]string
+	real, err := disk.Resolve(disk.OS, path)
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
-		v, err := describeSnapshot(path, name)
+		v, err := describeSnapshot(real, name)
 		if err != nil {
 			return err
 		}

@@ -133,9 +133,7 @@ func TestAgainstQEMU(t *testing.T) {
 		if err := image.Create(path, image.CreateOptions{Namespaces: []image.NamespaceSpec{{Namespace: n}, {Namespace: plain}}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := crash.Prepare(t.Context(), dir, path, ""); err != nil {
-			t.Fatal(err)
-		}
+		prepare(t, dir, path)
 		commands, kept, dropped := workload(rand.New(rand.NewPCG(seed, 0)), &drive{data: make([]byte, plainOff+16*block)})
 		nodes := fmt.Sprintf("driver=blklogwrites,file.driver=file,file.filename=%s,file.discard=unmap,log.driver=file,log.filename=%s,log-sector-size=512,discard=unmap",
 			path, filepath.Join(dir, crash.LogName))

@@ -29,10 +29,15 @@ const (
 	TraceName = "commands.log"
 )
 
-// Prepare makes the folder dir of a recording to come: a copy of the image at path, whose sidecar is named if it is
-// not beside it, and an empty log. The end of ctx stops it.
-func Prepare(ctx context.Context, dir, path, sidecar string) (err error) {
-	if err := os.Mkdir(dir, 0o777); err != nil {
+// Prepare makes the folder dir of a recording to come of im: a copy of the image, made under the lock that im
+// has, and an empty log. What the guest writes comes into the log, so all of it belongs to the owner of the image, and nobody may
+// read it who may not read the image. The end of ctx stops it. It returns fs.ErrExist if there is something called dir.
+func Prepare(ctx context.Context, dir string, im *image.Image) (err error) {
+	like, err := disk.Like(im.Files().Data[0])
+	if err != nil {
+		return err
+	}
+	if err := disk.OS.Mkdir(dir, like.Folder()); err != nil {
 		if errors.Is(err, os.ErrExist) {
 			return &image.HintError{Err: err, Hint: "a recording is not overwritten: remove it, or choose another name"}
 		}
@@ -44,13 +49,18 @@ func Prepare(ctx context.Context, dir, path, sidecar string) (err error) {
 		}
 	}()
 	base := filepath.Join(dir, BaseName)
-	if err := image.Convert(path, base, image.ConvertOptions{Layout: layout.Trailing, Source: sidecar, Progress: stopWith(ctx)}); err != nil {
+	o := image.ConvertOptions{Layout: layout.Trailing, Belongs: true, Progress: stopWith(ctx)}
+	if err := image.CopyOpen(im, base, o); err != nil {
 		return err
 	}
-	if err := sameOffsets(path, sidecar, base); err != nil {
+	if err := sameOffsets(im, base); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, LogName), nil, 0o666)
+	log, err := disk.CreateLike(disk.OS, filepath.Join(dir, LogName), like)
+	if err != nil {
+		return err
+	}
+	return log.Close()
 }
 
 // stopWith is a progress that tells nobody and ends with ctx.
@@ -68,31 +78,26 @@ func Remove(dir string) error {
 	return os.Remove(dir)
 }
 
-// sameOffsets makes sure that the offsets in the log of the image at path, which are those of
-// its one data file, mean the same in base.
-func sameOffsets(path, sidecar, base string) (err error) {
-	var offs [2][]layout.Bytes
-	for i, o := range []image.Options{{Sidecar: sidecar}, {}} {
-		im, err := image.Open([]string{path, base}[i], o)
-		if err != nil {
-			return err
-		}
-		for _, n := range im.Namespaces() {
-			if n.DataFile > 0 {
-				err = &image.HintError{
-					Err:  fmt.Errorf("%s: its namespaces lie in several data files, whose writes no log has in one order", path),
-					Hint: "convert it to a new image, which has one, and record that",
-				}
-			}
-			offs[i] = append(offs[i], n.DataOff)
-		}
-		if err := errors.Join(err, im.Close()); err != nil {
-			return err
-		}
+// sameOffsets makes sure that the offsets in the log of im, which are those of
+// its one data file, mean the same in its copy base.
+func sameOffsets(im *image.Image, base string) (err error) {
+	copied, err := image.Open(base, image.Options{})
+	if err != nil {
+		return err
 	}
-	for i, off := range offs[0] {
-		if offs[1][i] != off {
-			return &image.HintError{Err: fmt.Errorf("%s: has its namespaces at other offsets than a new image", path), Hint: "convert it to a new image and record that"}
+	defer func() { err = errors.Join(err, copied.Close()) }()
+	for i, n := range im.Namespaces() {
+		if n.DataFile > 0 {
+			return &image.HintError{
+				Err:  fmt.Errorf("%s has several data files, whose writes no log has in one order", im.Path()),
+				Hint: "convert it to a new image, which has one, and record that",
+			}
+		}
+		if copied.Namespaces()[i].DataOff != n.DataOff {
+			return &image.HintError{
+				Err:  fmt.Errorf("%s has its namespaces at other offsets than a new image", im.Path()),
+				Hint: "convert it to a new image and record that",
+			}
 		}
 	}
 	return nil

@@ -105,10 +105,12 @@ func record(t *testing.T, l *logger, active uint32, traced bool) string {
 	if err := image.Create(path, image.CreateOptions{Namespaces: specs, Zones: []layout.Zones{z, nil}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := crash.Prepare(t.Context(), dir, path, ""); err != nil {
+	prepare(t, dir, path)
+	im, err := image.Open(path, image.Options{Write: true})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := crash.Prepare(t.Context(), dir, path, ""); !errors.Is(err, fs.ErrExist) {
+	if err := errors.Join(crash.Prepare(t.Context(), dir, im), im.Close()); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a recording was overwritten: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, crash.LogName), l.Bytes(), 0o666); err != nil {
@@ -120,6 +122,18 @@ func record(t *testing.T, l *logger, active uint32, traced bool) string {
 		}
 	}
 	return dir
+}
+
+// prepare makes the folder of a recording of the image at path.
+func prepare(t *testing.T, dir, path string) {
+	t.Helper()
+	im, err := image.Open(path, image.Options{Write: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(crash.Prepare(t.Context(), dir, im), im.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func open(t *testing.T, dir string) *crash.Recording {

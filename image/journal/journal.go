@@ -57,7 +57,7 @@ type Start struct {
 	Ends map[string]map[string]uint64 `json:"data-ends"`
 }
 
-// Write makes IMAGE.zjournal, durable. The trace is QEMU's, which has it open by now.
+// Write makes IMAGE.zjournal, durable, with the access of the image. The trace is QEMU's, which has it open by now.
 func Write(fsys disk.FS, image string, session [16]byte, ends map[layout.NSID]map[uint64]layout.LBA) (err error) {
 	if err := fsys.Remove(image + StartSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -74,7 +74,14 @@ func Write(fsys disk.FS, image string, session [16]byte, ends map[layout.NSID]ma
 	if err != nil {
 		return err
 	}
-	file, err := fsys.Open(image+StartSuffix, disk.CreateNew, 0o666)
+	like, err := disk.LikeName(fsys, image)
+	if errors.Is(err, fs.ErrNotExist) {
+		like, err = disk.Access{Mode: 0o600}, nil
+	}
+	if err != nil {
+		return err
+	}
+	file, err := disk.CreateLike(fsys, image+StartSuffix, like)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"zimg/image"
+	"zimg/image/disk"
 	"zimg/image/journal"
 )
 
@@ -28,7 +30,7 @@ type tracelog struct {
 	done   sync.WaitGroup
 }
 
-// newTracelog makes IMAGE.ztrace, empty, with the mode of the image, and lets QEMU find it.
+// newTracelog makes IMAGE.ztrace, empty, with the access of the image, and lets QEMU find it.
 func newTracelog(s *session) (*tracelog, error) {
 	path, err := filepath.Abs(s.Images[0].Path())
 	if err != nil {
@@ -41,24 +43,28 @@ func newTracelog(s *session) (*tracelog, error) {
 	if s.caller.file != "" {
 		return t, nil // find makes it, when it is known where that file is
 	}
+	name := t.path
 	if s.Record != nil {
-		err = os.Symlink(s.Record.Trace, t.path)
-	} else {
-		err = createLike(t.path, path)
+		name = s.Record.Trace
 	}
-	if err != nil {
+	if err := createLike(name, s.Images[0]); err != nil {
 		return nil, err
+	}
+	if s.Record != nil {
+		if err := os.Symlink(name, t.path); err != nil {
+			return nil, err
+		}
 	}
 	return t, os.Symlink(t.path, s.private.path("trace"))
 }
 
-// createLike makes the empty file name with the mode of another.
-func createLike(name, other string) error {
-	info, err := os.Stat(other)
+// createLike makes the empty file name with the mode, owner and group of an image.
+func createLike(name string, im *image.Image) error {
+	like, err := disk.Like(im.Files().Data[0])
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
+	file, err := disk.CreateLike(disk.OS, name, like)
 	if err != nil {
 		return err
 	}

@@ -2,16 +2,14 @@ package vm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 
-	"zimg/image"
 	"zimg/image/crash"
 	"zimg/image/qemu"
 )
 
-// record makes the folder of a recording. The image is closed for a moment, to be copied.
+// record makes the folder of a recording. The image stays locked while it is copied.
 func (r *run) record(ctx context.Context) (*qemu.Record, error) {
 	if len(r.images) != 1 {
 		return nil, fmt.Errorf("a recording is of one image, %d were given", len(r.images))
@@ -29,16 +27,5 @@ func (r *run) record(ctx context.Context) (*qemu.Record, error) {
 	if r.dry {
 		return rec, nil
 	}
-	if err := r.close(); err != nil {
-		return nil, err
-	}
-	if err := crash.Prepare(ctx, dir, r.Paths[0], r.Sidecar); err != nil {
-		return nil, err
-	}
-	im, err := image.Open(r.Paths[0], image.Options{Write: true, Sidecar: r.Sidecar})
-	if err != nil {
-		return nil, errors.Join(err, crash.Remove(dir))
-	}
-	r.images = []*image.Image{im}
-	return rec, nil
+	return rec, crash.Prepare(ctx, dir, r.images[0])
 }

@@ -1,0 +1,105 @@
+//go:build linux
+
+package fsck_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"zimg/fsck"
+	"zimg/image"
+	"zimg/image/crash"
+	"zimg/image/disk"
+	"zimg/image/imagetest"
+	"zimg/image/journal"
+	"zimg/layout"
+)
+
+// Whatever is kept beside an image has its mode, owner and group, also if root works on another user's image.
+func TestAccessOfByProducts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	name := filepath.Join(dir, "disk.zimg")
+	s := imagetest.Standard(layout.Trailing)
+	s.Namespaces = s.Namespaces[:2]
+	if err := s.Create(nil, name); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(name, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(name, 1234, 2345); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := disk.LikeName(disk.OS, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(step string, err error, files ...string) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", step, err)
+		}
+		for _, file := range files {
+			info, err := os.Stat(file)
+			if err != nil {
+				t.Fatalf("%s: %v", step, err)
+			}
+			expect := want
+			if info.IsDir() {
+				expect = want.Folder()
+			}
+			if got := disk.AccessOf(info); got != expect {
+				t.Errorf("%s: %s has %+v, want %+v", step, file, got, expect)
+			}
+		}
+	}
+	record := func() error {
+		im, err := image.Open(name, image.Options{Write: true})
+		if err != nil {
+			return err
+		}
+		return errors.Join(crash.Prepare(t.Context(), filepath.Join(dir, "rec"), im), im.Close())
+	}
+	check("snapshot", image.TakeSnapshot(name, "a", image.ConvertOptions{}), name+".zsnap", name+".zsnap/a.zimg")
+	check("apply", image.ApplySnapshot(name, "a", image.ConvertOptions{}), name)
+	check("record", record(), filepath.Join(dir, "rec"), filepath.Join(dir, "rec", crash.BaseName), filepath.Join(dir, "rec", crash.LogName))
+	check("journal", journal.Write(disk.OS, name, [16]byte{1}, nil), name+journal.StartSuffix)
+	if err := os.Remove(name + journal.StartSuffix); err != nil {
+		t.Fatal(err)
+	}
+	check("grow", image.Resize(name, image.ResizeOptions{Namespace: 2, Zones: 120}), name)
+	check("in place", image.ConvertInPlace(name, image.ConvertOptions{Layout: layout.Sidecar}), name, name+image.SidecarSuffix)
+	check("grow a pair", image.Resize(name, image.ResizeOptions{Namespace: 2, Zones: 130}), name, name+image.SidecarSuffix)
+	check("apply to a pair", image.ApplySnapshot(name, "a", image.ConvertOptions{}), name, name+image.SidecarSuffix)
+	check("undo", damageAndRepair(name), name+fsck.UndoSuffix)
+	s.UUID = [16]byte{9}
+	check("create by force", recreate(&s, name), name)
+}
+
+// damageAndRepair damages one copy of the metadata of a pair.
+func damageAndRepair(name string) error {
+	file, err := os.OpenFile(name+image.SidecarSuffix, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt([]byte("damage"), 40)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	_, err = fsck.Repair(name, fsck.Options{Mode: fsck.Safe})
+	return err
+}
+
+// recreate makes another image in the place of one.
+func recreate(s *imagetest.Spec, name string) error {
+	other := name + ".other"
+	if err := s.Create(nil, other); err != nil {
+		return err
+	}
+	return image.Convert(other, name, image.ConvertOptions{Layout: layout.Sidecar, Force: true})
+}
