@@ -47,6 +47,7 @@ func commands() []command {
 		{"append", groupZones, newAppendCommand},
 		{"read", groupZones, newReadCommand},
 		{"run", groupBoot, newRunCommand},
+		{"serve", groupBoot, newServeCommand},
 		{"crash", groupBoot, newCrashCommand},
 		{"qemu-args", groupBoot, newQEMUArgsCommand},
 		{"completion", "", newCompletionCommand},

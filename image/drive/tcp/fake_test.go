@@ -174,9 +174,6 @@ func newTarget(t *testing.T, o Options) *target {
 		tg.mu.Lock()
 		defer tg.mu.Unlock()
 		f := &fake{a: a, size: 1 << 20, mem: make([]byte, 1<<20), flushes: tg.flushes}
-		if n := len(tg.made); n > 0 { // the medium is the same
-			f.mem = tg.made[n-1].mem
-		}
 		tg.made = append(tg.made, f)
 		return f, nil
 	}})

@@ -187,6 +187,13 @@ func stop(conns []*conn) {
 	}
 }
 
+// Hosts is the number of associations with NVM subsystems.
+func (s *Server) Hosts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.admitted
+}
+
 // subsystem finds one by its name; that of the discovery service is nil.
 func (s *Server) subsystem(nqn string) (sub *Subsystem, found bool) {
 	if nqn == DiscoveryNQN {

@@ -1,0 +1,93 @@
+// Package serve is the life of images that are served as drives: opening them, making them ready for
+// hosts, and the end.
+//
+//	disks.go  images, their live zones and drives    tcp.go    a target for NVMe/TCP
+//	hosts.go  who may connect, and the keys          ready.go  who is told when the target is ready
+//
+// The package is above fsck, as is the life of a run.
+package serve
+
+import (
+	"errors"
+	"fmt"
+
+	"zimg/image"
+	"zimg/image/drive"
+	"zimg/image/live"
+	"zimg/layout"
+)
+
+// A Disk is an image that is being served.
+type Disk struct {
+	Path  string
+	Drive *drive.Drive
+	Store *live.Store
+	im    *image.Image
+}
+
+// Image is what to open.
+type Image struct {
+	Path    string
+	Sidecar string // metadata file, if it is not beside the image
+	Drive   drive.Options
+}
+
+// OpenDisk opens an image for hosts: it is locked, and marked as in use by a drive. What the owner before it left when
+// it died is taken up, and log says so. The caller closes the Disk.
+func OpenDisk(i Image, log func(format string, args ...any)) (_ *Disk, err error) {
+	o := image.Options{Write: true, Sidecar: i.Sidecar}
+	im, err := image.Open(i.Path, o)
+	if errors.Is(err, image.ErrUnclean) {
+		im, err = openServed(i.Path, o, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = im.Close()
+		}
+	}()
+	st, err := live.Open(im, live.Options{})
+	if err != nil {
+		return nil, err
+	}
+	d, err := drive.New(im, st, i.Drive)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	switch r := st.Recovery(); r.Source {
+	case live.Records:
+		log("%s: its last owner died; every zone is as hosts were told, %d have changed since the last flush", i.Path, r.Zones)
+	case live.Commits:
+		log("%s: its last owner died, and %s: zones and data are as of the last flush", i.Path, r.Reason)
+	}
+	return &Disk{Path: i.Path, Drive: d, Store: st, im: im}, nil
+}
+
+// openServed opens an image that a drive has left in use, and refuses others with cause.
+func openServed(path string, o image.Options, cause error) (*image.Image, error) {
+	im, err := image.OpenUnclean(path, o)
+	if err != nil {
+		return nil, err
+	}
+	if h := im.Header(); h.Flags&layout.InUse == 0 || h.Session.Kind != layout.Served {
+		return nil, errors.Join(cause, im.Close())
+	}
+	return im, nil
+}
+
+// Close ends the service in order: zones are saved as after a power-down, and the image is clean. All controllers are to
+// be closed before it.
+func (d *Disk) Close() error {
+	err := d.Drive.Close()
+	if err == nil {
+		err = d.Store.Close()
+	} else {
+		d.Store.Abandon()
+	}
+	if err = errors.Join(err, d.im.Close()); err != nil {
+		return fmt.Errorf("%s: %w", d.Path, err)
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"zimg/cmd/internal/cli"
+	"zimg/cmd/internal/serve"
+	"zimg/image/drive"
+	"zimg/image/drive/tcp"
+)
+
+type serveOptions struct {
+	listen     string
+	discovery  bool
+	advertise  string
+	nqn        string
+	hostNQNs   []string
+	key        string
+	ctrlKey    string
+	insecure   bool
+	once       bool
+	readyFD    int
+	maxHosts   int
+	queues     int
+	mdts       uint8
+	keepAlive  bool
+	noCache    bool
+	sidecar    string
+	quiet      bool
+	discoverAt string // address of the discovery service of its own
+}
+
+func newServeCommand() *cobra.Command {
+	var o serveOptions
+	c := &cobra.Command{
+		Use:   "serve [flags] IMAGE...",
+		Short: "serve images as live NVMe drives over NVMe/TCP",
+		Long: `Serve makes images drives that any host with NVMe/TCP can connect to: the machine
+itself, a virtual machine of any architecture, SPDK. Each image is a subsystem with all
+of its namespaces. The command to connect is printed to standard output.
+
+Every command that a host sees completed is in the image: if zimg is killed, the next
+zimg serve goes on where it ended, with every zone and all data as hosts were told. What was
+flushed survives a power failure. A write that a host repeats because its answer was
+lost with the connection is accepted again, so a file system on the drive survives that.
+
+By default only this machine can connect, and any of its users. To listen on another
+address, give a key with --dhchap-key (made by nvme gen-dhchap-key), which a host has to prove
+that it knows, or --insecure. Data is not encrypted.
+
+A key file has one key for all hosts, or lines of a host NQN and its key.
+
+SIGTERM or SIGINT ends the service: commands under way are answered and the zones saved, as by a
+power-down. A second signal ends the process at once; nothing that was answered is lost by that.
+
+Exit status: 0 if it ended in order; 1 if it failed, 64 wrong usage.`,
+		Example: `  zimg serve disk.zimg
+  zimg serve --listen 127.0.0.1:0 --once --ready-fd 3 disk.zimg 3>ready
+  zimg serve --listen 0.0.0.0:4420 --dhchap-key keys --host-nqn nqn.2014-08.org.nvmexpress:uuid:... a.zimg b.zimg`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cli.UsageError("zimg serve needs an IMAGE")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.listen, "listen", "127.0.0.1:4420", "`ADDRESS:PORT` to listen on; port 0 takes a free one")
+	f.BoolVar(&o.discovery, "discovery", false, "answer discovery on port 8009 too, where nvme discover looks first")
+	f.StringVar(&o.advertise, "advertise", "", "`ADDRESS` that the discovery service names, if hosts reach this machine by another")
+	f.StringVar(&o.nqn, "nqn", "", "`NQN` of the one subsystem, instead of one made from the image's UUID")
+	f.StringArrayVar(&o.hostNQNs, "host-nqn", nil, "serve only the host with this `NQN`; may be repeated")
+	f.StringVar(&o.key, "dhchap-key", "", "`FILE` with the key that hosts have to prove that they know")
+	f.StringVar(&o.ctrlKey, "dhchap-ctrl-key", "", "`FILE` with the key that hosts can ask this side to prove")
+	f.BoolVar(&o.insecure, "insecure", false, "listen on other addresses than this machine's own without a key")
+	f.BoolVar(&o.once, "once", false, "end when the last host has disconnected")
+	f.IntVar(&o.readyFD, "ready-fd", -1, "write the address to descriptor `N` when hosts can connect, and close it")
+	f.IntVar(&o.maxHosts, "max-hosts", 64, "serve at most `N` hosts at once")
+	f.IntVar(&o.queues, "queues", 16, "give each host at most `N` I/O queues")
+	f.Uint8Var(&o.mdts, "mdts", 7, "limit the data of a command to 2^`N` pages of 4 KiB")
+	f.BoolVar(&o.keepAlive, "enforce-keep-alive", false, "drop a host that is silent for its keep-alive time, as a guest is that is paused")
+	f.BoolVar(&o.noCache, "no-write-cache", false, "make every write durable before it is answered")
+	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata of the one image")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print neither the commands to connect nor what happens")
+	return c
+}
+
+func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
+	hosts, err := o.check(len(paths))
+	if err != nil {
+		return err
+	}
+	log := func(format string, args ...any) {
+		if !o.quiet {
+			fmt.Fprintf(cmd.ErrOrStderr(), "zimg: %s\n", cli.Printable(fmt.Sprintf(format, args...)))
+		}
+	}
+	var disks []*serve.Disk
+	defer func() {
+		for _, d := range disks {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	for _, path := range paths {
+		d, err := serve.OpenDisk(serve.Image{Path: path, Sidecar: o.sidecar, Drive: drive.Options{
+			NQN: o.nqn, MDTS: o.mdts, IOQueues: uint16(o.queues), NoWriteCache: o.noCache,
+		}}, log)
+		if err != nil {
+			return err
+		}
+		disks = append(disks, d)
+	}
+	options := serve.TCP{Listen: []string{o.listen}, Once: o.once, Options: tcp.Options{
+		Hosts: hosts, MaxHosts: o.maxHosts, IOQueues: o.queues, Advertise: o.advertise, EnforceKeepAlive: o.keepAlive, Log: log,
+	}}
+	if o.discoverAt != "" {
+		options.Listen = append(options.Listen, o.discoverAt)
+	}
+	target, err := serve.Listen(disks, options)
+	if err != nil {
+		return err
+	}
+	address := target.Listeners[0].Addr()
+	if !o.quiet {
+		o.explain(cmd, disks, address)
+	}
+	if err := serve.Ready(o.readyFD, address.String()); err != nil {
+		return errors.Join(err, target.Server.Close())
+	}
+	err = target.Serve(cmd.Context())
+	serve.Stopping()
+	return err
+}
+
+// check refuses what does not go together, and reads the keys.
+func (o *serveOptions) check(images int) ([]tcp.Host, error) {
+	switch {
+	case images > 1 && o.nqn != "":
+		return nil, cli.UsageError("--nqn is for one image, %d were given", images)
+	case images > 1 && o.sidecar != "":
+		return nil, cli.UsageError("--sidecar is for one image, %d were given", images)
+	case o.ctrlKey != "" && o.key == "":
+		return nil, cli.UsageError("--dhchap-ctrl-key needs --dhchap-key")
+	case o.queues < 1 || o.queues > 1024:
+		return nil, cli.UsageError("--queues is from 1 to 1024, not %d", o.queues)
+	case o.maxHosts < 1:
+		return nil, cli.UsageError("--max-hosts is 1 or more, not %d", o.maxHosts)
+	case o.mdts == 0:
+		return nil, cli.UsageError("--mdts is 1 or more, not 0")
+	}
+	for _, nqn := range append([]string{o.nqn}, o.hostNQNs...) {
+		if err := tcp.CheckNQN(nqn); nqn != "" && err != nil {
+			return nil, cli.UsageError("NQN %q: %v", nqn, err)
+		}
+	}
+	host, port, err := net.SplitHostPort(o.listen)
+	if err != nil {
+		return nil, cli.UsageError("--listen: %q is not an address and a port, as in 127.0.0.1:4420", o.listen)
+	}
+	if o.key == "" && !o.insecure && !onlyThisMachine(host) {
+		e := cli.UsageError("--listen %s would let everyone on the network use the image", o.listen)
+		e.Hint = "give a key with --dhchap-key FILE (nvme gen-dhchap-key prints one), or --insecure"
+		return nil, e
+	}
+	if o.discovery && port != discoveryPort {
+		o.discoverAt = net.JoinHostPort(host, discoveryPort)
+	}
+	hosts, err := serve.Hosts(o.hostNQNs, o.key, o.ctrlKey)
+	return hosts, err
+}
+
+// discoveryPort is where discovery services listen.
+const discoveryPort = "8009"
+
+// onlyThisMachine reports whether nobody else can connect to an address.
+func onlyThisMachine(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// explain prints how to connect.
+func (o *serveOptions) explain(cmd *cobra.Command, disks []*serve.Disk, at net.Addr) {
+	tcpAddr, ok := at.(*net.TCPAddr)
+	if !ok {
+		return
+	}
+	more := ""
+	if len(o.hostNQNs) > 0 {
+		more += " -q " + o.hostNQNs[0]
+	}
+	if o.key != "" {
+		more += ` -S "$(cat ` + cli.ShellWord(o.key) + `)"`
+	}
+	if o.ctrlKey != "" {
+		more += ` -C "$(cat ` + cli.ShellWord(o.ctrlKey) + `)"`
+	}
+	w := cmd.OutOrStdout()
+	for _, d := range disks {
+		address := tcpAddr.IP.String()
+		if tcpAddr.IP.IsUnspecified() {
+			if address = "ADDRESS"; o.advertise != "" {
+				address = o.advertise
+			} else if name, err := os.Hostname(); err == nil {
+				address = name
+			}
+		}
+		fmt.Fprintf(w, "# %s\n%s\n", cli.Printable(d.Path), serve.ConnectLine(d, address, tcpAddr.Port, more))
+		if tcpAddr.IP.IsLoopback() && !strings.Contains(address, ":") {
+			fmt.Fprintf(w, "# the same in a guest of QEMU with user networking\n%s\n", serve.ConnectLine(d, "10.0.2.2", tcpAddr.Port, more))
+		}
+	}
+}
