@@ -78,6 +78,12 @@ func TestResetAndShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	states("after the drive's end", layout.Closed, layout.Empty)
+	// One host went without a shutdown; the other had shut down before.
+	fresh := drivetest.NewHost(t, r.d, drive.ControllerOptions{CNTLID: 3})
+	b := make([]byte, 512)
+	if cpl, ok := fresh.C.Execute(0, drivetest.Cmd(opGetLog, 0, 127<<16|2), b, nil, nil); !ok || !cpl.Status.OK() || le.Uint64(b[144:]) != 1 {
+		t.Errorf("%d unsafe shutdowns, want 1", le.Uint64(b[144:]))
+	}
 	cpl, _ := r.Do(1, drivetest.IO(opWrite, 3, 0, 1, 0), nil)
 	if cpl.Status.Code() != drive.SequenceError {
 		t.Errorf("a write to an abandoned controller: %v", cpl.Status)

@@ -36,6 +36,7 @@ type Controller struct {
 	ready atomic.Bool   // CSTS.RDY as commands see it
 	css   atomic.Uint32 // CC.CSS of the time it was enabled
 	gone  atomic.Bool   // abandoned or closed
+	used  atomic.Bool   // enabled since the last shutdown
 
 	// gate is held for reading by every command that runs, and for writing by what has to
 	// wait for them: a reset, a shutdown, the end.
@@ -90,8 +91,8 @@ func (c *Controller) Transfer(qid uint16, cmd *Command) (dir Direction, data, me
 }
 
 // Execute runs cmd, whose buffers have the lengths that Transfer gave. It returns false
-// when the command completes later: done is called then, once, from any goroutine, and the
-// buffers are the controller's until it is. When the controller is reset or abandoned,
+// when the command completes later: done is called then, once, from any goroutine and
+// perhaps before Execute returns, and the buffers are the controller's until it is. When the controller is reset or abandoned,
 // commands that wait end with Command Aborted due to SQ Deletion. Queue 0
 // is the admin queue.
 func (c *Controller) Execute(qid uint16, cmd *Command, data, meta []byte, done func(Completion)) (Completion, bool) {
@@ -113,6 +114,7 @@ func (c *Controller) reset() {
 	defer c.gate.Unlock()
 	c.abortWaiting()
 	c.features.reset(&c.o)
+	c.d.resetWriteCache()
 	c.regs.mu.Lock()
 	c.regs.csts = 0
 	c.regs.mu.Unlock()
@@ -124,6 +126,7 @@ func (c *Controller) shutdown() {
 	c.gate.Lock()
 	defer c.gate.Unlock()
 	err := c.d.shutdown(c)
+	c.used.Store(false)
 	c.regs.mu.Lock()
 	defer c.regs.mu.Unlock()
 	c.regs.csts &^= cstsShutting | cstsShut
@@ -144,7 +147,7 @@ func (c *Controller) Abandon() {
 		return
 	}
 	c.abortWaiting()
-	if !c.shut() {
+	if c.used.Load() {
 		c.d.stats.unsafe.Add(1)
 		c.peer.once.Do(func() {}) // none is given any more
 		if c.peer.id != 0 {

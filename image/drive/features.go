@@ -234,11 +234,12 @@ func (c *Controller) setFeature(cmd *Command, data []byte) Completion {
 		c.events.configure(v)
 		return Completion{}
 	}
-	return Completion{Status: c.features.set(fid, v, data)}
+	return Completion{Status: c.features.set(fid, v, uint32(c.o.IOQueues), data)}
 }
 
-// set sets a feature that is of the controller alone.
-func (f *features) set(fid, v uint32, data []byte) Status {
+// set sets a feature that is of the controller alone; there are interrupt vectors up to
+// most.
+func (f *features) set(fid, v, most uint32, data []byte) Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch fid {
@@ -269,6 +270,9 @@ func (f *features) set(fid, v uint32, data []byte) Status {
 			return CommandSetRejected.fatal()
 		}
 	case featVector:
+		if v&0xFFFF > most {
+			return InvalidField.fatal()
+		}
 		f.values[featVector|v<<8&0xFFFF00] = v & (1 << 16)
 	case featPower:
 		if v&0x1F != 0 { // there is power state 0 only
@@ -303,4 +307,15 @@ func (d *Drive) setWriteCache(on bool) Status {
 	}
 	d.cached.Store(false)
 	return d.flush()
+}
+
+// resetWriteCache gives the write cache its default after the reset of a controller that has
+// the drive for itself.
+func (d *Drive) resetWriteCache() {
+	d.mu.Lock()
+	alone := len(d.controllers) == 1
+	d.mu.Unlock()
+	if alone {
+		d.cached.Store(!d.o.NoWriteCache)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"zimg/image"
 	"zimg/image/drive"
 	"zimg/image/drive/drivetest"
 	"zimg/image/imagetest"
@@ -31,31 +32,13 @@ func FuzzExecute(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, entries, data []byte) {
-		r := newRig(t, hostileSpec(), drive.Options{MDTS: 2}, drive.ControllerOptions{Fabrics: len(data)%2 == 1})
-		commands := 0
-		for n := 0; len(entries) > 0 && n < 16; n++ {
-			var cmd drive.Command
-			qid := uint16(entries[0] & 1)
-			entries = entries[copy(cmd[:], entries):]
-			if n%3 > 0 { // most name a namespace that there is
-				cmd[4], cmd[5], cmd[6], cmd[7] = cmd[4]%9, 0, 0, 0
-			}
-			for q := range uint16(2) {
-				_, length, meta, st := r.C.Transfer(q^qid, &cmd)
-				if length < 0 || meta < 0 || length > r.d.MaxTransfer() || meta > r.d.MaxTransfer() {
-					t.Fatalf("% x moves %d and %d bytes", cmd, length, meta)
-				}
-				buf, m := make([]byte, length), make([]byte, meta)
-				copy(buf, data)
-				copy(m, data)
-				done := make(chan drive.Completion, 2)
-				cpl, ok := r.C.Execute(q^qid, &cmd, buf, m, func(c drive.Completion) { done <- c })
-				if ok && !st.OK() && cpl.Status.OK() {
-					t.Fatalf("% x: refused with %v, and then executed", cmd, st)
-				}
-				commands++
-			}
+		o := drive.ControllerOptions{Fabrics: len(data)%2 == 1, HostNQN: "nqn.fuzz"}
+		if len(data)%4 > 1 {
+			fuzzLive(t, o, entries, data)
+			return
 		}
+		r := newRig(t, hostileSpec(), drive.Options{MDTS: 2}, o)
+		hostile(t, r.C, entries, data)
 		var zones uint64
 		for _, ns := range r.im.Namespaces() {
 			if !ns.Zoned() {
@@ -84,10 +67,59 @@ func FuzzExecute(f *testing.F) {
 		if err := r.d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if commands == 0 && len(entries) > 0 {
-			t.Fatal("nothing was executed")
-		}
 	})
+}
+
+// hostile sends entries, each to the admin queue and to an I/O queue.
+func hostile(t *testing.T, c *drive.Controller, entries, data []byte) {
+	t.Helper()
+	most := c.Drive().MaxTransfer()
+	for n := 0; len(entries) > 0 && n < 16; n++ {
+		var cmd drive.Command
+		entries = entries[copy(cmd[:], entries):]
+		if n%3 > 0 { // most name a namespace that there is
+			cmd[4], cmd[5], cmd[6], cmd[7] = cmd[4]%9, 0, 0, 0
+		}
+		for q := range uint16(2) {
+			_, length, meta, st := c.Transfer(q, &cmd)
+			if length < 0 || meta < 0 || length > most || meta > most {
+				t.Fatalf("% x moves %d and %d bytes", cmd, length, meta)
+			}
+			buf, m := make([]byte, length), make([]byte, meta)
+			copy(buf, data)
+			copy(m, data)
+			cpl, ok := c.Execute(q, &cmd, buf, m, func(drive.Completion) {})
+			if ok && !st.OK() && cpl.Status.OK() {
+				t.Fatalf("% x: refused with %v, and then executed", cmd, st)
+			}
+		}
+	}
+}
+
+// fuzzLive sends them to a drive over live zones: whatever they do, the image ends in order,
+// and opens again.
+func fuzzLive(t *testing.T, o drive.ControllerOptions, entries, data []byte) {
+	t.Helper()
+	fsys := imagetest.NewMemFS()
+	spec := hostileSpec()
+	if err := spec.Create(fsys, "disk"); err != nil {
+		t.Fatal(err)
+	}
+	h := serve(t, fsys, o)
+	hostile(t, h.C, entries, data)
+	h.end()
+	im, err := image.Open("disk", image.Options{FS: fsys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range im.Namespaces() {
+		if n.Counts().Open() > 0 {
+			t.Errorf("namespace %d has open zones at rest", n.ID)
+		}
+	}
+	if err := im.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // imageCounts is the number of active zones that namespace id began with.

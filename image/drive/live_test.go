@@ -31,12 +31,18 @@ type served struct {
 // serve makes a drive of the image, which may have been left by a process that died.
 func serve(t drivetest.T, fsys *imagetest.MemFS, host drive.ControllerOptions) *served {
 	t.Helper()
+	return serveSince(t, fsys, host, 1)
+}
+
+// serveSince is serve after boot number boot of the computer.
+func serveSince(t drivetest.T, fsys *imagetest.MemFS, host drive.ControllerOptions, boot byte) *served {
+	t.Helper()
 	s := &served{fsys: fsys, host: host}
 	var err error
 	if s.im, err = image.OpenUnclean("disk", image.Options{FS: fsys, Write: true}); err != nil {
 		t.Fatal(err)
 	}
-	if s.st, err = live.Open(s.im, live.Options{BootID: [16]byte{1}}); err != nil {
+	if s.st, err = live.Open(s.im, live.Options{BootID: [16]byte{boot}}); err != nil {
 		t.Fatal(err)
 	}
 	if s.d, err = drive.New(s.im, s.st, drive.Options{}); err != nil {
@@ -144,6 +150,57 @@ func TestProcessDeath(t *testing.T) {
 	if err := im.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// After a loss of power the zones are as of the last Flush, of a write with FUA, or of any
+// command while the write cache is off.
+func TestPowerLoss(t *testing.T) {
+	t.Parallel()
+	fsys := imagetest.NewMemFS()
+	spec := liveSpec()
+	if err := spec.Create(fsys, "disk"); err != nil {
+		t.Fatal(err)
+	}
+	h := serve(t, fsys, drive.ControllerOptions{})
+	for boot, c := range []struct {
+		name  string
+		kept  []*drive.Command
+		lost  *drive.Command
+		cache uint32
+		want  layout.LBA // written in the first zone of namespace 3
+		state layout.ZoneState
+	}{
+		{"Flush", []*drive.Command{drivetest.IO(opAppend, 3, 0, 2, 0), drivetest.Cmd(opFlush, 3)}, drivetest.IO(opAppend, 3, 0, 1, 0), 1, 2, layout.Closed},
+		{"FUA", []*drive.Command{drivetest.IO(opAppend, 3, 0, 2, 1<<30)}, drivetest.IO(opAppend, 3, 0, 1, 0), 1, 4, layout.Closed},
+		{"no write cache", []*drive.Command{drivetest.IO(opAppend, 3, 0, 1, 0)}, nil, 0, 5, layout.Closed},
+		{"a reset that is lost", nil, drivetest.Cmd(opSend, 3, 0, 0, 0, 4), 1, 5, layout.Closed},
+		{"a reset that is not", []*drive.Command{drivetest.Cmd(opSend, 3, 0, 0, 0, 4), drivetest.Cmd(opFlush, 0xFFFFFFFF)}, nil, 1, 0, layout.Empty},
+		{"a random write area", []*drive.Command{
+			drivetest.Cmd(opSend, 3, 0, 0, 0, 3|1<<9), drivetest.IO(opWrite, 3, 1, 1, 0), drivetest.Cmd(opFlush, 3),
+		}, drivetest.IO(opWrite, 3, 3, 1, 0), 1, 2, layout.Closed},
+	} {
+		if c.cache == 0 {
+			h.Want(0, drivetest.Cmd(opSet, 0, 6, 0), nil, drive.Success)
+		}
+		for _, cmd := range c.kept {
+			h.Want(1, cmd, fill('k', 2*512), drive.Success)
+		}
+		if c.lost != nil {
+			h.Want(1, c.lost, fill('l', 512), drive.Success)
+		}
+		h.st.Abandon()
+		_ = h.im.Close()
+		h = serveSince(t, fsys, h.host, byte(boot+2))
+		z, err := h.st.Namespace(3).Zone(0)
+		if err != nil || z.Written-z.Start != c.want || z.State != c.state {
+			t.Errorf("%s: %+v, %v; want %v, %d blocks", c.name, z, err, c.state, c.want)
+		}
+		_, got := h.Want(1, drivetest.IO(opRead, 3, 0, 6, 0), nil, drive.Success)
+		if i := bytes.IndexByte(got, 'l'); i >= 0 {
+			t.Errorf("%s: data of a write that was lost, at %d", c.name, i)
+		}
+	}
+	h.end()
 }
 
 // random sends one command. Whether it succeeds is up to the zones.

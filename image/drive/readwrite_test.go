@@ -60,6 +60,23 @@ func TestReadWrite(t *testing.T) {
 	r.Want(1, drivetest.IO(opRead, 1, 7*128, 1, 0), nil, drive.ZoneIsOffline)
 }
 
+// Where reads may cross zones, each zone has its say.
+func TestReadAcross(t *testing.T) {
+	t.Parallel()
+	spec := imagetest.Standard(layout.Trailing)
+	spec.Namespaces[0].CrossRead = true
+	r := newRig(t, spec, drive.Options{}, drive.ControllerOptions{})
+	if b := r.identify(5, 1, 2); le.Uint16(b[2:]) != 1 {
+		t.Errorf("OZCS %#x", le.Uint16(b[2:]))
+	}
+	_, got := r.Want(1, drivetest.IO(opRead, 1, 3*128+94, 36, 0), nil, drive.Success)
+	want := append(fill('c', 512), make([]byte, 33*512)...)
+	if !bytes.Equal(got, append(want, fill('d', 2*512)...)) {
+		t.Error("zones 3 and 4 read as something else")
+	}
+	r.Want(1, drivetest.IO(opRead, 1, 6*128+100, 29, 0), nil, drive.ZoneIsOffline)
+}
+
 // Data that an earlier life of a zone left behind is never shown.
 func TestStaleData(t *testing.T) {
 	t.Parallel()

@@ -133,6 +133,7 @@ func (c *Controller) enable() {
 	}
 	r.csts = cstsReady
 	c.css.Store(css)
+	c.used.Store(true)
 	c.ready.Store(true)
 }
 
