@@ -84,7 +84,7 @@ func (o *CreateOptions) Complete() (*layout.Plan, error) {
 			n.UUID = derivedUUID(o.UUID, n.ID)
 		}
 		if n.MOR == layout.NoLimit && n.Zoned() {
-			n.MOR = n.MAR // QEMU does the same: no more open than active
+			n.MOR, _ = layout.Limits(0, uint32(n.MaxActive()))
 		}
 		if (n.File == "") != (o.Namespaces[0].File == "") {
 			return nil, marked(layout.ErrGeometry, "set a data file for every namespace or for none")

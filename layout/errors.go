@@ -20,6 +20,22 @@ var ErrRange = errors.New("out of range")
 // ErrGeometry is wrapped by errors about a geometry that no image can have.
 var ErrGeometry = errors.New("impossible geometry")
 
+// GeometryError says what is impossible about a geometry. It is an ErrGeometry.
+type GeometryError struct {
+	NSID NSID   // the namespace, 0 if it is about the image
+	Text string // "no zones"
+}
+
+func (e *GeometryError) Error() string {
+	if e.NSID == 0 {
+		return e.Text
+	}
+	return fmt.Sprintf("namespace %d: %s", e.NSID, e.Text)
+}
+
+// Is reports whether target is ErrGeometry.
+func (e *GeometryError) Is(target error) bool { return target == ErrGeometry }
+
 // FieldError tells where in a file something is not as it must be.
 type FieldError struct {
 	Region string // "locator", "slot 0 header", "namespace 2 zone descriptor table", ...

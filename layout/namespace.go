@@ -153,31 +153,31 @@ func (e *Entry) Encode(b []byte) {
 	putString(b[256:512], e.Name)
 }
 
-// Validate says what no namespace can have, wrapping ErrGeometry. It judges the
-// geometry alone, not where things are.
+// Validate says what no namespace can have, as a *GeometryError. It judges the
+// geometry alone, not where things are, and is the only place that does.
 func (n *Namespace) Validate() error {
 	bad := func(format string, args ...any) error {
-		return fmt.Errorf(format+": %w", append(args, ErrGeometry)...)
+		return &GeometryError{NSID: n.ID, Text: fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case n.ID == 0 || n.ID > 0xFFFFFFFE:
 		return bad("namespace id %d", n.ID)
 	case n.CSI != NVM && n.CSI != ZNS:
-		return bad("command set %d, neither 0 (nvm) nor 2 (zoned)", n.CSI)
+		return bad("command set %d is neither 0 (nvm) nor 2 (zoned)", n.CSI)
 	case n.BlockBits < 9 || n.BlockBits > 16:
-		return bad("block size 2^%d, not a power of two from 512 to 65536", n.BlockBits)
+		return bad("block size 2^%d is not 512 to 65536", n.BlockBits)
 	case n.PI > 3:
-		return bad("protection type %d, not 0 to 3", n.PI)
+		return bad("protection type %d is not 0 to 3", n.PI)
 	case n.PIFormat != 0 && n.PIFormat != 2:
-		return bad("protection format %d, neither 0 nor 2", n.PIFormat)
+		return bad("protection format %d is neither 0 (16-bit guard) nor 2 (64-bit guard)", n.PIFormat)
 	case n.PI > 0 && n.PIFormat == 0 && n.MS < 8:
-		return bad("%d bytes of metadata per block, protection information takes 8", n.MS)
+		return bad("protection information takes 8 bytes of metadata per block, there are %d", n.MS)
 	case n.PI > 0 && n.PIFormat == 2 && n.MS < 16:
-		return bad("%d bytes of metadata per block, 64-bit protection information takes 16", n.MS)
+		return bad("protection information with 64-bit guards takes 16 bytes of metadata per block, there are %d", n.MS)
 	case n.Blocks == 0:
 		return bad("no blocks")
 	case n.Blocks > 1<<61>>n.BlockBits:
-		return bad("%d blocks of %d bytes, more than a file can hold", n.Blocks, n.BlockSize())
+		return bad("%d blocks of %d bytes are more than a file can hold", n.Blocks, n.BlockSize())
 	}
 	if !n.Zoned() {
 		if n.ZoneCount != 0 || n.ZoneSize != 0 || n.ZoneCap != 0 || n.ZDES != 0 || n.MAR != 0 || n.MOR != 0 ||
@@ -190,19 +190,29 @@ func (n *Namespace) Validate() error {
 	case n.ZoneSize == 0 || n.ZoneCount == 0:
 		return bad("no zones")
 	case n.ZoneCount > MaxZones:
-		return bad("%d zones, at most %d", n.ZoneCount, uint64(MaxZones))
+		return bad("%d zones are more than %d", n.ZoneCount, uint64(MaxZones))
 	case n.Blocks/n.ZoneSize != LBA(n.ZoneCount) || n.Blocks%n.ZoneSize != 0:
 		return bad("%d blocks are not %d zones of %d", n.Blocks, n.ZoneCount, n.ZoneSize)
 	case n.ZoneCap == 0 || n.ZoneCap > n.ZoneSize:
-		return bad("zone capacity %d outside 1 to the zone size %d", n.ZoneCap, n.ZoneSize)
+		return bad("zone capacity of %d blocks is not 1 to the zone size of %d blocks", n.ZoneCap, n.ZoneSize)
 	case n.MOR != NoLimit && n.MAR != NoLimit && n.MOR > n.MAR || n.MOR == NoLimit && n.MAR != NoLimit:
-		return bad("more open zones allowed than active ones (max-open %d, max-active %d)", n.MaxOpen(), n.MaxActive())
+		return bad("at most %s open zones and %s active ones: an open zone is active", limitText(n.MOR), limitText(n.MAR))
 	case n.ZRWAS == 0 && (n.ZRWAFG != 0 || n.NumZRWA != 0):
-		return bad("zone random write area of no size")
+		return bad("zone random write areas of no size")
 	case n.ZRWAS != 0 && (n.ZRWAFG == 0 || n.ZRWAS%n.ZRWAFG != 0):
-		return bad("zone random write area of %d blocks, not a multiple of its flush granularity %d", n.ZRWAS, n.ZRWAFG)
+		return bad("zone random write area of %d blocks is not a multiple of its flush granularity of %d blocks", n.ZRWAS, n.ZRWAFG)
 	case n.ZRWAS != 0 && LBA(n.ZRWAS) > n.ZoneCap:
-		return bad("zone random write area of %d blocks, larger than a zone's capacity %d", n.ZRWAS, n.ZoneCap)
+		return bad("zone random write area of %d blocks is larger than the zone capacity of %d blocks", n.ZRWAS, n.ZoneCap)
+	case n.MAR != NoLimit && uint64(n.NumZRWA) > n.MaxActive():
+		return bad("%d zone random write areas are more than %d active zones", n.NumZRWA, n.MaxActive())
 	}
 	return nil
+}
+
+// limitText is MOR or MAR for people.
+func limitText(zeroBased uint32) string {
+	if zeroBased == NoLimit {
+		return "any number of"
+	}
+	return fmt.Sprint(limit(zeroBased))
 }

@@ -41,7 +41,7 @@ func (n *Namespace) DataLength() Bytes {
 // each is in.
 func Place(kind Kind, namespaces []*Entry) (*Plan, error) {
 	bad := func(format string, args ...any) (*Plan, error) {
-		return nil, fmt.Errorf(format+": %w", append(args, ErrGeometry)...)
+		return nil, &GeometryError{Text: fmt.Sprintf(format, args...)}
 	}
 	if len(namespaces) == 0 || len(namespaces) > MaxNamespaces {
 		return bad("%d namespaces, an image has 1 to %d", len(namespaces), MaxNamespaces)
@@ -51,7 +51,7 @@ func Place(kind Kind, namespaces []*Entry) (*Plan, error) {
 	seen := map[NSID]bool{}
 	for _, n := range namespaces {
 		if err := n.Validate(); err != nil {
-			return nil, fmt.Errorf("namespace %d: %w", n.ID, err)
+			return nil, err
 		}
 		if seen[n.ID] {
 			return bad("namespace %d occurs twice", n.ID)
@@ -83,7 +83,7 @@ func Place(kind Kind, namespaces []*Entry) (*Plan, error) {
 func (p *Plan) placeData(e *Entry) error {
 	f := int(e.DataFile)
 	if f > len(p.DataLen) || f > 0 && p.Kind == Trailing || f > 0 && f != len(p.DataLen) {
-		return fmt.Errorf("namespace %d in data file %d, out of order: %w", e.ID, f, ErrGeometry)
+		return &GeometryError{NSID: e.ID, Text: fmt.Sprintf("data file %d is out of order", f)}
 	}
 	if f == len(p.DataLen) {
 		p.DataLen = append(p.DataLen, 0)
@@ -91,7 +91,7 @@ func (p *Plan) placeData(e *Entry) error {
 	e.DataOff = RoundUp(p.DataLen[f], DataAlign)
 	e.DataLen = e.DataLength()
 	if e.DataLen <= 0 || e.DataOff+e.DataLen > 1<<61 {
-		return fmt.Errorf("namespace %d: the data area is larger than a file can be: %w", e.ID, ErrGeometry)
+		return &GeometryError{NSID: e.ID, Text: "the data area is larger than a file can be"}
 	}
 	p.DataLen[f] = e.DataOff + e.DataLen
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -89,6 +90,11 @@ func (o *createOptions) addFlags(c *cobra.Command) {
 }
 
 func (o *createOptions) run(cmd *cobra.Command, args []string) error {
+	for _, name := range []string{"size", "zones", "zone-size", "zone-capacity", "block-size"} {
+		if f := cmd.Flags().Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "") {
+			return cli.UsageError("--%s must be greater than 0", name)
+		}
+	}
 	if err := o.complete(args); err != nil {
 		return err
 	}
@@ -98,7 +104,7 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	plan, err := opts.Complete()
 	if err != nil {
-		return err
+		return geometryUsage(err)
 	}
 	for i := range opts.Namespaces {
 		for _, w := range warnings(&opts.Namespaces[i]) {
@@ -109,13 +115,21 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 	defer bar.Done()
 	opts.Progress = bar.Update
 	if err := image.Create(args[0], opts); err != nil {
-		return err
+		return geometryUsage(err)
 	}
 	bar.Done()
 	if !o.quiet {
 		describeCreated(cmd.OutOrStdout(), args[0], o.sidecar, plan)
 	}
 	return nil
+}
+
+// geometryUsage makes a mistake of the command line of an impossible geometry.
+func geometryUsage(err error) error {
+	if errors.Is(err, layout.ErrGeometry) {
+		return cli.UsageError("%v", err)
+	}
+	return err
 }
 
 // complete merges the ways to say one thing.
@@ -162,12 +176,8 @@ func (o *createOptions) options() (image.CreateOptions, error) {
 	if len(o.namespaces) > 0 {
 		geometries = nil
 		for _, list := range o.namespaces {
-			g := o.geo // flags are the defaults of every namespace but for its size
-			g.size, g.zones = 0, 0
-			if strings.Contains(list, "type=nvm") || strings.Contains(list, "zoned=off") || strings.HasPrefix(list, "nvm") {
-				g = geometry{block: o.geo.block}
-			}
-			if err := g.parseList(list); err != nil {
+			g, err := o.geo.derive(list)
+			if err != nil {
 				return opts, cli.UsageError("--ns %s: %v", list, err)
 			}
 			geometries = append(geometries, g)

@@ -63,6 +63,15 @@ func (g *geometry) set(key, value string) error {
 		*p = uint64(n)
 		return nil
 	}
+	positive := func(read func(p *uint64) error, p *uint64) error {
+		if err := read(p); err != nil {
+			return err
+		}
+		if *p == 0 {
+			return fmt.Errorf("%s must be greater than 0", key)
+		}
+		return nil
+	}
 	onOff := func(p *bool) error {
 		switch value {
 		case "on", "true", "yes", "1":
@@ -87,17 +96,20 @@ func (g *geometry) set(key, value string) error {
 		if err := onOff(&zoned); err != nil {
 			return err
 		}
-		g.kind = map[bool]string{true: "zoned", false: "nvm"}[zoned]
+		g.kind = "nvm"
+		if zoned {
+			g.kind = "zoned"
+		}
 	case "size":
-		return size(&g.size)
+		return positive(size, &g.size)
 	case "zones":
-		return number(&g.zones)
+		return positive(number, &g.zones)
 	case "zone-size", "zoned.zone_size":
-		return size(&g.zoneSize)
+		return positive(size, &g.zoneSize)
 	case "zone-capacity", "zoned.zone_capacity":
-		return size(&g.zoneCap)
+		return positive(size, &g.zoneCap)
 	case "block-size", "logical_block_size":
-		return size(&g.block)
+		return positive(size, &g.block)
 	case "physical_block_size":
 		var ignored uint64
 		return size(&ignored)
@@ -136,7 +148,7 @@ func (g *geometry) set(key, value string) error {
 	case "like":
 		g.like = value
 	default:
-		return fmt.Errorf("%q is no property of a namespace", key)
+		return fmt.Errorf("unknown namespace property %q", key)
 	}
 	return nil
 }
@@ -156,6 +168,25 @@ func (g *geometry) parseList(list string) error {
 		}
 	}
 	return nil
+}
+
+// derive is the namespace that the list of --ns describes. The flags in g are its
+// defaults, except for the size; a namespace without zones takes only the block size
+// from them.
+func (g geometry) derive(list string) (geometry, error) {
+	var own geometry
+	if err := own.parseList(list); err != nil {
+		return own, err
+	}
+	if own.kind == "nvm" || own.kind == "" && g.kind == "nvm" {
+		if own.block == 0 {
+			own.block = g.block
+		}
+		own.kind = "nvm"
+		return own, nil
+	}
+	g.size, g.zones = 0, 0
+	return g, g.parseList(list)
 }
 
 // spec turns g into a namespace, or says what is wrong and what would be right.
@@ -214,9 +245,16 @@ func (g *geometry) limits() error {
 
 // plain fills a namespace without zones.
 func (g *geometry) plain(s *image.NamespaceSpec) error {
-	for name, v := range map[string]uint64{"zones": g.zones, "zone-size": g.zoneSize, "zone-capacity": g.zoneCap, "max-open": g.maxOpen, "max-active": g.maxAct, "descr-ext-size": g.ext, "zrwas": g.zrwas} {
-		if v != 0 {
-			return fmt.Errorf("%s for a namespace without zones", name)
+	for _, key := range []struct {
+		name  string
+		given bool
+	}{
+		{"zones", g.zones != 0}, {"zone-size", g.zoneSize != 0}, {"zone-capacity", g.zoneCap != 0}, {"max-open", g.maxOpen != 0},
+		{"max-active", g.maxAct != 0}, {"descr-ext-size", g.ext != 0}, {"zrwas", g.zrwas != 0}, {"zrwafg", g.zrwafg != 0},
+		{"numzrwa", g.numZRWA != 0}, {"cross-read", g.cross}, {"like", g.like != ""},
+	} {
+		if key.given {
+			return fmt.Errorf("a namespace without zones takes no %s", key.name)
 		}
 	}
 	if g.size == 0 {
@@ -233,9 +271,9 @@ func (g *geometry) plain(s *image.NamespaceSpec) error {
 func nearest(name string, n, unit uint64, unitName string) error {
 	down, up := n/unit*unit, (n/unit+1)*unit
 	if down == 0 {
-		return fmt.Errorf("%s %s is no multiple of the %s %s; the nearest that is: %s", name, exactSize(n), unitName, exactSize(unit), exactSize(up))
+		return fmt.Errorf("%s %s is not a multiple of the %s %s; nearest valid value: %s", name, exactSize(n), unitName, exactSize(unit), exactSize(up))
 	}
-	return fmt.Errorf("%s %s is no multiple of the %s %s; the nearest that are: %s and %s", name, exactSize(n), unitName, exactSize(unit), exactSize(down), exactSize(up))
+	return fmt.Errorf("%s %s is not a multiple of the %s %s; nearest valid values: %s, %s", name, exactSize(n), unitName, exactSize(unit), exactSize(down), exactSize(up))
 }
 
 // exactSize is a size both as people and as programs write it.
@@ -265,8 +303,6 @@ func (g *geometry) zoned(s *image.NamespaceSpec) error {
 		g.zoneCap = g.zoneSize
 	}
 	switch {
-	case g.zoneCap > g.zoneSize:
-		return fmt.Errorf("zone capacity %s is larger than the zone size %s", exactSize(g.zoneCap), exactSize(g.zoneSize))
 	case g.zoneCap%g.block != 0:
 		return nearest("zone capacity", g.zoneCap, g.block, "block size")
 	case g.size == 0 && g.zones == 0:
@@ -291,10 +327,7 @@ func (g *geometry) zoned(s *image.NamespaceSpec) error {
 
 // resources fills limits, extension and random write area.
 func (g *geometry) resources(s *image.NamespaceSpec) error {
-	if g.maxAct != 0 && g.maxOpen > g.maxAct {
-		return fmt.Errorf("max-open %d is more than max-active %d: an open zone is active", g.maxOpen, g.maxAct)
-	}
-	s.MOR, s.MAR = layout.Limits(uint32(g.maxOpen), uint32(g.maxAct))
+	s.MOR, s.MAR = layout.ZeroBased(uint32(g.maxOpen)), layout.ZeroBased(uint32(g.maxAct))
 	if g.ext%64 != 0 {
 		return nearest("descriptor extension size", g.ext, 64, "unit")
 	}
@@ -302,23 +335,17 @@ func (g *geometry) resources(s *image.NamespaceSpec) error {
 		return fmt.Errorf("descriptor extension size %d: at most %d", g.ext, 255*64)
 	}
 	s.ZDES = uint8(g.ext / 64)
-	if g.zrwas == 0 {
-		return nil
-	}
-	if g.zrwafg == 0 {
+	if g.zrwafg == 0 && g.zrwas != 0 {
 		g.zrwafg = g.block
 	}
 	if g.zrwafg%g.block != 0 {
 		return nearest("zrwafg", g.zrwafg, g.block, "block size")
 	}
-	if g.zrwas%g.zrwafg != 0 {
+	if g.zrwas != 0 && g.zrwas%g.zrwafg != 0 {
 		return nearest("zrwas", g.zrwas, g.zrwafg, "flush granularity")
 	}
-	if g.numZRWA == 0 {
+	if g.numZRWA == 0 && g.zrwas != 0 {
 		g.numZRWA = g.maxAct
-	}
-	if g.maxAct != 0 && g.numZRWA > g.maxAct {
-		return fmt.Errorf("numzrwa %d is more than max-active %d", g.numZRWA, g.maxAct)
 	}
 	s.ZRWAS, s.ZRWAFG, s.NumZRWA = uint32(g.zrwas/g.block), uint32(g.zrwafg/g.block), uint32(g.numZRWA)
 	return nil
