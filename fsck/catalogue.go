@@ -72,6 +72,9 @@ const (
 	TooManyOpen   Code = "too-many-open"
 	TooManyActive Code = "too-many-active"
 
+	DriveDied         Code = "drive-died"
+	DrivePower        Code = "drive-lost-power"
+	LiveFileLost      Code = "live-file-lost"
 	RunCrashed        Code = "run-crashed"
 	ChangeInterrupted Code = "change-interrupted"
 	JournalMissing    Code = "journal-missing"
@@ -129,6 +132,9 @@ var Catalogue = []Entry{
 	{TooManyOpen, Error, ClassSafe, "more zones are open than allowed", "closes zones, implicitly opened ones first"},
 	{TooManyActive, Error, ClassSafe, "more zones are active than allowed", "finishes zones, those with the least left first"},
 
+	{DriveDied, Warning, ClassSafe, "a drive that served the image died; the live file has every zone as the host knows it", "takes the zones from there and closes opened ones; nothing is lost"},
+	{DrivePower, Warning, ClassSafe, "a drive that served the image lost power, or its disk failed", "takes the zones of the last flush, discards what was written since, and closes opened ones"},
+	{LiveFileLost, Error, ClassLossy, "a drive that served the image died, and its live file is not here", "takes the zones of the last flush, and discards what was written since"},
 	{RunCrashed, Error, ClassSafe, "a run that had the image in use died", "brings the zones to what journal and data say, and closes opened ones"},
 	{ChangeInterrupted, Error, ClassSafe, "a zimg command that was changing the image was interrupted", "discards what it left beyond the write pointers: the image is as before the command, or as after a reset"},
 	{JournalMissing, Note, ClassNone, "the run's journal is missing or torn: finished and reset zones are told from the data alone", "none"},

@@ -15,6 +15,11 @@ func (s *state) apply() error {
 	if err := s.saveUndo(); err != nil {
 		return err
 	}
+	if s.served {
+		if err := s.commitServed(); err != nil {
+			return err
+		}
+	}
 	for _, d := range s.discard {
 		if err := s.files.Data[d.file].PunchHole(d.off, d.len); err != nil {
 			return err

@@ -117,6 +117,7 @@ var passes = []struct {
 	{"slots", (*state).checkSlots},
 	{"blocks", (*state).checkBlocks},
 	{"leftovers", (*state).checkLeftovers},
+	{"served", (*state).checkServed},
 	{"zones", (*state).checkZones},
 	{"data", (*state).checkData},
 	{"resources", (*state).checkResources},

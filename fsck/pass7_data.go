@@ -21,6 +21,8 @@ func (s *state) checkData() error {
 	switch {
 	case s.fresh:
 		return s.scan(s.crashed)
+	case s.served: // its zones are known
+		return nil
 	case s.flags&layout.InUse != 0:
 		if err := s.loadJournal(); err != nil {
 			return err

@@ -36,6 +36,7 @@ type state struct {
 	flags   layout.StateFlags // as found
 	journal *journal.Journal  // nil: none that is of use
 
+	served  bool // a drive had the image in use and died, see checkServed
 	fresh   bool // the metadata is new, see renew
 	mended  bool // something is to be committed
 	blocked bool // something that is not allowed to be mended stands in the way of a commit

@@ -13,6 +13,7 @@ import (
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/journal"
+	"zimg/image/live"
 	"zimg/layout"
 )
 
@@ -64,7 +65,9 @@ const (
 )
 
 // undoSuffixes are what a repair may remove beside an image.
-var undoSuffixes = []string{image.SidecarSuffix, journal.StartSuffix, journal.TraceSuffix}
+var undoSuffixes = []string{
+	image.SidecarSuffix, journal.StartSuffix, journal.TraceSuffix, live.Suffix, image.SidecarSuffix + live.Suffix,
+}
 
 // undoWriter writes an undo file, summing as it goes.
 type undoWriter struct {
@@ -203,7 +206,11 @@ func (s *state) writeUndo(u *undoWriter) error {
 	binary.LittleEndian.PutUint32(head[12:], s.undoPlace())
 	uuid := s.im.Header().UUID
 	copy(head[16:], uuid[:])
-	binary.LittleEndian.PutUint64(head[32:], s.im.Header().Generation+2)
+	commits := uint64(2) // see apply
+	if s.served {
+		commits++
+	}
+	binary.LittleEndian.PutUint64(head[32:], s.im.Header().Generation+commits)
 	binary.LittleEndian.PutUint64(head[40:], uint64(s.loc.MetaOff))
 	binary.LittleEndian.PutUint64(head[48:], uint64(s.loc.MetaOff+2*s.loc.SlotLen))
 	if err := u.write(head); err != nil {

@@ -388,6 +388,7 @@ func (m *MemFS) ReadFile(name string) ([]byte, error) {
 	}
 	b := make([]byte, ino.now.size)
 	_, err := ino.now.readAt(b, 0)
+	copy(b, ino.mapped)
 	return b, err
 }
 

@@ -58,6 +58,14 @@ func afterPower(fs *imagetest.MemFS, r *rig) (err error) {
 	if got := st.Recovery().Source; got != live.Commits {
 		return fmt.Errorf("recovered from %d", got)
 	}
+	if err := r.flushed(st); err != nil {
+		return err
+	}
+	return st.Close()
+}
+
+// flushed: each zone is as it was at some moment since the last flush.
+func (r *rig) flushed(st *live.Store) error {
 	for _, k := range r.ns {
 		n := st.Namespace(k.sh.n.ID)
 		for i, allowed := range k.allowed {
@@ -86,7 +94,7 @@ func afterPower(fs *imagetest.MemFS, r *rig) (err error) {
 			return fmt.Errorf("block %d of the plain namespace: %d, allowed %v", lba, b[0], allowed)
 		}
 	}
-	return st.Close()
+	return nil
 }
 
 // overwritten reports whether each block, and its metadata, is that of one of the states: in a random write area blocks are written again,
@@ -169,7 +177,7 @@ func TestProcessDies(t *testing.T) {
 	t.Logf("%d states after the death of the process", states)
 }
 
-// afterDeath: the last two states of each zone, the last command may or may not have happened.
+// afterDeath opens what a process that died has left.
 func afterDeath(fs *imagetest.MemFS, r *rig) (err error) {
 	im, st, err := openStore(fs, live.Options{BootID: boot})
 	if err != nil {
@@ -179,6 +187,14 @@ func afterDeath(fs *imagetest.MemFS, r *rig) (err error) {
 	if got := st.Recovery().Source; got != live.Records {
 		return fmt.Errorf("recovered from %d", got)
 	}
+	if err := r.answered(st); err != nil {
+		return err
+	}
+	return st.Close()
+}
+
+// answered: each zone is as after the last command, or as before it: that one may not have happened.
+func (r *rig) answered(st *live.Store) error {
 	for _, k := range r.ns {
 		n := st.Namespace(k.sh.n.ID)
 		for i, allowed := range k.allowed {
@@ -196,5 +212,5 @@ func afterDeath(fs *imagetest.MemFS, r *rig) (err error) {
 			}
 		}
 	}
-	return st.Close()
+	return nil
 }

@@ -176,9 +176,15 @@ func Open(im *image.Image, o Options) (_ *Store, err error) {
 		}
 		s.session = im.Header().Session
 		s.session.PID = uint32(os.Getpid())
-		return s, s.resume()
+		err := s.resume()
+		if err == nil || !o.LoseUnflushed || !errors.Is(err, layout.ErrDamaged) {
+			return s, err
+		}
+		s.unmap()
+		s.reset()
+		s.recovery = Recovery{Source: Commits, Reason: err.Error()}
 	}
-	if found.Source == Commits {
+	if s.recovery.Source == Commits {
 		if err := discardBeyond(im); err != nil {
 			return nil, err
 		}
@@ -187,6 +193,13 @@ func Open(im *image.Image, o Options) (_ *Store, err error) {
 		ID: image.NewUUID(), BootID: o.bootID(), PID: uint32(os.Getpid()), Start: time.Now().UTC(), Kind: layout.Served,
 	}
 	return s, s.begin()
+}
+
+// reset forgets what resume has made of zones.
+func (s *Store) reset() {
+	for k, n := range s.ns {
+		s.ns[k] = newNamespace(s, n.img, n.base)
+	}
 }
 
 // begin makes a new live file, and then the commit that makes it count.

@@ -156,6 +156,16 @@ func newRig(fs disk.FS, seed uint64) (*rig, error) {
 		return nil, err
 	}
 	r := &rig{im: im, st: st, rng: rand.New(rand.NewPCG(seed, 1))}
+	if err := r.begin(); err != nil {
+		st.Abandon()
+		return nil, errors.Join(err, im.Close())
+	}
+	return r, nil
+}
+
+// begin takes the zones into the shadows.
+func (r *rig) begin() error {
+	im, st := r.im, r.st
 	for _, n := range im.Namespaces() {
 		real := st.Namespace(n.ID)
 		if !n.Zoned() {
@@ -170,7 +180,7 @@ func newRig(fs disk.FS, seed uint64) (*rig, error) {
 		for i := range n.ZoneCount {
 			s, err := stateOf(real, i)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			sh.zones = append(sh.zones, s)
 			k.allowed = append(k.allowed, []zoneState{s})
@@ -178,7 +188,7 @@ func newRig(fs disk.FS, seed uint64) (*rig, error) {
 		k.sm = zns.New(n.Namespace, sh, real.Counts())
 		r.ns = append(r.ns, k)
 	}
-	return r, nil
+	return nil
 }
 
 // stateOf reads zone i, and that there is nothing beyond what is written.

@@ -1,0 +1,95 @@
+package fsck
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"zimg/image/live"
+	"zimg/layout"
+)
+
+// checkServed takes the zones of an image that was being served when its owner died: from the live file, where each is
+// as the host was told, or after a power failure from the last flush. Nothing has to be inferred from the data.
+func (s *state) checkServed() error {
+	h := s.im.Header()
+	if s.fresh || s.flags&layout.InUse == 0 || h.Session.Kind != layout.Served {
+		return nil
+	}
+	s.served = true
+	v, err := live.NewView(s.im, live.Options{})
+	lost := errors.Is(err, live.ErrNoRecords)
+	if lost {
+		v, err = live.NewView(s.im, live.Options{LoseUnflushed: true})
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = v.Close() }()
+	f := Finding{Code: DriveDied, Detail: fmt.Sprintf("pid %d, since %s", h.Session.PID, h.Session.Start.UTC().Format(time.RFC3339))}
+	switch {
+	case lost:
+		f = Finding{Code: LiveFileLost, File: v.FileName(), Detail: v.Reason}
+	case v.Source == live.Commits:
+		f = Finding{Code: DrivePower, Detail: v.Reason}
+	}
+	return s.found(f, func() error { return s.takeZones(v) })
+}
+
+// takeZones brings the zones into the image, in memory.
+func (s *state) takeZones(v *live.View) error {
+	for r, err := range v.Repairs() {
+		if err != nil {
+			return err
+		}
+		if r.Ext != nil {
+			if err := r.Namespace.SetExtension(r.Zone, r.Ext); err != nil {
+				return err
+			}
+		}
+		if err := r.Namespace.SetZone(r.Zone, r.Now); err != nil {
+			return err
+		}
+		if r.Discard {
+			s.discardBlocks(r.Namespace.Namespace, r.DiscardFrom, layout.LBA(r.Zone+1)*r.Namespace.ZoneSize)
+		}
+	}
+	if _, _, err := s.undoName(v.FileName()); err == nil { // elsewhere it stays, and means nothing any more
+		s.remove = append(s.remove, v.FileName())
+	}
+	return nil
+}
+
+// discardBlocks plans to discard blocks and their metadata; ranges side by side become one.
+func (s *state) discardBlocks(n *layout.Namespace, from, to layout.LBA) {
+	ms := layout.Bytes(n.MS)
+	for _, d := range []discard{
+		{int(n.DataFile), int64(n.DataOff + n.ByteOff(from)), int64(n.ByteOff(to - from))},
+		{int(n.DataFile), int64(n.DataOff + n.MetadataOff() + layout.Bytes(from)*ms), int64(layout.Bytes(to-from) * ms)},
+	} {
+		if d.len == 0 {
+			continue
+		}
+		for back := 1; back <= 2 && back <= len(s.discard); back++ { // blocks and metadata take turns
+			last := &s.discard[len(s.discard)-back]
+			if last.file == d.file && last.off+last.len == d.off {
+				last.len += d.len
+				d.len = 0
+				break
+			}
+		}
+		if d.len > 0 {
+			s.discard = append(s.discard, d)
+		}
+	}
+}
+
+// commitServed makes the zones of a served image count, before anything is discarded that older ones call written. The image stays
+// in use, so that a crash changes nothing.
+func (s *state) commitServed() error {
+	if err := s.im.SyncData(); err != nil {
+		return err
+	}
+	s.im.AllowWrites()
+	return s.im.BeginSession(s.im.Header().Session)
+}
