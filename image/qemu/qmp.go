@@ -87,7 +87,16 @@ func NewQMP(conn net.Conn, patience, timeout time.Duration) (*QMP, error) {
 		return nil, errors.New("not a QMP greeting")
 	}
 	q.Version = m.Greeting.Version.QEMU
-	return q, q.Do("qmp_capabilities", nil, nil)
+	if err := q.Do("qmp_capabilities", nil, nil); err != nil {
+		return q, err
+	}
+	// There are no events from before.
+	var status struct{ Running bool }
+	err = q.Do("query-status", nil, &status)
+	if status.Running {
+		q.running.Store(true)
+	}
+	return q, err
 }
 
 // read takes messages apart until the connection ends.
