@@ -43,6 +43,7 @@ const (
 	SlotsLost        Code = "slots-lost"
 	MetadataLost     Code = "metadata-lost"
 	SameGeneration   Code = "same-generation"
+	BitFlipped       Code = "bit-flipped"
 	BlockDamaged     Code = "block-damaged"
 	BlockLost        Code = "block-lost"
 	OlderDamaged     Code = "older-damaged"
@@ -103,6 +104,7 @@ var Catalogue = []Entry{
 	{SlotsLost, Error, ClassNone, "neither slot is sound, and no namespace table can be read", "none, unless the geometry is given by --ns: then it is metadata-lost"},
 	{MetadataLost, Error, ClassLossy, "no metadata is left; the geometry was given by --ns", "makes new metadata, with the zones as the data says: finished, read-only and offline zones and extensions are lost"},
 	{SameGeneration, Error, ClassLossy, "both slots have the same generation and differ", "takes slot 0"},
+	{BitFlipped, Error, ClassSafe, "one bit of the metadata has flipped, and the checksum says which one", "flips it back"},
 	{BlockDamaged, Error, ClassSafe, "a block of the metadata is damaged; the other slot has it whole", "restores it from there"},
 	{BlockLost, Error, ClassLossy, "a block of the metadata is damaged in both slots", "rebuilds it from the other tables and from the data: states of finished, read-only and offline zones and extensions in it are lost"},
 	{OlderDamaged, Warning, ClassSafe, "blocks of the older slot do not match it: damage, or an interrupted commit", "writes them anew"},

@@ -19,7 +19,7 @@ func (s *state) checkLocator() error {
 	if errors.Is(f.LocatorErr, layout.ErrNewer) {
 		return f.LocatorErr
 	}
-	loc, err := s.searchLocator()
+	loc, err := image.FindLocator(f.Meta, f.Kind)
 	if err != nil {
 		return err
 	}
@@ -45,50 +45,4 @@ func (s *state) locatorError() string {
 		return fmt.Sprintf("it says layout %v", s.files.Locator.Kind)
 	}
 	return s.files.LocatorErr.Error()
-}
-
-// searchLocator works out the locator from a sound slot header: at the beginning
-// of a sidecar, anywhere near the end of a trailing image; nil if there is none.
-func (s *state) searchLocator() (*layout.Locator, error) {
-	meta := s.files.Meta
-	var places []int64
-	if s.files.Kind == layout.Sidecar {
-		size, err := meta.Size()
-		if err != nil {
-			return nil, err
-		}
-		places = []int64{0, (size - layout.LocatorLen) / 2 &^ (layout.BlockLen - 1)}
-	} else {
-		off, ok, err := image.SearchHeader(meta)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return nil, nil
-		}
-		places = []int64{off}
-		if _, err := image.ReadHeader(meta, off); err != nil { // the header that was found is slot 1's
-			size, serr := meta.Size()
-			if serr != nil {
-				return nil, serr
-			}
-			for at := off + layout.BlockLen; at < size; at += layout.BlockLen {
-				if h, err := image.ReadHeader(meta, at); err == nil && int64(h.MetaOff) == off {
-					places = []int64{at}
-					break
-				}
-			}
-		}
-	}
-	for _, at := range places {
-		h, err := image.ReadHeader(meta, at)
-		if errors.Is(err, layout.ErrNewer) {
-			return nil, err
-		}
-		if err != nil || h.Kind != s.files.Kind {
-			continue
-		}
-		return &layout.Locator{Kind: h.Kind, UUID: h.UUID, MetaOff: h.MetaOff, SlotLen: h.SlotLen}, nil
-	}
-	return nil, nil
 }

@@ -3,7 +3,6 @@ package fsck
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"zimg/image"
@@ -19,10 +18,16 @@ func (s *state) checkSlots() error {
 	for i := range s.slots {
 		off := int64(s.loc.MetaOff) + int64(i)*int64(s.loc.SlotLen)
 		slot, err := image.ReadSlot(s.files.Meta, off)
+		if err != nil && judgement(err) && !errors.Is(err, layout.ErrNewer) {
+			if slot, err = s.correctSlot(i, off, err); slot != nil {
+				s.slots[i] = slot
+				continue
+			}
+		}
 		switch {
 		case err == nil && slot.Header.UUID != s.loc.UUID:
 			err = fmt.Errorf("UUID %x: %w", slot.Header.UUID, errForeign)
-		case err == nil && (slot.Header.MetaOff != s.loc.MetaOff || slot.Header.SlotLen != s.loc.SlotLen || slot.Header.Kind != s.loc.Kind || int(slot.Header.Slot) != i):
+		case err == nil && !s.placed(slot, i):
 			err = fmt.Errorf("its header and the locator disagree: %w", layout.ErrDamaged)
 		case err == nil:
 			s.slots[i] = slot
@@ -40,7 +45,7 @@ func (s *state) checkSlots() error {
 		live = 1
 	case b == nil:
 	case a.Header.Generation == b.Header.Generation:
-		if !slices.Equal(a.Sums, b.Sums) {
+		if a.Header.ChecksumCRC != b.Header.ChecksumCRC {
 			if err := s.found(s.inMeta(SameGeneration, int64(s.loc.MetaOff), fmt.Sprintf("generation %d", a.Header.Generation)), func() error { return nil }); err != nil {
 				return err
 			}
@@ -60,6 +65,30 @@ func (s *state) checkSlots() error {
 	}
 	s.assemble(live)
 	return nil
+}
+
+// placed reports whether slot number i has the place and layout that the locator says.
+func (s *state) placed(slot *image.Slot, i int) bool {
+	h := slot.Header
+	return h.MetaOff == s.loc.MetaOff && h.SlotLen == s.loc.SlotLen && h.Kind == s.loc.Kind && int(h.Slot) == i
+}
+
+// correctSlot reads slot number i with the one bit flipped back that cause is due to;
+// the slot is nil, and the error cause, if that is not what happened.
+func (s *state) correctSlot(i int, off int64, cause error) (*image.Slot, error) {
+	slot, flip, err := image.CorrectSlot(s.files.Meta, off)
+	switch {
+	case err != nil && !judgement(err):
+		return nil, err
+	case err != nil || slot.Header.UUID != s.loc.UUID || !s.placed(slot, i):
+		return nil, cause
+	}
+	return slot, s.flipped(flip, i)
+}
+
+// flipped makes the finding about a bit of slot number i.
+func (s *state) flipped(f image.Flip, i int) error {
+	return s.found(s.inMeta(BitFlipped, f.Off, fmt.Sprintf("slot %d, %s, bit %d", i, f.Region, f.Bit)), func() error { return nil })
 }
 
 var errForeign = errors.New("another image's")

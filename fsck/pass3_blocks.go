@@ -21,7 +21,18 @@ func (s *state) checkBlocks() error {
 		return nil // none of them is on the disk yet
 	}
 	live := s.live
+	var sums [2][]uint32 // nil for a slot that is not sound
+	for i, slot := range s.slots {
+		if slot == nil {
+			continue
+		}
+		var err error
+		if sums[i], err = slot.Sums(); err != nil {
+			return err
+		}
+	}
 	var lost, damaged, older []uint64
+	var flipped []image.Flip
 	total := s.im.TableBlocks()
 	length := min(blockChunk, total) * layout.BlockLen
 	bufs := [2][]byte{make([]byte, length), make([]byte, length)}
@@ -36,7 +47,7 @@ func (s *state) checkBlocks() error {
 			num := first + k
 			mine := bufs[live][k*layout.BlockLen:][:layout.BlockLen]
 			other := bufs[1-live][k*layout.BlockLen:][:layout.BlockLen]
-			want := s.slots[live].Sums[num]
+			want := sums[live][num]
 			if layout.Checksum(mine) == want {
 				if err := s.checkReserved(num, mine); err != nil {
 					return err
@@ -45,10 +56,13 @@ func (s *state) checkBlocks() error {
 				damaged = append(damaged, num)
 				// In memory whatever the mode, so that the later passes see it.
 				s.im.SetBlock(num, other)
+			} else if bit, ok := image.CorrectBlock(mine, want); ok {
+				flipped = append(flipped, image.Flip{Region: s.im.RegionOf(num), Off: s.im.TableOff(live, num) + bit/8, Bit: uint8(bit % 8)})
+				s.im.SetBlock(num, mine)
 			} else {
 				lost = append(lost, num)
 			}
-			if s.slots[1-live] != nil && layout.Checksum(other) != s.slots[1-live].Sums[num] {
+			if sums[1-live] != nil && layout.Checksum(other) != sums[1-live][num] {
 				older = append(older, num)
 			}
 		}
@@ -64,6 +78,11 @@ func (s *state) checkBlocks() error {
 	for _, num := range damaged {
 		f := s.inMeta(BlockDamaged, s.im.TableOff(live, num), fmt.Sprintf("slot %d, %s", live, s.im.RegionOf(num)))
 		if err := s.found(f, func() error { return nil }); err != nil {
+			return err
+		}
+	}
+	for _, f := range flipped {
+		if err := s.flipped(f, live); err != nil {
 			return err
 		}
 	}

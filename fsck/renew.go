@@ -27,7 +27,7 @@ func (s *state) renew(why string) error {
 		h.Counts[i][layout.Empty.Index()] = e.ZoneCount
 	}
 	plan.Header(h)
-	s.slots = [2]*image.Slot{{Header: h, Plan: plan, Sums: make([]uint32, plan.ChecksumCount)}, nil}
+	s.slots = [2]*image.Slot{image.NewSlot(h, plan, make([]uint32, plan.ChecksumCount)), nil}
 	s.assemble(0)
 	s.fresh = true
 	return s.emptyTables(plan)

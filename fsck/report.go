@@ -14,7 +14,9 @@ type Report struct {
 	// Unreadable: a foreign format whose zones cannot be told, or not all of them.
 	Unreadable bool
 	// Unsound: a foreign format with zones that contradict themselves, which no import believes.
-	Unsound  bool
+	Unsound bool
+	// Lost: no metadata is left. A repair needs to be given the geometry.
+	Lost     bool
 	NeedsAll bool // nothing can be mended before something is given up
 	Changed  bool
 	UndoFile string
@@ -71,5 +73,6 @@ func (r *Report) count(f *Finding) {
 	if e.Class == ClassLossy {
 		r.Lossy++
 	}
+	r.Lost = r.Lost || f.Code == SlotsLost
 	r.NeedsAll = r.NeedsAll || f.Code == BlockLost || f.Code == SlotsSalvaged || f.Code == MetadataLost
 }

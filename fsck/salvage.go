@@ -107,14 +107,14 @@ func (s *state) salvaged(index int, off layout.Bytes, plan *layout.Plan) (*image
 	}
 	plan.Header(h)
 	h.Slot = uint32(index)
-	slot := &image.Slot{Header: h, Plan: plan, Sums: make([]uint32, plan.ChecksumCount)}
+	sums := make([]uint32, plan.ChecksumCount)
 	b := make([]byte, layout.BlockLen)
-	for i := range slot.Sums {
+	for i := range sums {
 		clear(b)
 		if _, err := s.files.Meta.ReadAt(b, int64(off+plan.TableOff)+int64(i)*layout.BlockLen); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
-		slot.Sums[i] = layout.Checksum(b)
+		sums[i] = layout.Checksum(b)
 	}
-	return slot, nil
+	return image.NewSlot(h, plan, sums), nil
 }

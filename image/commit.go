@@ -117,7 +117,11 @@ func (im *Image) forceCommit(flags layout.StateFlags, session layout.Session) er
 }
 
 func (im *Image) commitTo(target int, flags layout.StateFlags, session layout.Session) error {
-	sums := append([]uint32(nil), im.slots[im.live].Sums...)
+	live, err := im.slots[im.live].Sums()
+	if err != nil {
+		return err
+	}
+	sums := append([]uint32(nil), live...)
 	for num, b := range im.dirty {
 		sums[num] = layout.Checksum(b)
 	}
@@ -150,7 +154,7 @@ func (im *Image) commitTo(target int, flags layout.StateFlags, session layout.Se
 	}
 	written := h
 	written.Counts = append([]layout.Counts(nil), h.Counts...)
-	im.slots[target] = &Slot{Header: &written, Sums: sums, Plan: im.plan}
+	im.slots[target] = NewSlot(&written, im.plan, sums)
 	im.hdr = h
 	return nil
 }
@@ -167,13 +171,20 @@ var (
 // that is not known.
 func (im *Image) targetSums(target int) ([]uint32, error) {
 	s := im.slots[target]
-	if s == nil || len(s.Sums) != len(im.slots[im.live].Sums) {
+	if s == nil || s.Header.ChecksumCount != im.plan.ChecksumCount {
 		return nil, nil
 	}
-	if im.verified {
-		return s.Sums, nil
+	sums, err := s.Sums()
+	if err != nil {
+		if isJudgement(err) {
+			return nil, nil
+		}
+		return nil, err
 	}
-	got := make([]uint32, len(s.Sums))
+	if im.verified {
+		return sums, nil
+	}
+	got := make([]uint32, len(sums))
 	buf := make([]byte, chunk)
 	off := im.slotOff(target) + int64(im.hdr.TableOff)
 	for i := 0; i < len(got); {
@@ -238,8 +249,12 @@ func (im *Image) writeDiffering(target int, sums, had []uint32) error {
 // slot's header vouches for.
 func (im *Image) writeArray(target int, array []byte, had []uint32) error {
 	var old []byte
-	if had != nil && im.slots[target] != nil {
-		old = layout.EncodeChecksums(im.slots[target].Sums)
+	if s := im.slots[target]; had != nil && s != nil && !s.corrected {
+		sums, err := s.Sums()
+		if err != nil {
+			return err
+		}
+		old = layout.EncodeChecksums(sums)
 	}
 	off := im.slotOff(target) + int64(im.hdr.ChecksumOff)
 	for i := 0; i < len(array); i += layout.BlockLen {

@@ -88,7 +88,7 @@ func Derive(src, dst string, o ConvertOptions, change func(im *Image) error) (er
 // copyTo makes p, which has its names already, a copy of im.
 func (im *Image) copyTo(p *product, kind layout.Kind, o ConvertOptions) (err error) {
 	if im.hdr.Flags&layout.Clean == 0 {
-		return &HintError{Err: fmt.Errorf("%s: %w", im.path, ErrUnclean), Hint: "run: zimg check --repair " + im.path}
+		return needsRepair(im.files, im.path, fmt.Errorf("%s: %w", im.path, ErrUnclean))
 	}
 	if err := im.CheckZones(); err != nil {
 		return err
@@ -351,7 +351,11 @@ func (im *Image) copyMetadata(file disk.File, plan *layout.Plan, compat uint32) 
 // than im's. The tables are at the same place of a slot in every layout; only the namespace table
 // differs.
 func (im *Image) copySlots(file disk.File, plan *layout.Plan, compat uint32) error {
-	sums := append([]uint32(nil), im.slots[im.live].Sums...)
+	live, err := im.slots[im.live].Sums()
+	if err != nil {
+		return err
+	}
+	sums := append([]uint32(nil), live...)
 	table := layout.EncodeTable(plan.Entries)
 	buf := make([]byte, chunk)
 	for first := uint64(0); first < plan.ChecksumCount; {

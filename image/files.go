@@ -60,6 +60,8 @@ type Files struct {
 	// Locator is nil if none was sound; LocatorErr then says why.
 	Locator    *layout.Locator
 	LocatorErr error
+
+	named string // the sidecar that the user named, or ""
 }
 
 // MetaName is the path of the file that holds the metadata area.
@@ -93,7 +95,7 @@ func (f *Files) Close() error {
 // door for a checker: it goes on where Open refuses, as long as it is clear
 // which files are meant.
 func OpenFiles(path string, o Options) (_ *Files, err error) {
-	f := &Files{FS: o.fs()}
+	f := &Files{FS: o.fs(), named: o.Sidecar}
 	defer func() {
 		if err != nil {
 			_ = f.Close()

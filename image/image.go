@@ -131,14 +131,18 @@ func (im *Image) readBlocks(b []byte, num uint64) error {
 			return err
 		}
 	}
+	sums, err := im.slots[im.live].Sums()
+	if err != nil {
+		return err
+	}
 	for i := 0; i < len(b); i += layout.BlockLen {
 		n := num + uint64(i/layout.BlockLen)
 		if d, ok := im.dirty[n]; ok { // what is on disk does not matter, and may be damaged
 			copy(b[i:i+layout.BlockLen], d)
 			continue
 		}
-		if got, want := layout.Checksum(b[i:i+layout.BlockLen]), im.slots[im.live].Sums[n]; got != want {
-			return damagedHint(im.path, fmt.Errorf("%s: %w", im.files.MetaName(), checksumError(im.regionOf(n), off+int64(i), got, want)))
+		if got, want := layout.Checksum(b[i:i+layout.BlockLen]), sums[n]; got != want {
+			return needsRepair(im.files, im.path, fmt.Errorf("%s: %w", im.files.MetaName(), checksumError(im.regionOf(n), off+int64(i), got, want)))
 		}
 	}
 	return nil

@@ -50,10 +50,10 @@ func openFiles(f *Files, path string, o Options, unclean bool) (*Image, error) {
 		if errors.Is(f.LocatorErr, layout.ErrNewer) {
 			return nil, fmt.Errorf("%s: %w", f.MetaName(), f.LocatorErr)
 		}
-		return nil, damagedHint(path, fmt.Errorf("%s: %w", f.MetaName(), f.LocatorErr))
+		return nil, needsRepair(f, path, fmt.Errorf("%s: %w", f.MetaName(), asDamage(f.LocatorErr)))
 	}
 	if f.Locator.Kind != f.Kind {
-		return nil, damagedHint(path, fmt.Errorf("%s: a locator of layout %v where %v was expected: %w", f.MetaName(), f.Locator.Kind, f.Kind, layout.ErrDamaged))
+		return nil, needsRepair(f, path, fmt.Errorf("%s: a locator of layout %v where %v was expected: %w", f.MetaName(), f.Locator.Kind, f.Kind, layout.ErrDamaged))
 	}
 	slots, errs, err := readSlots(f.Meta, f.Locator)
 	if err != nil {
@@ -65,7 +65,7 @@ func openFiles(f *Files, path string, o Options, unclean bool) (*Image, error) {
 		if errors.Is(err, layout.ErrNewer) {
 			return nil, err
 		}
-		return nil, damagedHint(path, err)
+		return nil, needsRepair(f, path, err)
 	}
 	im := Assemble(f, path, slots, live)
 	im.write = o.Write
@@ -98,16 +98,16 @@ func (im *Image) finishMove(o Options) (*Image, error) {
 func (im *Image) judge(o Options, unclean bool) error {
 	h, f := &im.hdr, im.files
 	if h.UUID != f.Locator.UUID || h.MetaOff != f.Locator.MetaOff || h.SlotLen != f.Locator.SlotLen {
-		return damagedHint(im.path, fmt.Errorf("%s: the locator and the slot headers disagree: %w", f.MetaName(), layout.ErrDamaged))
+		return needsRepair(im.files, im.path, fmt.Errorf("%s: the locator and the slot headers disagree: %w", f.MetaName(), layout.ErrDamaged))
 	}
 	if h.Kind != f.Kind {
-		return damagedHint(im.path, fmt.Errorf("%s: a slot of layout %v where %v was expected: %w", f.MetaName(), h.Kind, f.Kind, layout.ErrDamaged))
+		return needsRepair(im.files, im.path, fmt.Errorf("%s: a slot of layout %v where %v was expected: %w", f.MetaName(), h.Kind, f.Kind, layout.ErrDamaged))
 	}
 	if x := h.ReadOnlyFeatures(); x != 0 && o.Write {
 		return fmt.Errorf("%s: read-only compatible features %#x, so it can be read but not written: %w", im.path, x, layout.ErrNewer)
 	}
 	if len(f.Data) != len(im.plan.DataLen) {
-		return damagedHint(im.path, fmt.Errorf("%s: %d data files, the metadata knows %d: %w", im.path, len(f.Data), len(im.plan.DataLen), layout.ErrDamaged))
+		return needsRepair(im.files, im.path, fmt.Errorf("%s: %d data files, the metadata knows %d: %w", im.path, len(f.Data), len(im.plan.DataLen), layout.ErrDamaged))
 	}
 	for i, d := range f.Data {
 		size, err := d.Size()
@@ -131,24 +131,30 @@ func (im *Image) judge(o Options, unclean bool) error {
 		}
 	}
 	if o.Write && !unclean && (im.slots[0] == nil || im.slots[1] == nil) {
-		return &HintError{
-			Err:  fmt.Errorf("%s: one of the two copies of the metadata is damaged, and it may have been the newer one: %w", im.path, ErrUnclean),
-			Hint: fmt.Sprintf("run: zimg check --repair %s", im.path),
-		}
+		return needsRepair(f, im.path, fmt.Errorf("%s: one of the two copies of the metadata is damaged, and it may have been the newer one: %w", im.path, ErrUnclean))
 	}
 	if o.Write && !unclean && h.Flags&layout.Clean == 0 {
 		what := "a zimg command that was changing it was interrupted"
 		if h.Flags&layout.InUse != 0 {
 			what = "a run that had it in use died"
 		}
-		return &HintError{
-			Err:  fmt.Errorf("%s: %s: %w", im.path, what, ErrUnclean),
-			Hint: fmt.Sprintf("run: zimg check --repair %s", im.path),
-		}
+		return needsRepair(f, im.path, fmt.Errorf("%s: %s: %w", im.path, what, ErrUnclean))
 	}
 	return nil
 }
 
-func damagedHint(path string, err error) error {
-	return &HintError{Err: err, Hint: fmt.Sprintf("run: zimg check %s", path)}
+// RepairError is an error about an image that a check explains, and that a
+// repair may put right.
+type RepairError struct {
+	Path    string // as the user named the image
+	Sidecar string // as the user named it, or ""
+	Err     error
+}
+
+func (e *RepairError) Error() string { return e.Err.Error() }
+func (e *RepairError) Unwrap() error { return e.Err }
+
+// needsRepair makes a RepairError about the image at path.
+func needsRepair(f *Files, path string, err error) error {
+	return &RepairError{Path: path, Sidecar: f.named, Err: err}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"zimg/image/disk"
 	"zimg/layout"
@@ -18,15 +20,19 @@ type found struct {
 	locatorErr error
 }
 
-// probe tells which of the three things file is: a trailing image, the data
-// file of a sidecar, or a sidecar. The rule (docs/FORMAT.md, "Finding it"):
+// probe decides which of the three things file is: a trailing image, the data
+// file of a sidecar, or a sidecar. The rule (docs/FORMAT.md, "Finding the metadata area"):
 //
 //   - a sidecar that was named is taken;
 //   - a sound locator of a trailing layout at the end is taken, unless a sidecar
 //     is there whose data area is as long as the whole file: then what looks like a
 //     locator is the guest's own data;
 //   - else a sidecar beside the file;
-//   - else a slot header at offset 0 makes it a sidecar.
+//   - else a locator of a sidecar layout at the end, or a slot header of that layout,
+//     makes it a sidecar.
+//
+// A damaged byte hides no image: where the locator is lost, either slot header
+// will do, and a file beside the image that is no sidecar does not count.
 //
 // Both conversions between the layouts lean on the second rule: see convert.go.
 func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
@@ -38,13 +44,14 @@ func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
 	if locErr != nil && !isJudgement(locErr) {
 		return found{}, locErr
 	}
+	trailing := loc != nil && loc.Kind == layout.Trailing
 	sidecar := name + SidecarSuffix
-	_, err := fsys.Stat(sidecar)
-	haveSidecar := err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	info, err := fsys.Stat(sidecar)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !trailing {
 		return found{}, err
 	}
-	if loc != nil && loc.Kind == layout.Trailing {
+	haveSidecar := err == nil && !info.IsDir() && (info.Mode().IsRegular() || info.Mode()&fs.ModeDevice != 0)
+	if trailing {
 		covered := false
 		if haveSidecar {
 			if covered, err = coversWhole(fsys, sidecar, file); err != nil {
@@ -56,25 +63,93 @@ func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
 		}
 	}
 	if haveSidecar {
+		ours, err := looksLikeSidecar(fsys, sidecar)
+		if err != nil {
+			return found{}, err
+		}
+		if !ours {
+			if f, ok, err := foundByHeader(file, locErr); ok || err != nil {
+				return f, err
+			}
+		}
 		return found{kind: layout.Sidecar, sidecar: sidecar}, nil
+	}
+	if loc != nil && loc.Kind == layout.Sidecar {
+		return found{kind: layout.Sidecar, locator: loc}, nil
 	}
 	if header, err := beginsWithHeader(file); err != nil {
 		return found{}, err
 	} else if header {
-		return found{kind: layout.Sidecar, locator: loc, locatorErr: locErr}, nil
+		return found{kind: layout.Sidecar, locatorErr: asDamage(locErr)}, nil
 	}
 	if errors.Is(locErr, layout.ErrNewer) {
 		return found{}, fmt.Errorf("%s: %w", name, locErr)
 	}
-	if off, ok, err := SearchHeader(file); err != nil {
-		return found{}, err
-	} else if ok {
-		return found{kind: layout.Trailing, locatorErr: fmt.Errorf("a slot header is at byte %d, but no sound locator at the end of the file: %w", off, locErr)}, nil
+	if f, ok, err := foundByHeader(file, locErr); ok || err != nil {
+		return f, err
 	}
 	return found{}, &HintError{
 		Err:  fmt.Errorf("%s: %w", name, layout.ErrNotImage),
-		Hint: fmt.Sprintf("there is neither a locator at its end nor a sidecar %s", sidecar),
+		Hint: fmt.Sprintf("it has no locator at its end, no slot header, and no sidecar %s beside it", sidecar),
 	}
+}
+
+// foundByHeader looks for a slot header of either layout in file, whose locator
+// is not sound because of locErr.
+func foundByHeader(file disk.File, locErr error) (f found, ok bool, err error) {
+	h, off, err := searchHeader(file, layout.Trailing, layout.Sidecar)
+	if err != nil || h == nil {
+		return found{}, false, err
+	}
+	return found{
+		kind:       h.Kind,
+		locatorErr: fmt.Errorf("a slot header is at byte %d, but no sound locator at the end of the file: %w", off, asDamage(locErr)),
+	}, true, nil
+}
+
+// asDamage is err about a part of a file that is known to be an image: what
+// cannot be recognised there is damaged.
+func asDamage(err error) error {
+	if errors.Is(err, layout.ErrNotImage) {
+		return &notFound{err}
+	}
+	return err
+}
+
+// notFound is the error about a part of an image that is not where it should be:
+// the image is damaged, though the part alone would be "not an image".
+type notFound struct{ err error }
+
+func (e *notFound) Error() string {
+	text, cut := strings.CutSuffix(e.err.Error(), ": "+layout.ErrNotImage.Error())
+	if cut {
+		text += " is missing"
+	}
+	return text
+}
+func (e *notFound) Unwrap() error { return layout.ErrDamaged }
+
+// looksLikeSidecar reports whether anything in the file called name shows that
+// it is, or was, a sidecar: a locator or a slot header of that layout, damaged or
+// newer ones included. What cannot be opened as a file does not.
+func looksLikeSidecar(fsys disk.FS, name string) (_ bool, err error) {
+	file, err := fsys.Open(name, disk.ReadOnly, 0)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	loc, locErr := readLocator(file)
+	if locErr != nil && !isJudgement(locErr) {
+		return false, locErr
+	}
+	if loc != nil || locErr != nil && !errors.Is(locErr, layout.ErrNotImage) {
+		return true, nil
+	}
+	if header, err := beginsWithHeader(file); header || err != nil {
+		return header, err
+	}
+	h, _, err := searchHeader(file, layout.Sidecar)
+	return h != nil, err
 }
 
 // Known tells whether path may be one of our images, by a quick look: it has a sound locator at its
@@ -95,7 +170,7 @@ func Known(fsys disk.FS, path, sidecar string) bool {
 		return false
 	}
 	defer func() { _ = file.Close() }()
-	if _, err := readLocator(file); err == nil || errors.Is(err, layout.ErrNewer) {
+	if _, err := readLocator(file); err == nil || !errors.Is(err, layout.ErrNotImage) && isJudgement(err) {
 		return true
 	}
 	header, _ := beginsWithHeader(file)
@@ -155,13 +230,39 @@ func coversWhole(fsys disk.FS, sidecar string, file disk.File) (bool, error) {
 // the metadata of more than ten million zones.
 const SearchLimit = 2 << 30
 
-// SearchHeader looks for a slot header of a trailing image on 4 KiB boundaries
-// from the end of file, and returns the lowest offset of a run of sound ones: it is how an
-// image is found again whose locator is lost. Holes are skipped.
+// FindLocator works out what the locator of file must be from a sound slot
+// header, for a metadata area of the given layout; nil if there is none.
+func FindLocator(file disk.File, kind layout.Kind) (*layout.Locator, error) {
+	h, err := ReadHeader(file, 0)
+	if err != nil && (!isJudgement(err) || errors.Is(err, layout.ErrNewer)) {
+		return nil, err
+	}
+	if err != nil || h.Kind != kind || h.MetaOff != 0 || h.Slot != 0 {
+		if h, _, err = searchHeader(file, kind); err != nil || h == nil {
+			return nil, err
+		}
+	}
+	return &layout.Locator{Kind: h.Kind, UUID: h.UUID, MetaOff: h.MetaOff, SlotLen: h.SlotLen}, nil
+}
+
+// SearchHeader returns where the metadata area of a trailing image begins whose
+// slot headers are near the end of file; ok is false if there is none.
 func SearchHeader(file disk.File) (off int64, ok bool, err error) {
+	h, _, err := searchHeader(file, layout.Trailing)
+	if err != nil || h == nil {
+		return 0, false, err
+	}
+	return int64(h.MetaOff), true, nil
+}
+
+// searchHeader looks for the last sound slot header of one of the layouts, on
+// multiples of 4 KiB from the end of file backwards, and returns it with its offset; nil
+// if there is none. A header counts only where it says that it belongs: this is how an image
+// is found again whose locator is lost. Holes are skipped.
+func searchHeader(file disk.File, kinds ...layout.Kind) (*layout.Header, int64, error) {
 	size, err := file.Size()
 	if err != nil {
-		return 0, false, err
+		return nil, 0, err
 	}
 	const chunk = 1 << 20
 	buf := make([]byte, chunk)
@@ -175,19 +276,19 @@ func SearchHeader(file disk.File) (off int64, ok bool, err error) {
 			continue
 		}
 		if _, err := file.ReadAt(b, from); err != nil {
-			return 0, false, fmt.Errorf("%s: %w", file.Name(), err)
+			return nil, 0, fmt.Errorf("%s: %w", file.Name(), err)
 		}
 		for i := len(b) - layout.BlockLen; i >= 0; i -= layout.BlockLen {
 			if !layout.IsHeader(b[i:]) {
 				continue
 			}
-			if h, err := ReadHeader(file, from+int64(i)); err == nil && h.Kind == layout.Trailing && int64(h.MetaOff) <= from+int64(i) {
-				if want := int64(h.MetaOff) + int64(h.Slot)*int64(h.SlotLen); want == from+int64(i) {
-					return int64(h.MetaOff), true, nil
-				}
+			off := from + int64(i)
+			h, err := ReadHeader(file, off)
+			if err == nil && slices.Contains(kinds, h.Kind) && int64(h.MetaOff)+int64(h.Slot)*int64(h.SlotLen) == off {
+				return h, off, nil
 			}
 		}
 		at = from
 	}
-	return 0, false, nil
+	return nil, 0, nil
 }

@@ -13,8 +13,37 @@ import (
 // its checksum array and its namespace table.
 type Slot struct {
 	Header *layout.Header
-	Sums   []uint32 // of the table blocks, from TableOff on
 	Plan   *layout.Plan
+
+	file disk.File // where the checksum array is, at off
+	off  int64
+	sums []uint32 // nil: not read yet
+	// corrected: something on disk differs from what is here by a bit.
+	corrected bool
+}
+
+// NewSlot makes a slot of parts that were not read from a file.
+func NewSlot(h *layout.Header, plan *layout.Plan, sums []uint32) *Slot {
+	return &Slot{Header: h, Plan: plan, sums: sums}
+}
+
+// Sums are the checksums of the table blocks, from TableOff on; to be read only.
+// They are read when they are first needed: what only looks at the header of an
+// image of a million zones needs no memory for them.
+func (s *Slot) Sums() ([]uint32, error) {
+	if s.sums != nil {
+		return s.sums, nil
+	}
+	b := make([]byte, layout.ChecksumArrayLen(s.Header.ChecksumCount))
+	if err := readFull(s.file, b, s.off); err != nil {
+		return nil, err
+	}
+	sums, err := layout.DecodeChecksums(s.Header, b, layout.Bytes(s.off))
+	if err != nil {
+		return nil, err
+	}
+	s.sums = sums
+	return sums, nil
 }
 
 // ReadHeader reads and decodes the slot header at off.
@@ -56,42 +85,105 @@ func ReadSlot(file disk.File, off int64) (*Slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	size, err := file.Size()
+	return readSlotOf(file, off, h)
+}
+
+// readSlotOf reads the rest of the slot at off that has the header h.
+func readSlotOf(file disk.File, off int64, h *layout.Header) (*Slot, error) {
+	if err := checkPlace(file, h, off); err != nil {
+		return nil, err
+	}
+	s := &Slot{Header: h, file: file, off: off + int64(h.ChecksumOff)}
+	first, err := s.checkArray()
 	if err != nil {
 		return nil, err
 	}
-	if off+int64(h.SlotLen) > size {
-		return nil, &layout.FieldError{Region: "slot header", Off: layout.Bytes(off + 72), Field: "slot length", Got: h.SlotLen, Want: fmt.Sprintf("at most %d", size-off), Err: layout.ErrDamaged}
-	}
-	if want := int64(h.MetaOff) + int64(h.Slot)*int64(h.SlotLen); want != off {
-		return nil, &layout.FieldError{Region: "slot header", Off: layout.Bytes(off + 64), Field: "metadata offset", Got: want, Want: off, Err: layout.ErrDamaged}
-	}
-	b := make([]byte, layout.ChecksumArrayLen(h.ChecksumCount))
-	base := off + int64(h.ChecksumOff)
-	if err := readFull(file, b, base); err != nil {
+	b, err := s.readTable(first)
+	if err != nil {
 		return nil, err
 	}
-	s := &Slot{Header: h}
-	if s.Sums, err = layout.DecodeChecksums(h, b, layout.Bytes(base)); err != nil {
-		return nil, err
-	}
-	b = make([]byte, layout.TableLen(len(h.Counts)))
-	base = off + int64(h.TableOff)
-	if uint64(len(b)/layout.BlockLen) > h.ChecksumCount {
-		return nil, &layout.FieldError{Region: "slot header", Off: layout.Bytes(off + 96), Field: "checksum count", Got: h.ChecksumCount, Err: layout.ErrDamaged}
-	}
-	if err := readFull(file, b, base); err != nil {
-		return nil, err
-	}
-	for i := 0; i < len(b); i += layout.BlockLen {
-		if got := layout.Checksum(b[i : i+layout.BlockLen]); got != s.Sums[i/layout.BlockLen] {
-			return nil, checksumError("namespace table", base+int64(i), got, s.Sums[i/layout.BlockLen])
-		}
-	}
-	if s.Plan, err = layout.DecodeTable(h, b, layout.Bytes(base)); err != nil {
+	if s.Plan, err = layout.DecodeTable(h, b, layout.Bytes(off)+h.TableOff); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// readTable reads the namespace table, whose blocks have the first of the checksums.
+func (s *Slot) readTable(first []uint32) ([]byte, error) {
+	h := s.Header
+	base := s.off - int64(h.ChecksumOff) + int64(h.TableOff)
+	b := make([]byte, layout.TableLen(len(h.Counts)))
+	if uint64(len(b)/layout.BlockLen) > h.ChecksumCount {
+		return nil, &layout.FieldError{Region: "slot header", Off: layout.Bytes(s.off), Field: "checksum count", Got: h.ChecksumCount, Err: layout.ErrDamaged}
+	}
+	if err := readFull(s.file, b, base); err != nil {
+		return nil, err
+	}
+	for i := 0; i < len(b); i += layout.BlockLen {
+		if got := layout.Checksum(b[i : i+layout.BlockLen]); got != first[i/layout.BlockLen] {
+			return b, checksumError("namespace table", base+int64(i), got, first[i/layout.BlockLen])
+		}
+	}
+	return b, nil
+}
+
+// checkPlace makes sure that the slot with header h is where the header says, and
+// ends within the file.
+func checkPlace(file disk.File, h *layout.Header, off int64) error {
+	size, err := file.Size()
+	if err != nil {
+		return err
+	}
+	if off+int64(h.SlotLen) > size {
+		return &layout.FieldError{Region: "slot header", Off: layout.Bytes(off + 72), Field: "slot length", Got: h.SlotLen, Want: fmt.Sprintf("at most %d", size-off), Err: layout.ErrDamaged}
+	}
+	if want := int64(h.MetaOff) + int64(h.Slot)*int64(h.SlotLen); want != off {
+		return &layout.FieldError{Region: "slot header", Off: layout.Bytes(off + 64), Field: "metadata offset", Got: want, Want: off, Err: layout.ErrDamaged}
+	}
+	return nil
+}
+
+// sparseArray is the length up to which a checksum array is read whatever the
+// file takes on disk.
+const sparseArray = 64 << 20
+
+// checkArray compares the checksum array with the header, in pieces, and returns
+// its first entries: more than a namespace table has blocks. A few bytes on disk can
+// claim an array of any length that is a hole. The checksum of no block is zero in a sound image but by chance,
+// so a long array that is mostly a hole is not one.
+func (s *Slot) checkArray() ([]uint32, error) {
+	h, length := s.Header, int64(layout.ChecksumArrayLen(s.Header.ChecksumCount))
+	if length > sparseArray {
+		allocated, err := s.file.AllocatedBytes()
+		if err != nil {
+			return nil, err
+		}
+		if allocated < length/4 {
+			return nil, &layout.FieldError{
+				Region: "checksum array", Off: layout.Bytes(s.off), Field: "length", Got: length,
+				Want: fmt.Sprintf("no more than the file, which takes %d bytes on disk, can hold", allocated), Err: layout.ErrDamaged,
+			}
+		}
+	}
+	var first []uint32
+	sum := uint32(0)
+	buf := make([]byte, min(length, chunk))
+	for done := int64(0); done < length; {
+		b := buf[:min(int64(len(buf)), length-done)]
+		if err := readFull(s.file, b, s.off+done); err != nil {
+			return nil, err
+		}
+		if done == 0 {
+			first = layout.PeekChecksums(b)
+		}
+		sum = layout.UpdateChecksum(sum, b)
+		if done += int64(len(b)); done == length {
+			if err := h.CheckArrayPadding(b, layout.Bytes(s.off+length)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return first, h.CheckArraySum(sum, layout.Bytes(s.off))
 }
 
 func checksumError(region string, off int64, got, want uint32) error {
@@ -99,8 +191,8 @@ func checksumError(region string, off int64, got, want uint32) error {
 }
 
 // chooseSlot reads both slots and returns the one with the higher generation
-// among those that are sound. loc tells where they are; nil: at the beginning of the
-// file, where a sidecar has them.
+// among those that are sound. loc says where they are; nil: of a sidecar, at the
+// beginning of the file.
 func chooseSlot(file disk.File, loc *layout.Locator) (*Slot, error) {
 	slots, errs, err := readSlots(file, loc)
 	if err != nil {
@@ -150,20 +242,14 @@ func readSlots(file disk.File, loc *layout.Locator) (slots [2]*Slot, errs [2]err
 		return slots, errs, errs[0]
 	}
 	if loc == nil {
-		if slots[0] != nil {
-			slotLen = int64(slots[0].Header.SlotLen)
-		} else {
-			// Without a locator the only other hint is the file's own length.
-			size, err := file.Size()
-			if err != nil {
-				return slots, errs, err
-			}
-			slotLen = (size - layout.LocatorLen) / 2
+		if loc, err = FindLocator(file, layout.Sidecar); err != nil && !isJudgement(err) {
+			return slots, errs, err
 		}
-	}
-	if slotLen <= 0 || slotLen%layout.BlockLen != 0 {
-		errs[1] = fmt.Errorf("its place is not known: %w", layout.ErrDamaged)
-		return slots, errs, nil
+		if loc == nil {
+			errs[1] = fmt.Errorf("its place is not known: %w", layout.ErrDamaged)
+			return slots, errs, nil
+		}
+		slotLen = int64(loc.SlotLen)
 	}
 	slots[1], errs[1] = ReadSlot(file, base+slotLen)
 	if errs[1] != nil && !isJudgement(errs[1]) {

@@ -112,7 +112,7 @@ func openOwn(path string, o *TransferOptions) (_ *source, err error) {
 		}
 	}()
 	if im.hdr.Flags&layout.Clean == 0 {
-		return nil, &HintError{Err: fmt.Errorf("%s: %w", path, ErrUnclean), Hint: "run: zimg check --repair " + path}
+		return nil, needsRepair(im.files, path, fmt.Errorf("%s: %w", path, ErrUnclean))
 	}
 	if err := im.CheckZones(); err != nil {
 		return nil, err

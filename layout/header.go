@@ -88,11 +88,19 @@ func (c Counts) Open() uint64 {
 
 // Total is the number of zones.
 func (c Counts) Total() uint64 {
-	var n uint64
+	n, _ := c.sum()
+	return n
+}
+
+// sum is the number of zones; ok is false if it is more than any image has.
+func (c Counts) sum() (n uint64, ok bool) {
 	for _, v := range c {
+		if v > MaxZones {
+			return 0, false
+		}
 		n += v
 	}
-	return n
+	return n, n <= MaxZones
 }
 
 // SessionKind says what has an image in use, and with it where the truth about the zones is when that has died.

@@ -14,14 +14,43 @@ func DecodeChecksums(h *Header, b []byte, base Bytes) ([]uint32, error) {
 		return nil, shortInput("checksum array", base, len(b), want)
 	}
 	b = b[:want]
-	if got := Checksum(b); got != h.ChecksumCRC {
-		return nil, &FieldError{Region: "checksum array", Off: base, Field: "CRC", Got: fmt.Sprintf("%#08x", got), Want: fmt.Sprintf("%#08x", h.ChecksumCRC), Err: ErrDamaged}
+	if err := h.CheckArraySum(Checksum(b), base); err != nil {
+		return nil, err
 	}
 	sums := make([]uint32, h.ChecksumCount)
 	for i := range sums {
 		sums[i] = le.Uint32(b[4*i:])
 	}
-	return sums, reserved("checksum array", base, b, 4*len(sums), len(b))
+	return sums, h.CheckArrayPadding(b, base+want)
+}
+
+// CheckArraySum compares sum, the CRC of the whole checksum array at base, with the header.
+func (h *Header) CheckArraySum(sum uint32, base Bytes) error {
+	if sum == h.ChecksumCRC {
+		return nil
+	}
+	return &FieldError{
+		Region: "checksum array", Off: base, Field: "CRC", Got: fmt.Sprintf("%#08x", sum), Want: fmt.Sprintf("%#08x", h.ChecksumCRC), Err: ErrDamaged,
+	}
+}
+
+// CheckArrayPadding refuses bytes after the last checksum that are not zero. b
+// is the end of the array, its last block at least, and end its file offset.
+func (h *Header) CheckArrayPadding(b []byte, end Bytes) error {
+	pad := int(ChecksumArrayLen(h.ChecksumCount) - Bytes(h.ChecksumCount)*4)
+	if pad > len(b) {
+		return shortInput("checksum array", end-Bytes(len(b)), len(b), Bytes(pad))
+	}
+	return reserved("checksum array", end-Bytes(len(b)), b, len(b)-pad, len(b))
+}
+
+// PeekChecksums reads the checksums in b, whole ones only.
+func PeekChecksums(b []byte) []uint32 {
+	sums := make([]uint32, len(b)/4)
+	for i := range sums {
+		sums[i] = le.Uint32(b[4*i:])
+	}
+	return sums
 }
 
 // EncodeChecksums returns sums as they stand on disk, zero padded to whole
@@ -93,7 +122,7 @@ func DecodeTable(h *Header, b []byte, base Bytes) (*Plan, error) {
 		}
 	}
 	for i, e := range p.Entries {
-		if got := h.Counts[i].Total(); got != e.ZoneCount {
+		if got, ok := h.Counts[i].sum(); !ok || got != e.ZoneCount {
 			return nil, &FieldError{Region: "slot header", Field: fmt.Sprintf("counts of namespace %d", e.ID), Got: got, Want: e.ZoneCount, Err: ErrDamaged}
 		}
 	}

@@ -289,7 +289,7 @@ func (o *checkOptions) view(r *fsck.Report) *checkView {
 func (o *checkOptions) print(w io.Writer, r *fsck.Report) {
 	if r.Changed {
 		fmt.Fprintf(w, "%s repaired.\n", cli.Count(r.Fixed, "problem was", "problems were"))
-		fmt.Fprintf(w, "The old bytes are in '%s'; zimg undo %s brings them back.\n", cli.Printable(r.UndoFile), cli.Printable(r.Path))
+		fmt.Fprintf(w, "The old bytes are in '%s'; zimg undo %s brings them back.\n", cli.Printable(r.UndoFile), cli.ShellWord(r.Path))
 		fmt.Fprintln(w, "Double checking the repaired image now...")
 	}
 	f := r.Final()
@@ -312,28 +312,39 @@ func (o *checkOptions) print(w io.Writer, r *fsck.Report) {
 		fmt.Fprintf(w, "%s, %s, %d active, %d full; %s of %s written\n", cli.Count(s.Namespaces, "namespace", "namespaces"),
 			cli.Count(int(s.Zones), "zone", "zones"), s.Active, s.Full, cli.HumanSize(s.Written), cli.HumanSize(s.Size))
 	}
-	if next := nextStep(r, o.name); next != "" {
+	if next := nextStep(r, o.name, o.sidecar); next != "" {
 		fmt.Fprintln(w, next)
 	}
 }
 
 // nextStep is what to run next.
-func nextStep(r *fsck.Report, format string) string {
+func nextStep(r *fsck.Report, format, sidecar string) string {
 	f := r.Final()
 	left := f.Errors + f.Warnings
+	image := cli.ShellWord(r.Path)
+	if sidecar != "" {
+		image = "--sidecar " + cli.ShellWord(sidecar) + " " + image
+	}
 	switch {
 	case left == 0:
 		return ""
 	case r.Unreadable || r.Unsound:
 		return "It cannot be imported as it is."
 	case format != ownFormat:
-		return fmt.Sprintf("zimg convert -f %s %s DST imports what can be read.", format, cli.Printable(r.Path))
+		return fmt.Sprintf("zimg convert -f %s %s DST imports what can be read.", format, cli.ShellWord(r.Path))
+	case f.Lost:
+		return fmt.Sprintf("If the geometry is known, new metadata can be made from the data. Run: %s", rebuildCommand(image))
 	case f.NeedsAll || f.Lossy == left && r.Mode != fsck.All || r.Mode == fsck.Safe && f.Lossy > 0:
-		return fmt.Sprintf("What is left cannot be mended without a loss. Run: zimg check --repair=all --dry-run %s", cli.Printable(r.Path))
+		return fmt.Sprintf("The remaining problems cannot be repaired without losing data. Run: zimg check --repair=all --dry-run %s", image)
 	case r.Mode == fsck.CheckOnly:
-		return fmt.Sprintf("Run: zimg check --repair %s", cli.Printable(r.Path))
+		return fmt.Sprintf("Run: zimg check --repair %s", image)
 	}
 	return "What is left cannot be repaired; zimg dump shows what can still be read."
+}
+
+// rebuildCommand is the command that makes new metadata for image, whose name is quoted.
+func rebuildCommand(image string) string {
+	return "zimg check --repair=all --ns zones=N,zone-size=SIZE " + image + " (--ns as it was given to create)"
 }
 
 // Exit bits of fsck(8).

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,11 +19,9 @@ import (
 
 // hintFor is the hint to print with err of cmd: hint, its own, or one for errors that come from below.
 func hintFor(cmd *cobra.Command, err error, hint string) string {
+	var repair *image.RepairError
 	switch {
 	case errors.Is(err, layout.ErrNotImage):
-		if hint == "" {
-			hint = "if its metadata was lost: zimg check FILE looks for what is left"
-		}
 		return hintForeign(cmd, hint)
 	case hint != "":
 	case errors.Is(err, image.ErrExists) && cmd.Flags().Lookup("force") != nil:
@@ -35,25 +35,87 @@ func hintFor(cmd *cobra.Command, err error, hint string) string {
 	case errors.Is(err, disk.ErrLocked): // the message asks the question itself
 	case errors.Is(err, layout.ErrNewer):
 		return "a newer zimg can read it: zimg version tells which this is"
+	case errors.As(err, &repair):
+		named := ""
+		if repair.Sidecar != "" {
+			named = "--sidecar " + cli.ShellWord(repair.Sidecar) + " "
+		}
+		what := "check"
+		if errors.Is(err, image.ErrUnclean) {
+			what = "check --repair"
+		}
+		return fmt.Sprintf("run: zimg %s %s%s", what, named, cli.ShellWord(repair.Path))
 	}
 	return hint
 }
 
-// hintForeign adds to hint what is to be done about files that are not ours: those of a foreign format that
-// shows itself have to be imported where a command knows our own only, and others to be named where it knows all.
+// hintForeign says what to do about files that are not ours: those of a foreign format that shows itself have
+// to be imported where a command knows our own only, and others to be named where it knows all.
 func hintForeign(cmd *cobra.Command, hint string) string {
 	for _, path := range cmd.Flags().Args() {
 		if f, err := foreign.Detect(all.Formats, disk.OS, path); err == nil && f != nil {
 			return fmt.Sprintf("it is of the format %s: zimg convert %s disk.zimg imports it", f.Name, cli.ShellWord(path))
 		}
+		if what := fileKind(path); what != "" {
+			return fmt.Sprintf("%s is %s", cli.ShellWord(path), what)
+		}
 	}
-	if cmd.Flags().Lookup("format") == nil {
-		return hint
-	}
+	var hints []string
 	if hint != "" {
-		hint += "; "
+		hints = append(hints, hint)
 	}
-	return hint + "a foreign format without a magic must be named by -f: " + strings.Join(unmarked(), ", ")
+	if cmd.Flags().Lookup("format") != nil {
+		hints = append(hints, "a foreign format without a magic must be named by -f: "+strings.Join(unmarked(), ", "))
+	}
+	if args := cmd.Flags().Args(); len(args) > 0 {
+		hints = append(hints, "if it was an image and its metadata is lost: "+rebuildCommand(cli.ShellWord(args[0])))
+	}
+	return strings.Join(hints, "; ")
+}
+
+// fileKinds are files that people take for images, by their first bytes.
+var fileKinds = []struct {
+	off         int
+	magic, what string
+}{
+	{0, "QFI\xfb", "a qcow2 file without zones"},
+	{0, "KDMV", "a VMDK file; qemu-img convert -O raw reads it"},
+	{0, "# Disk DescriptorFile", "a VMDK descriptor; qemu-img convert -O raw reads it"},
+	{0, "conectix", "a VHD file; qemu-img convert -O raw reads it"},
+	{0, "vhdxfile", "a VHDX file; qemu-img convert -O raw reads it"},
+	{64, "\x7f\x10\xda\xbe", "a VDI file; qemu-img convert -O raw reads it"},
+	{0, "\x1f\x8b", "compressed with gzip; gunzip unpacks it"},
+	{0, "\xfd7zXZ\x00", "compressed with xz; unxz unpacks it"},
+	{0, "\x28\xb5\x2f\xfd", "compressed with zstd; unzstd unpacks it"},
+	{0, "BZh", "compressed with bzip2; bunzip2 unpacks it"},
+	{0, "\x04\x22\x4d\x18", "compressed with lz4; unlz4 unpacks it"},
+	{0, "PK\x03\x04", "a zip archive; unzip unpacks it"},
+}
+
+// fileKind says what else a file is that is not an image; "" if it does not show.
+func fileKind(path string) string {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	head := make([]byte, 512)
+	n, _ := f.ReadAt(head, 0)
+	head = head[:n]
+	for _, k := range fileKinds {
+		if len(head) >= k.off && bytes.HasPrefix(head[k.off:], []byte(k.magic)) {
+			return k.what
+		}
+	}
+	foot := make([]byte, 8) // a fixed VHD has its header at the end
+	if _, err := f.ReadAt(foot, info.Size()-512); err == nil && string(foot) == "conectix" {
+		return "a VHD file; qemu-img convert -O raw reads it"
+	}
+	return ""
 }
 
 // closeQuietly closes an image that was only read.

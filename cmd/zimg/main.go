@@ -40,6 +40,14 @@ type streams struct {
 
 // execute is the whole program but for the exit. It runs the command that args name, and tells the signal that interrupted it, if one did.
 func execute(args []string, s streams) (code int, killed os.Signal) {
+	defer func() {
+		if v := recover(); v != nil {
+			code, killed = cli.Internal(s.err, v), nil
+			if _, asFsck := fsckArgs(args); asFsck {
+				code = fsckFailed
+			}
+		}
+	}()
 	ctx, received, stop := cli.Interruptible()
 	defer stop()
 	image.Tool = "zimg " + version

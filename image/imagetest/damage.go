@@ -17,6 +17,7 @@ import (
 //
 //	locator | header N | sums N | table N | block N NAME | both-blocks NAME
 //	    bytes are flipped in the locator, or in a part of slot N; NAME is desc, wp or ext of namespace 1
+//	bit N NAME         one bit of such a block is flipped
 //	both-headers | both-tables
 //	foreign N          slot N gets another UUID
 //	generation N G     slot N gets generation G
@@ -72,6 +73,7 @@ var damages = map[string]func(d *damager, args []string) error{
 	"sums":         func(d *damager, a []string) error { return d.flip(d.slot(a[0]) + int64(d.plan.ChecksumOff) + 4) },
 	"table":        func(d *damager, a []string) error { return d.flip(d.slot(a[0]) + int64(d.plan.TableOff) + 40) },
 	"block":        func(d *damager, a []string) error { return d.flip(d.slot(a[0]) + d.tableOff(a[1])) },
+	"bit":          func(d *damager, a []string) error { return d.flipBit(d.slot(a[0]) + d.tableOff(a[1])) },
 	"both-blocks":  func(d *damager, a []string) error { return d.both(d.tableOff(a[0])) },
 	"both-headers": func(d *damager, _ []string) error { return d.both(30) },
 	"both-tables":  func(d *damager, _ []string) error { return d.both(int64(d.plan.TableOff) + 40) },
@@ -127,6 +129,17 @@ func (d *damager) flip(off int64) error {
 		return err
 	}
 	b[off] ^= 0x55
+	d.fs.WriteFile(d.meta, b)
+	return nil
+}
+
+// flipBit flips one bit of the metadata file.
+func (d *damager) flipBit(off int64) error {
+	b, err := d.fs.ReadFile(d.meta)
+	if err != nil {
+		return err
+	}
+	b[off] ^= 0x10
 	d.fs.WriteFile(d.meta, b)
 	return nil
 }

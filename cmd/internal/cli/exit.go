@@ -12,6 +12,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +26,7 @@ const (
 	ExitFailed      = 1
 	ExitNotCompared = 2 // compare: 1 is "they differ"
 	ExitUsage       = 64
+	ExitInternal    = 70 // EX_SOFTWARE of sysexits.h: a bug in zimg
 )
 
 // CodedError ends the program with a code; err may be nil if all has been said.
@@ -110,6 +114,28 @@ func Report(w io.Writer, cmd *cobra.Command, err error, hintFor func(cmd *cobra.
 		fmt.Fprintf(w, "%s\n", Printable(hint))
 	}
 	return code
+}
+
+// Internal reports a panic with value v, which is a bug, as one line that a bug
+// report can quote, and returns the exit code. It is called by the function that recovered.
+func Internal(w io.Writer, v any) int {
+	place := ""
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for panicking := false; ; {
+		f, more := frames.Next()
+		if panicking && !strings.HasPrefix(f.Function, "runtime.") {
+			place = fmt.Sprintf(" (%s, %s:%d)", f.Function, filepath.Base(f.File), f.Line)
+			break
+		}
+		panicking = panicking || f.Function == "runtime.gopanic"
+		if !more {
+			break
+		}
+	}
+	fmt.Fprintf(w, "zimg: internal error: %s%s\n", Printable(fmt.Sprint(v)), place)
+	fmt.Fprintln(w, "This is a bug in zimg; please report it with the line above and what was done.")
+	return ExitInternal
 }
 
 // Warn prints a warning.
