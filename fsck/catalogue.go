@@ -85,6 +85,7 @@ const (
 	ZoneFinished      Code = "zone-finished"
 	ZoneExtensionLost Code = "extension-lost"
 	RemainsBeyondWP   Code = "remains-beyond-wp"
+	ProtectionWrong   Code = "protection-wrong"
 
 	ForeignUnreadable Code = "foreign-unreadable"
 	ForeignWiped      Code = "foreign-wiped"
@@ -146,6 +147,7 @@ var Catalogue = []Entry{
 	{ZoneFinished, Error, ClassSafe, "the zone was finished before the crash", "makes it Full"},
 	{ZoneExtensionLost, Warning, ClassLossy, "a descriptor extension was set before the crash, and went with it", "none of its bytes are known: the zone has none"},
 	{RemainsBeyondWP, Error, ClassSafe, "an interrupted command left data beyond the write pointer", "discards it"},
+	{ProtectionWrong, Error, ClassNone, "protection information does not match the block: a guest cannot read it", "none: the block has to be written again"},
 
 	{ForeignUnreadable, Error, ClassNone, "a foreign format that cannot be understood here", "none, and it cannot be imported as it is"},
 	{ForeignWiped, Error, ClassNone, "the program that this format belongs to would reset zones when it starts, and say nothing", "none: import it instead"},

@@ -121,6 +121,7 @@ var passes = []struct {
 	{"zones", (*state).checkZones},
 	{"data", (*state).checkData},
 	{"resources", (*state).checkResources},
+	{"protection", (*state).checkProtection},
 }
 
 func run(path string, o Options) (_ *Report, err error) {

@@ -36,6 +36,21 @@ const (
 	Action     Check = 1 << 3 // PRACT: the controller inserts or strips it
 )
 
+// String is the name of the field that one bit of c checks.
+func (c Check) String() string {
+	switch c {
+	case CheckRef:
+		return "reference tag"
+	case CheckApp:
+		return "application tag"
+	case CheckGuard:
+		return "guard"
+	case Action:
+		return "action"
+	}
+	return fmt.Sprintf("PRINFO %#x", uint8(c))
+}
+
 // Format is where and how a namespace has protection information.
 type Format struct {
 	Type  uint8 // 1 to 3; 0 for none
@@ -205,12 +220,5 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	name := "guard"
-	switch e.Field { //nolint:exhaustive // Action is not a field
-	case CheckApp:
-		name = "application tag"
-	case CheckRef:
-		name = "reference tag"
-	}
-	return fmt.Sprintf("%s of block %d is %#x, want %#x", name, e.Block, e.Got, e.Want)
+	return fmt.Sprintf("%v of block %d is %#x, want %#x", e.Field, e.Block, e.Got, e.Want)
 }
