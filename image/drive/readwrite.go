@@ -18,30 +18,31 @@ func (r *request) readable(lba, nlb layout.LBA) Status {
 	return statusOf(err, UnrecoveredRead)
 }
 
-// beforeRead is what every command that reads blocks checks first. A read with FUA
-// returns what is durable: so it is made durable.
-func (r *request) beforeRead(lba, nlb layout.LBA) Status {
-	if st := r.readable(lba, nlb); !st.OK() {
-		return st
+// beforeRead is what every command that reads its blocks checks first; it returns what
+// protection information is to be checked. A read with FUA returns what is durable: so it is
+// made durable.
+func (r *request) beforeRead() (check pi.Check, tags pi.Tags, st Status) {
+	if check, tags, st = r.n.checkProtection(r.cmd); !st.OK() {
+		return 0, tags, st
 	}
-	if st := r.n.d.faults.check(r.n.ID, lba, nlb, FaultReads); !st.OK() {
-		return st
+	if st = r.readable(r.lba, r.nlb); !st.OK() {
+		return 0, tags, st
+	}
+	if st = r.n.d.faults.check(r.n.ID, r.lba, r.nlb, FaultReads); !st.OK() {
+		return 0, tags, st
 	}
 	if r.cmd.DW(12)&rwFUA != 0 {
-		return r.n.d.flush()
+		st = r.n.d.flush()
 	}
-	return Success
+	return check, tags, st
 }
 
 // read is Read (NVM Command Set 1.0, section 3.2.4). Without metadata, and with
 // metadata apart, the host's buffers are filled directly.
 func (r *request) read() Status {
 	n := r.n
-	check, tags, st := n.checkProtection(r.cmd)
+	check, tags, st := r.beforeRead()
 	if !st.OK() {
-		return st
-	}
-	if st := r.beforeRead(r.lba, r.nlb); !st.OK() {
 		return st
 	}
 	if n.MS == 0 {
@@ -199,11 +200,8 @@ func (r *request) put(lba layout.LBA, check pi.Check, tags pi.Tags, shift layout
 // is not protection information.
 func (r *request) compare() Status {
 	n := r.n
-	check, tags, st := n.checkProtection(r.cmd)
+	check, tags, st := r.beforeRead()
 	if !st.OK() {
-		return st
-	}
-	if st := r.beforeRead(r.lba, r.nlb); !st.OK() {
 		return st
 	}
 	s := n.d.scratch.get()
@@ -252,11 +250,8 @@ func (n *namespace) equalMeta(a, b []byte) bool {
 // verify is Verify: the blocks are read, and their protection information is checked.
 func (r *request) verify() Status {
 	n := r.n
-	check, tags, st := n.checkProtection(r.cmd)
+	check, tags, st := r.beforeRead()
 	if !st.OK() {
-		return st
-	}
-	if st := r.beforeRead(r.lba, r.nlb); !st.OK() {
 		return st
 	}
 	if int64(r.nlb)<<n.BlockBits > int64(n.d.MaxTransfer()) {
