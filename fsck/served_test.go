@@ -13,6 +13,9 @@ import (
 	"zimg/layout"
 )
 
+// servedCodes are the findings about an image that was being served; TestServedImage has each.
+var servedCodes = []fsck.Code{fsck.DriveDied, fsck.DrivePower, fsck.LiveFileLost}
+
 const servedPath = "/d/served.zimg"
 
 // served is an image that was being served when its owner died: after a flush zone 0 was written, zone 1 was written on,
