@@ -24,17 +24,29 @@ cp data.bin src
 
 // exampleSetups are what else a command's examples want.
 var exampleSetups = map[string]string{
-	"zimg":            "rm disk.zimg",
-	"zimg create":     "rm disk.zimg",
-	"zimg undo":       "truncate -s -4096 disk.zimg",
-	"zimg compare":    "zimg convert -q disk.zimg copy.zimg; zimg convert -q -O qcow2 disk.zimg export.qcow2 2>/dev/null",
-	"zimg convert":    "zimg create -q --zones 4 z.zimg; zimg convert -q -O zone-file z.zimg zns.raw; rm z.zimg",
+	"zimg":         "rm disk.zimg",
+	"zimg create":  "rm disk.zimg",
+	"zimg undo":    "truncate -s -4096 disk.zimg",
+	"zimg compare": "zimg convert -q disk.zimg copy.zimg; zimg convert -q -O qcow2 disk.zimg export.qcow2 2>/dev/null",
+	"zimg convert": "zimg create -q --zones 4 z.zimg; zimg convert -q -O zone-file z.zimg zns.raw; rm z.zimg",
+	"zimg serve": "for i in a b; do zimg create -q --zones 4 --zone-size 1M $i.zimg; done; " +
+		"echo DHHC-1:00:eGHcprOPJOI3FKucQVWMEr5MtQYpgJAG9+CIrPD4XMnv07Wz: >keys",
 	"zimg run":        "zimg convert -q disk.zimg a.zimg; zimg convert -q disk.zimg b.zimg",
 	"zimg zone close": "zimg zone open disk.zimg 4-9",
 }
 
+// exampleServe serves on a free port until hosts could connect.
+const exampleServe = `
+serve() {
+	rm -f started
+	zimg serve "$@" --listen 127.0.0.1:0 --ready-fd 9 9>started & pid=$!
+	until [ -s started ] || ! kill -0 $pid 2>/dev/null; do sleep 0.02; done
+	kill $pid; wait $pid
+}
+`
+
 // The examples of every help work as they are written. QEMU is not started: run prints its command
-// line only.
+// line only. What is served, is served on another port, and until hosts could connect.
 func TestExamples(t *testing.T) {
 	ran := 0
 	var walk func(c *cobra.Command)
@@ -47,10 +59,11 @@ func TestExamples(t *testing.T) {
 			return // wants a recorded run: TestCrashWalk
 		}
 		dir := t.TempDir()
-		script := exampleSetup + exampleSetups[path] + "\nqemu-system-x86_64() { test $# -gt 3; }\n"
+		script := exampleSetup + exampleSetups[path] + "\nqemu-system-x86_64() { test $# -gt 3; }\n" + exampleServe
 		for line := range strings.Lines(c.Example) {
 			line = strings.TrimSpace(strings.ReplaceAll(line, " ...", ""))
-			script += "set -x\n" + strings.ReplaceAll(line, "zimg run", "zimg run --dry-run") + "\n{ set +x; } 2>/dev/null\n"
+			line = strings.NewReplacer("zimg run", "zimg run --dry-run", "zimg serve", "serve").Replace(line)
+			script += "set -x\n" + line + "\n{ set +x; } 2>/dev/null\n"
 			ran++
 		}
 		sh := exec.Command("bash", "-ec", "set -o pipefail\n"+script)

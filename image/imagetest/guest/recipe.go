@@ -27,7 +27,7 @@ var kernelPackages = []string{"linux-image-amd64", "linux-image-generic"}
 var modules = []string{
 	"nvme", "qemu_fw_cfg",
 	"btrfs", "f2fs", "zonefs", "ext4", "dm-zoned",
-	"null_blk", "loop", "virtio_blk", "virtio_pci",
+	"null_blk", "loop", "virtio_blk", "virtio_pci", "nvme-tcp", "e1000",
 	// Asked for by name when a file system is mounted, so no module depends on them.
 	"crc32c_generic", "crc32c-intel", "crc32_generic", "xxhash_generic", "sha256_generic", "blake2b_generic",
 }
