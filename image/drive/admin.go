@@ -42,11 +42,8 @@ func (c *Controller) admin(cmd *Command, data []byte, done func(Completion)) (Co
 		cpl = c.getFeature(cmd, data)
 	case opSetFeatures:
 		cpl = c.setFeature(cmd, data)
-	case opAbort:
-		cpl.Result = c.abort(cmd)
 	case opAsyncEvent:
 		if cpl.Status = c.events.wait(cmd, done); cpl.Status.OK() {
-			c.events.deliver()
 			return Completion{}, false
 		}
 	}
@@ -56,11 +53,16 @@ func (c *Controller) admin(cmd *Command, data []byte, done func(Completion)) (Co
 	return cpl, true
 }
 
-// abort is Abort: a command that waits is aborted. Bit 0 of the result says that none was.
-func (c *Controller) abort(cmd *Command) uint64 {
+// abort is Abort: a command that waits is ended. Bit 0 of the result says that none was.
+// What ends that one is returned, for the caller to call.
+func (c *Controller) abort(cmd *Command) (Completion, func()) {
 	qid, cid := uint16(cmd.DW(10)), uint16(cmd.DW(10)>>16)
-	if qid == 0 && c.events.abort(cid) || c.delayed.abort(qid, cid, AbortRequested) {
-		return 0
+	done := c.delayed.take(qid, cid)
+	if done == nil && qid == 0 {
+		done = c.events.take(cid)
 	}
-	return 1
+	if done == nil {
+		return Completion{Result: 1}, nil
+	}
+	return Completion{}, func() { done(Completion{Status: AbortRequested}) }
 }

@@ -33,31 +33,34 @@ func (d *Drive) ChangeZone(id layout.NSID, zone uint64, change ZoneChange, wp la
 	if n.m == nil || zone >= n.ZoneCount {
 		return fmt.Errorf("namespace %d has %d zones, no zone %d: %w", id, n.ZoneCount, zone, layout.ErrRange)
 	}
+	changed, err := n.changeLocked(zone, change, wp)
+	if err != nil || !changed {
+		return err
+	}
+	for _, c := range d.attached() {
+		c.events.zoneChanged(id, layout.LBA(zone)*n.ZoneSize)
+	}
+	return nil
+}
+
+// changeLocked changes a zone under its lock, and reports whether it is another now.
+func (n *namespace) changeLocked(zone uint64, change ZoneChange, wp layout.LBA) (bool, error) {
 	n.st.Lock(zone)
 	defer n.st.Unlock(zone)
 	before, err := n.zone(zone)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if change == ChangeWP && wp > before.Written && wp <= before.End() {
 		if err := n.st.Zeroes(before.Written, wp-before.Written); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if err := n.change(zone, change, wp); err != nil {
-		return err
+		return false, err
 	}
 	after, err := n.zone(zone)
-	if err != nil {
-		return err
-	}
-	if after == before {
-		return nil
-	}
-	for _, c := range d.attached() {
-		c.events.zoneChanged(id, after.Start)
-	}
-	return nil
+	return after != before, err
 }
 
 // zone is the zone as it is now.

@@ -96,23 +96,47 @@ func (c *Controller) Transfer(qid uint16, cmd *Command) (dir Direction, data, me
 // commands that wait end with Command Aborted due to SQ Deletion. Queue 0
 // is the admin queue.
 func (c *Controller) Execute(qid uint16, cmd *Command, data, meta []byte, done func(Completion)) (Completion, bool) {
+	if qid == 0 {
+		return c.executeAdmin(cmd, data, done)
+	}
 	c.gate.RLock()
 	defer c.gate.RUnlock()
 	if !c.ready.Load() {
 		return Completion{Status: SequenceError.fatal()}, true
 	}
-	if qid == 0 {
-		return c.admin(cmd, data, done)
-	}
 	return c.io(qid, cmd, data, meta, done)
+}
+
+// executeAdmin is Execute for the admin queue. Other commands that complete with this one
+// are answered when the gate is open again: their transport may take its time.
+func (c *Controller) executeAdmin(cmd *Command, data []byte, done func(Completion)) (Completion, bool) {
+	c.gate.RLock()
+	if !c.ready.Load() {
+		c.gate.RUnlock()
+		return Completion{Status: SequenceError.fatal()}, true
+	}
+	var also func()
+	cpl, ok := Completion{}, true
+	if cmd.Opcode() == opAbort {
+		cpl, also = c.abort(cmd)
+	} else {
+		cpl, ok = c.admin(cmd, data, done)
+	}
+	c.gate.RUnlock()
+	if also != nil {
+		also()
+	}
+	c.events.deliver()
+	return cpl, ok
 }
 
 // reset is a controller level reset: commands are drained, and those that wait are aborted.
 func (c *Controller) reset() {
 	c.ready.Store(false)
 	c.gate.Lock()
+	waiting := c.takeWaiting()
+	defer abortAll(waiting) // with the gate open
 	defer c.gate.Unlock()
-	c.abortWaiting()
 	c.features.reset(&c.o)
 	c.d.resetWriteCache()
 	c.regs.mu.Lock()
@@ -142,11 +166,12 @@ func (c *Controller) shutdown() {
 func (c *Controller) Abandon() {
 	c.ready.Store(false)
 	c.gate.Lock()
+	waiting := c.takeWaiting()
+	defer abortAll(waiting) // with the gate open
 	defer c.gate.Unlock()
 	if c.gone.Swap(true) {
 		return
 	}
-	c.abortWaiting()
 	if c.used.Load() {
 		c.d.stats.unsafe.Add(1)
 		c.peer.once.Do(func() {}) // none is given any more
@@ -156,10 +181,16 @@ func (c *Controller) Abandon() {
 	}
 }
 
-// abortWaiting ends the commands that wait for something.
-func (c *Controller) abortWaiting() {
-	c.delayed.abortAll(AbortedSQDeletion)
-	c.events.reset()
+// takeWaiting takes the commands that wait for something; the caller ends them.
+func (c *Controller) takeWaiting() []func(Completion) {
+	return append(c.delayed.takeAll(), c.events.reset()...)
+}
+
+// abortAll ends commands of a controller that is reset or gone.
+func abortAll(waiting []func(Completion)) {
+	for _, done := range waiting {
+		done(Completion{Status: AbortedSQDeletion})
+	}
 }
 
 // Close ends the controller, after Abandon or a shutdown.

@@ -54,30 +54,30 @@ func (d *delayed) remove(w *waiting) bool {
 	return true
 }
 
-// abort ends the command cid of queue qid, and reports whether it was waiting.
-func (d *delayed) abort(qid, cid uint16, st Status) bool {
+// take takes the command cid of queue qid: it will not be executed, and the caller ends it.
+// It returns nil if there is none.
+func (d *delayed) take(qid, cid uint16) func(Completion) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	for w := range d.list {
 		if w.qid == qid && w.cid == cid {
 			delete(d.list, w)
-			d.mu.Unlock()
 			w.timer.Stop()
-			w.done(Completion{Status: st})
-			return true
+			return w.done
 		}
 	}
-	d.mu.Unlock()
-	return false
+	return nil
 }
 
-// abortAll ends all that wait.
-func (d *delayed) abortAll(st Status) {
+// takeAll takes all that wait.
+func (d *delayed) takeAll() []func(Completion) {
 	d.mu.Lock()
-	list := d.list
-	d.list = nil
-	d.mu.Unlock()
-	for w := range list {
+	defer d.mu.Unlock()
+	var list []func(Completion)
+	for w := range d.list {
 		w.timer.Stop()
-		w.done(Completion{Status: st})
+		list = append(list, w.done)
 	}
+	d.list = nil
+	return list
 }

@@ -59,30 +59,28 @@ func (e *events) wait(cmd *Command, done func(Completion)) Status {
 	return Success
 }
 
-// abort ends the request with the given identifier.
-func (e *events) abort(cid uint16) bool {
+// take takes the request with the given identifier, nil if there is none; the caller ends it.
+func (e *events) take(cid uint16) func(Completion) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	i := slices.IndexFunc(e.requests, func(r eventRequest) bool { return r.cid == cid })
 	if i < 0 {
-		e.mu.Unlock()
-		return false
+		return nil
 	}
-	r := e.requests[i]
+	done := e.requests[i].done
 	e.requests = slices.Delete(e.requests, i, i+1)
-	e.mu.Unlock()
-	r.done(Completion{Status: AbortRequested})
-	return true
+	return done
 }
 
-// reset ends all requests and forgets what was to be reported.
-func (e *events) reset() {
+// reset takes all requests, which the caller ends, and forgets what was to be reported.
+func (e *events) reset() (waiting []func(Completion)) {
 	e.mu.Lock()
-	requests := e.requests
-	e.config, e.requests, e.zones, e.spaces, e.masked, e.dirty = 0, nil, nil, nil, false, false
-	e.mu.Unlock()
-	for _, r := range requests {
-		r.done(Completion{Status: AbortedSQDeletion})
+	defer e.mu.Unlock()
+	for _, r := range e.requests {
+		waiting = append(waiting, r.done)
 	}
+	e.config, e.requests, e.zones, e.spaces, e.masked, e.dirty = 0, nil, nil, nil, false, false
+	return waiting
 }
 
 // zoneChanged puts a zone on the Changed Zone List of its namespace.
@@ -119,7 +117,8 @@ func (e *events) namespaceChanged(id layout.NSID) {
 	e.deliver()
 }
 
-// deliver answers requests with the events that there are.
+// deliver answers requests with the events that there are. No lock may be held: a
+// transport that answers may take its time.
 func (e *events) deliver() {
 	for {
 		e.mu.Lock()
@@ -160,9 +159,8 @@ func (e *events) next() (uint64, bool) {
 // configure sets which events are reported.
 func (e *events) configure(config uint32) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.config = config
-	e.mu.Unlock()
-	e.deliver()
 }
 
 func (e *events) configuration() uint32 {

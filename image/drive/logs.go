@@ -102,7 +102,6 @@ func (c *Controller) logPage(cmd *Command, lid uint8, page []byte) Status {
 			return InvalidField.fatal()
 		}
 		c.events.changedZoneList(id, page, retain)
-		c.events.deliver()
 	}
 	return Success
 }
