@@ -26,7 +26,8 @@ func (s *state) checkServed() error {
 		return err
 	}
 	defer func() { _ = v.Close() }()
-	f := Finding{Code: DriveDied, Detail: fmt.Sprintf("pid %d, since %s", h.Session.PID, h.Session.Start.UTC().Format(time.RFC3339))}
+	owner := fmt.Sprintf("pid %d, since %s", h.Session.PID, h.Session.Start.UTC().Format(time.RFC3339))
+	f := Finding{Code: DriveDied, Detail: owner}
 	switch {
 	case lost:
 		f = Finding{Code: LiveFileLost, File: v.FileName(), Detail: v.Reason}
@@ -84,8 +85,8 @@ func (s *state) discardBlocks(n *layout.Namespace, from, to layout.LBA) {
 	}
 }
 
-// commitServed makes the zones of a served image count, before anything is discarded that older ones call written. The image stays
-// in use, so that a crash changes nothing.
+// commitServed makes the zones of a served image count, before anything is discarded that older ones call written.
+// The image stays in use, so that a crash changes nothing.
 func (s *state) commitServed() error {
 	if err := s.im.SyncData(); err != nil {
 		return err

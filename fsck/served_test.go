@@ -18,8 +18,8 @@ var servedCodes = []fsck.Code{fsck.DriveDied, fsck.DrivePower, fsck.LiveFileLost
 
 const servedPath = "/d/served.zimg"
 
-// served is an image that was being served when its owner died: after a flush zone 0 was written, zone 1 was written on,
-// zone 4 reset, and a write beyond the write pointer of zone 1 was under way.
+// served is an image that was being served when its owner died: after a flush zone 0 was written, zone 1 was
+// written on, zone 4 reset, and a write beyond the write pointer of zone 1 was under way.
 func served(t *testing.T, kind layout.Kind, boot [16]byte) *imagetest.MemFS {
 	t.Helper()
 	fs := imagetest.NewMemFS()

@@ -15,7 +15,8 @@ func benchStore(b *testing.B, zones uint64) *live.Namespace {
 	b.Helper()
 	s := imagetest.Spec{Layout: layout.Trailing, UUID: [16]byte{3}, Namespaces: []imagetest.SpecNamespace{{
 		Namespace: layout.Namespace{
-			ID: 1, CSI: layout.ZNS, BlockBits: 12, Blocks: layout.LBA(zones) * 256, ZoneCount: zones, ZoneSize: 256, ZoneCap: 256,
+			ID: 1, CSI: layout.ZNS, BlockBits: 12, Blocks: layout.LBA(zones) * 256,
+			ZoneCount: zones, ZoneSize: 256, ZoneCap: 256,
 			MAR: layout.NoLimit, MOR: layout.NoLimit,
 		},
 	}}}

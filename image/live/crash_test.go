@@ -16,7 +16,8 @@ import (
 
 var seedFlag = flag.Uint64("live.seed", 0, "seed of the random histories")
 
-// history runs steps random commands, until the power goes at operation cut (0: never). It returns the rig as it was then.
+// history runs steps random commands, until the power goes at operation cut (0: never). It returns the rig as it
+// was then.
 func history(t *testing.T, kind layout.Kind, seed uint64, steps, cut int) (*imagetest.MemFS, *rig, int) {
 	t.Helper()
 	fs := create(t, kind)
@@ -48,7 +49,8 @@ func history(t *testing.T, kind layout.Kind, seed uint64, steps, cut int) (*imag
 	return fs, r, fs.Ops() - start
 }
 
-// afterPower opens what a power failure has left: each zone is as after the last flush or since, and has the data of that moment.
+// afterPower opens what a power failure has left: each zone is as after the last flush or since, and has the data
+// of that moment.
 func afterPower(fs *imagetest.MemFS, r *rig) (err error) {
 	im, st, err := openStore(fs, live.Options{BootID: boot2})
 	if err != nil {
@@ -97,8 +99,8 @@ func (r *rig) flushed(st *live.Store) error {
 	return nil
 }
 
-// overwritten reports whether each block, and its metadata, is that of one of the states: in a random write area blocks are written again,
-// one by one.
+// overwritten reports whether each block, and its metadata, is that of one of the states: in a random write area
+// blocks are written again, one by one.
 func overwritten(n *layout.Namespace, got zoneState, allowed []zoneState) bool {
 	size := 1 << n.BlockBits
 	for at := 0; at < len(got.data); at += blockBytes(n) {
@@ -151,7 +153,8 @@ func TestPowerFails(t *testing.T) {
 	t.Logf("%d states after power failures", states)
 }
 
-// The process dies at every kind of operation: every zone is as answered, and the command that was under way has happened or not.
+// The process dies at every kind of operation: every zone is as answered, and the command that was under way has
+// happened or not.
 func TestProcessDies(t *testing.T) {
 	t.Parallel()
 	histories, cuts := 60, 30
@@ -205,7 +208,8 @@ func (r *rig) answered(st *live.Store) error {
 			last := allowed[max(0, len(allowed)-2):]
 			ok := slices.Contains(last, got)
 			if k.sh.n.ZRWAS > 0 { // the blocks of a write that was under way may be old or new
-				ok = slices.ContainsFunc(last, func(s zoneState) bool { return s.zone == got.zone }) && overwritten(k.sh.n, got, last)
+				same := func(s zoneState) bool { return s.zone == got.zone }
+				ok = slices.ContainsFunc(last, same) && overwritten(k.sh.n, got, last)
 			}
 			if !ok {
 				return fmt.Errorf("namespace %d zone %d: %s, answered: %v", n.ID, i, got, last)

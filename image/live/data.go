@@ -89,8 +89,8 @@ func (n *Namespace) write(p []byte, size int, base int64, lba layout.LBA) error 
 	return nil
 }
 
-// Deallocate makes blocks of a namespace without zones, or of conventional zones, read as zeroes, and gives their space
-// back.
+// Deallocate makes blocks of a namespace without zones, or of conventional zones, read as zeroes, and gives their
+// space back.
 func (n *Namespace) Deallocate(lba, blocks layout.LBA) error {
 	if blocks > n.Blocks || lba > n.Blocks-blocks {
 		return fmt.Errorf("namespace %d: %d blocks at LBA %d of %d: %w", n.ID, blocks, lba, n.Blocks, layout.ErrRange)
@@ -98,8 +98,8 @@ func (n *Namespace) Deallocate(lba, blocks layout.LBA) error {
 	return n.punch(lba, blocks)
 }
 
-// Zeroes writes blocks as zeroes: holes, where the file system can make them. The rules are those of WriteData. Who moves
-// Written on over blocks that were not written, as SetWP does, calls it first.
+// Zeroes writes blocks as zeroes: holes, where the file system can make them. The rules are those of WriteData.
+// Who moves Written on over blocks that were not written, as SetWP does, calls it first.
 func (n *Namespace) Zeroes(lba, blocks layout.LBA) error {
 	if blocks == 0 || blocks > n.Blocks || lba > n.Blocks-blocks {
 		return fmt.Errorf("namespace %d: %d blocks at LBA %d of %d: %w", n.ID, blocks, lba, n.Blocks, layout.ErrRange)
@@ -132,7 +132,8 @@ func (n *Namespace) extent(i uint64) (z layout.Zone, reach layout.LBA, err error
 
 // punch makes blocks read as zeroes, and their metadata.
 func (n *Namespace) punch(lba, blocks layout.LBA) error {
-	for _, part := range []struct{ base, size layout.Bytes }{{0, 1 << n.BlockBits}, {n.MetadataOff(), layout.Bytes(n.MS)}} {
+	parts := []struct{ base, size layout.Bytes }{{0, 1 << n.BlockBits}, {n.MetadataOff(), layout.Bytes(n.MS)}}
+	for _, part := range parts {
 		off, length := int64(part.base+layout.Bytes(lba)*part.size), int64(layout.Bytes(blocks)*part.size)
 		if length == 0 {
 			continue

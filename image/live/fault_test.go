@@ -12,8 +12,8 @@ import (
 
 var errDisk = errors.New("the disk is broken")
 
-// Each call to the system fails once, or from then on; a write may be done in part. The command that met it fails, and the
-// next owner finds the zones as they were answered; or, if a sync failed, as after a power failure.
+// Each call to the system fails once, or from then on; a write may be done in part. The command that met it fails,
+// and the next owner finds the zones as they were answered; or, if a sync failed, as after a power failure.
 func TestEveryCallFails(t *testing.T) {
 	t.Parallel()
 	step := 1

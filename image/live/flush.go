@@ -170,8 +170,9 @@ func (s *Store) committed() (err error) {
 	return nil
 }
 
-// commitStale commits zone i, of which the slots call more written than it is, and with it all others of that kind that
-// are written from their start again: as Empty, which needs no data to be synced. The caller has the zone's lock.
+// commitStale commits zone i, of which the slots call more written than it is, and with it all others of that kind
+// that are written from their start again: as Empty, which needs no data to be synced. The caller has the zone's
+// lock.
 func (s *Store) commitStale(n *Namespace, i uint64) error {
 	s.committing.Lock()
 	if err := s.snapEmpty(); err != nil {

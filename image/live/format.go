@@ -22,8 +22,8 @@ const Suffix = ".zlive"
 //	| header          | state           | records, 192 a zone   | extensions, two a zone|
 //	+-----------------+-----------------+-----------------------+-----------------------+
 //
-// The header is written once. Records and extensions are in the order of the namespace table; a namespace without zones
-// or extensions has none.
+// The header is written once. Records and extensions are in the order of the namespace table; a namespace without
+// zones or extensions has none.
 //
 //	 0          8         12        16          32           48          64          80        88       96        4092
 //	+----------+---------+---------+-----------+------------+-----------+-----------+---------+--------+---------+-----+

@@ -58,7 +58,8 @@ func newWorker(w int, seed uint64, n *layout.Namespace, states []zoneState) *wor
 		counts[s.zone.State.Index()]++
 	}
 	sh := &shadow{n: n, zones: append([]zoneState(nil), states...)}
-	return &worker{rng: rand.New(rand.NewPCG(seed, uint64(w))), first: uint64(w * zonesOfWorker), sh: sh, sm: zns.New(n, sh, counts)}
+	rng := rand.New(rand.NewPCG(seed, uint64(w)))
+	return &worker{rng: rng, first: uint64(w * zonesOfWorker), sh: sh, sm: zns.New(n, sh, counts)}
 }
 
 // step runs the next command and says which zone it was for.
@@ -112,14 +113,14 @@ func (k *worker) write(i uint64) error {
 		p[j] = k.epoch
 	}
 	if k.real != nil {
-		real, err := k.m.PlanWrite(lba, n)
+		change, err := k.m.PlanWrite(lba, n)
 		if err != nil {
 			return err
 		}
 		if err := k.real.WriteData(p, lba); err != nil {
 			return err
 		}
-		if err := k.m.Make(real); err != nil {
+		if err := k.m.Make(change); err != nil {
 			return err
 		}
 	}

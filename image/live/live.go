@@ -8,9 +8,9 @@
 //
 // # Where the truth is
 //
-// The live file, NAME.zlive beside the metadata file NAME, is mapped into memory and has a record for each zone. A zone
-// that was set is in its record when SetZone returns. The slots of the image (docs/FORMAT.md) have the zones as of the
-// last commit, and are marked as in use by a drive that is served.
+// The live file, NAME.zlive beside the metadata file NAME, is mapped into memory and has a record for each zone. A
+// zone that was set is in its record when SetZone returns. The slots of the image (docs/FORMAT.md) have the zones
+// as of the last commit, and are marked as in use by a drive that is served.
 //
 //	            process dies                          power fails
 //	zones       the records                           the slots
@@ -32,15 +32,17 @@
 //
 // # Why no death loses anything
 //
-// Data is written before the record says so: a write pointer is never ahead of the data in the page cache. A record has
-// two halves; the older is overwritten, and its checksum and sequence number, stored last, make it the newer one. So a
-// kill leaves the zone before or after the command. Before data is written past Written, the record's Reach says how
-// far it may go, so what a write that was killed left beyond Written is known, and discarded before it can be read.
+// Data is written before the record says so: a write pointer is never ahead of the data in the page cache. A
+// record has two halves; the older is overwritten, and its checksum and sequence number, stored last, make it the
+// newer one. So a kill leaves the zone before or after the command. Before data is written past Written, the
+// record's Reach says how far it may go, so what a write that was killed left beyond Written is known, and
+// discarded before it can be read.
 //
 // # Why no power failure breaks anything
 //
-// A commit takes a snapshot of all zones, then syncs the data, then commits the snapshot (image.Commit): so a committed
-// write pointer is never ahead of durable data, and everything that was answered before the Flush is in the snapshot.
+// A commit takes a snapshot of all zones, then syncs the data, then commits the snapshot (image.Commit): so a
+// committed write pointer is never ahead of durable data, and everything that was answered before the Flush is in
+// the snapshot.
 //
 // What the slots call written must stay as it is until they call it otherwise. A reset therefore touches no data: the
 // zone reads as zeroes because reads end at Written. Before the first write into it, or at the next Flush, its Empty
@@ -48,8 +50,8 @@
 // state, it needs no data, and it takes no resources.
 //
 // After a power failure the live file is ignored, since its sectors may be of any age, and all that is beyond the
-// committed Written is discarded. Its boot id is compared, and so is the session: a live file of another session, or one
-// that was copied with its image (Identity), is never believed.
+// committed Written is discarded. Its boot id is compared, and so is the session: a live file of another session,
+// or one that was copied with its image (Identity), is never believed.
 //
 // After a sync that failed the Store refuses everything and the live file says "lost": the next process
 // does as after a power failure, since the page cache no longer has what the disk has not.

@@ -50,7 +50,8 @@ type record [recordWords]uint64
 
 func recordAt(b []byte, zone uint64) *record {
 	off := recordsOff + zone*recordLen
-	return (*record)(unsafe.Pointer(unsafe.SliceData(b[off : off+recordLen]))) // 8-aligned: so are mappings and both numbers
+	// Aligned to 8: so are mappings, and both numbers are multiples of it.
+	return (*record)(unsafe.Pointer(unsafe.SliceData(b[off : off+recordLen])))
 }
 
 func (r *record) load(word int) uint64 { return native(atomic.LoadUint64(&r[word])) }
@@ -150,7 +151,8 @@ func (r *record) sound(b *scratch, zone uint64, h int) bool {
 // blank reports whether nothing counts in the record: halves whose checksum was never stored may hold anything.
 func (r *record) blank() bool { return r.load(0) == 0 && r.load(halfWords) == 0 }
 
-// decode reads the record of zone i of n that another process left; number is the zone's in the file. It trusts nothing.
+// decode reads the record of zone i of n that another process left; number is the zone's in the file. It trusts
+// nothing.
 func decode(r *record, b *scratch, number uint64, n *layout.Namespace, i uint64) (z layout.Zone, ext uint8, err error) {
 	z = n.EmptyZone(i)
 	fail := func(field string, got any) (layout.Zone, uint8, error) {

@@ -47,8 +47,8 @@ func inspect(im *image.Image, o Options, mode disk.Mode) (f found, err error) {
 }
 
 // Recovered brings an image that was being served when its owner died into order: its zones are those that were
-// answered, or after a power failure those of the last commit, and then as after a power cycle. The image becomes clean.
-// im is open for writing (image.OpenUnclean). An image that is clean is left as it is.
+// answered, or after a power failure those of the last commit, and then as after a power cycle. The image becomes
+// clean. im is open for writing (image.OpenUnclean). An image that is clean is left as it is.
 func Recovered(im *image.Image, o Options) (Recovery, error) {
 	f, err := inspect(im, o, disk.ReadOnly)
 	if err != nil || f.Source == Clean {

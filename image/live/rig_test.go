@@ -3,7 +3,6 @@ package live_test
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -28,7 +27,8 @@ func spec(kind layout.Kind) imagetest.Spec {
 	return imagetest.Spec{Layout: kind, UUID: [16]byte{9}, Namespaces: []imagetest.SpecNamespace{
 		{
 			Namespace: layout.Namespace{
-				ID: 1, CSI: layout.ZNS, BlockBits: 9, Blocks: 8 * 16, ZoneCount: 8, ZoneSize: 16, ZoneCap: 12, MAR: 4, MOR: 2, ZDES: 1,
+				ID: 1, CSI: layout.ZNS, BlockBits: 9, Blocks: 8 * 16, ZoneCount: 8, ZoneSize: 16, ZoneCap: 12,
+				MAR: 4, MOR: 2, ZDES: 1,
 			},
 			Zones: map[uint64]imagetest.SpecZone{
 				1: {State: layout.Closed, Written: 5, Fill: 'a', Attrs: layout.ZDEV, Ext: "old"},
@@ -43,78 +43,6 @@ func spec(kind layout.Kind) imagetest.Spec {
 		}},
 		{Namespace: layout.Namespace{ID: 3, CSI: layout.NVM, BlockBits: 9, Blocks: 16}},
 	}}
-}
-
-// zoneState is all that a zone is.
-type zoneState struct {
-	zone layout.Zone
-	ext  string
-	data string // of the written blocks, and their metadata
-}
-
-func (s zoneState) atRest(n *layout.Namespace) zoneState {
-	s.zone = zns.AtRest(n, s.zone)
-	if s.zone.Attrs&layout.ZDEV == 0 {
-		s.ext = ""
-	}
-	size := int(s.zone.Written-s.zone.Start) * blockBytes(n)
-	for len(s.data) < size { // committed with the area around it, but not written
-		s.data += "\x00"
-	}
-	s.data = s.data[:size]
-	return s
-}
-
-// blockBytes counts a block with its metadata, which data has after the block.
-func blockBytes(n *layout.Namespace) int { return 1<<n.BlockBits + int(n.MS) }
-
-// shadow is a zns.Store in memory.
-type shadow struct {
-	n     *layout.Namespace
-	zones []zoneState
-}
-
-func (s *shadow) Zone(i uint64) (layout.Zone, error) { return s.zones[i].zone, nil }
-
-func (s *shadow) SetZone(i uint64, z layout.Zone) error {
-	s.zones[i].zone = z
-	if z.Attrs&layout.ZDEV == 0 {
-		s.zones[i].ext = ""
-	}
-	data := &s.zones[i].data
-	size := int(z.Written-z.Start) * blockBytes(s.n)
-	if size < len(*data) {
-		*data = (*data)[:size]
-	}
-	*data += string(make([]byte, size-len(*data))) // a write puts its data there next
-	return nil
-}
-
-func (s *shadow) SetExtension(i uint64, ext []byte) error {
-	s.zones[i].ext = string(ext)
-	return nil
-}
-
-func (s *shadow) All(first, count uint64) iter.Seq2[layout.Zone, error] {
-	return func(yield func(layout.Zone, error) bool) {
-		for i := range count {
-			if !yield(s.zones[first+i].zone, nil) {
-				return
-			}
-		}
-	}
-}
-
-// put has the data of n blocks from lba written.
-func (s *shadow) put(i uint64, lba layout.LBA, p []byte) {
-	z := &s.zones[i]
-	at := int(lba-z.zone.Start) * blockBytes(s.n)
-	b := []byte(z.data)
-	for len(b) < at+len(p) {
-		b = append(b, 0)
-	}
-	copy(b[at:], p)
-	z.data = string(b)
 }
 
 // namespace is a namespace of a rig: the real one and its shadow.
@@ -167,7 +95,7 @@ func newRig(fs disk.FS, seed uint64) (*rig, error) {
 func (r *rig) begin() error {
 	im, st := r.im, r.st
 	for _, n := range im.Namespaces() {
-		real := st.Namespace(n.ID)
+		served := st.Namespace(n.ID)
 		if !n.Zoned() {
 			r.plain = [2][]byte{make([]byte, n.Blocks), make([]byte, n.Blocks)}
 			for range n.Blocks {
@@ -176,16 +104,16 @@ func (r *rig) begin() error {
 			continue
 		}
 		sh := &shadow{n: n.Namespace}
-		k := &namespace{real: real, m: zns.New(n.Namespace, real, real.Counts()), sh: sh}
+		k := &namespace{real: served, m: zns.New(n.Namespace, served, served.Counts()), sh: sh}
 		for i := range n.ZoneCount {
-			s, err := stateOf(real, i)
+			s, err := stateOf(served, i)
 			if err != nil {
 				return err
 			}
 			sh.zones = append(sh.zones, s)
 			k.allowed = append(k.allowed, []zoneState{s})
 		}
-		k.sm = zns.New(n.Namespace, sh, real.Counts())
+		k.sm = zns.New(n.Namespace, sh, served.Counts())
 		r.ns = append(r.ns, k)
 	}
 	return nil

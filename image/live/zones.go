@@ -42,9 +42,9 @@ func newNamespace(s *Store, n *image.Namespace, base uint64) *Namespace {
 // Flush is the Flush of the Store.
 func (n *Namespace) Flush() error { return n.s.Flush() }
 
-// Lock takes the lock of zone i. Whoever writes data into the zone, or changes it for a command, holds it until the
-// zone is set: first the data, then SetZone. A goroutine holds one such lock at a time. SetZone itself does not take it,
-// so that a command may close another zone.
+// Lock takes the lock of zone i. Whoever writes data into the zone, or changes it for a command, holds it until
+// the zone is set: first the data, then SetZone. A goroutine holds one such lock at a time. SetZone itself does
+// not take it, so that a command may close another zone.
 func (n *Namespace) Lock(i uint64) { n.locks[i%uint64(len(n.locks))].Lock() }
 
 // Unlock gives the lock back.
@@ -223,7 +223,8 @@ func (n *Namespace) SetExtension(i uint64, ext []byte) (err error) {
 		return err
 	}
 	if n.ZDES == 0 || len(ext) > n.ExtSize() {
-		return fmt.Errorf("extension of %d bytes, namespace %d has room for %d per zone: %w", len(ext), n.ID, n.ExtSize(), layout.ErrRange)
+		return fmt.Errorf("extension of %d bytes, namespace %d has room for %d per zone: %w",
+			len(ext), n.ID, n.ExtSize(), layout.ErrRange)
 	}
 	full := make([]byte, n.ExtSize())
 	copy(full, ext)
