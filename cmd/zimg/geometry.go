@@ -249,9 +249,17 @@ func (g *geometry) plain(s *image.NamespaceSpec) error {
 		name  string
 		given bool
 	}{
-		{"zones", g.zones != 0}, {"zone-size", g.zoneSize != 0}, {"zone-capacity", g.zoneCap != 0}, {"max-open", g.maxOpen != 0},
-		{"max-active", g.maxAct != 0}, {"descr-ext-size", g.ext != 0}, {"zrwas", g.zrwas != 0}, {"zrwafg", g.zrwafg != 0},
-		{"numzrwa", g.numZRWA != 0}, {"cross-read", g.cross}, {"like", g.like != ""},
+		{"zones", g.zones != 0},
+		{"zone-size", g.zoneSize != 0},
+		{"zone-capacity", g.zoneCap != 0},
+		{"max-open", g.maxOpen != 0},
+		{"max-active", g.maxAct != 0},
+		{"descr-ext-size", g.ext != 0},
+		{"zrwas", g.zrwas != 0},
+		{"zrwafg", g.zrwafg != 0},
+		{"numzrwa", g.numZRWA != 0},
+		{"cross-read", g.cross},
+		{"like", g.like != ""},
 	} {
 		if key.given {
 			return fmt.Errorf("a namespace without zones takes no %s", key.name)

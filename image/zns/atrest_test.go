@@ -45,7 +45,7 @@ func TestAtRest(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			ns := areaNamespace(0)
-			make := func(s zone) layout.Zone {
+			zoneOf := func(s zone) layout.Zone {
 				z := ns.EmptyZone(1)
 				z.State, z.WP, z.Written, z.Attrs, z.AttrsInfo = s.state, z.Start+s.wp, z.Start+s.written, s.attrs, s.info
 				if s.wp == no {
@@ -53,9 +53,9 @@ func TestAtRest(t *testing.T) {
 				}
 				return z
 			}
-			got := zns.AtRest(ns, make(c.zone))
-			if want := make(c.want); got != want {
-				t.Errorf("%+v becomes %+v, want %+v", make(c.zone), got, want)
+			got := zns.AtRest(ns, zoneOf(c.zone))
+			if want := zoneOf(c.want); got != want {
+				t.Errorf("%+v becomes %+v, want %+v", zoneOf(c.zone), got, want)
 			}
 			if again := zns.AtRest(ns, got); again != got {
 				t.Errorf("a second power cycle makes %+v of %+v", again, got)

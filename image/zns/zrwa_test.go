@@ -239,7 +239,7 @@ func TestZRWAResources(t *testing.T) {
 	}
 	// NUMZRWA 0: as many as may be active; areas that the store has are counted.
 	ns := areaNamespace(0)
-	m, store := machine(ns)
+	_, store := machine(ns)
 	for i := range uint64(3) {
 		store.Table[i].State, store.Table[i].Attrs = closed, layout.ZRWAV
 	}
