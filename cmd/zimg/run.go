@@ -25,6 +25,7 @@ type runOptions struct {
 	limit      time.Duration
 	record     string
 	sidecar    string
+	drive      string
 	devices    []string
 }
 
@@ -54,6 +55,11 @@ whose terminal is gone has a minute to power down. --timeout limits the run in t
 If QEMU is killed or quits by itself, the zones are recovered from the data and from a journal
 that is kept beside the image while a run lasts; if zimg itself or the host dies, the next run,
 or zimg check --repair, does that. A killed zimg takes its QEMU with it.
+
+The drive is zimg's own where QEMU can have it (vfio-user, in QEMU 10.1 and later): then every
+command that the guest sees completed is in the image at once, whatever is killed, Read Only and
+Offline zones are real, and nothing has to be recovered. Otherwise it is QEMU's own, and zimg puts
+the zones into it at the start and saves them at the end. --drive chooses.
 
 --device sets properties of the image's NVMe controller, as QEMU's -device nvme has them: addr,
 bus, serial, mdts, zasl, max_ioqpairs, ioeventfd and others. One --device is for all images,
@@ -96,6 +102,7 @@ that a signal ended, ends by that signal: 130 after Ctrl-C, 143 after SIGTERM, 1
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print what is done")
 	f.StringVar(&o.record, "record", "", "keep the image as it is now, and a log of every write and flush, in the new folder `DIR` (see zimg crash)")
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata of the one image that is run")
+	f.StringVar(&o.drive, "drive", "auto", "whose NVMe controller the guest gets: auto, zimg or qemu")
 	f.StringArrayVar(&o.devices, "device", nil, "properties of the controller, `KEY=VALUE[,KEY=VALUE...]`")
 	f.Var((*timeFlag)(&o.limit), "timeout", "press the power button after a `TIME` (30s, 5m; a bare number is seconds), and save the zones as they are 30 seconds later")
 	o.answer = qemu.DefaultTimeout
@@ -110,12 +117,18 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 	case o.record != "" && len(paths) != 1:
 		return cli.UsageError("--record is for one image, %d were given", len(paths))
 	}
+	if err := cli.OneOf("drive", o.drive, "auto", "zimg", "qemu"); err != nil {
+		return err
+	}
+	if o.record != "" && o.drive == "zimg" {
+		return cli.UsageError("--record needs --drive qemu; zimg serve --record records zimg's own drive")
+	}
 	controllers, err := parseDevices(o.devices, len(paths))
 	if err != nil {
 		return err
 	}
 	options := vm.Options{
-		Paths: paths, Command: command, Sidecar: o.sidecar, Record: o.record, Controllers: controllers,
+		Paths: paths, Command: command, Sidecar: o.sidecar, Record: o.record, Drive: vm.Drive(o.drive), Controllers: controllers,
 		NoRepair: o.noRepair, AllowLostFaults: o.lostFaults, Answer: o.answer, Limit: o.limit,
 		Stdin: cmd.InOrStdin(), Stdout: cli.ProcessOutput(cmd), Stderr: cmd.ErrOrStderr(),
 		Log: func(format string, args ...any) { o.say(cmd, format, args...) },

@@ -2,7 +2,7 @@
 //
 //	vm.go       open, record, run, recover     open.go  opening images, repairing them first if need be
 //	signals.go  Ctrl-C and its kind            record.go  the folder of a recording
-//	guard.go    the process that ends QEMU when this one is killed
+//	guard.go    the process that ends QEMU when this one is killed   drive.go  whose drive it is
 //
 // The package is above fsck, since a run repairs images that a crash left in use. Package qemu, which
 // runs QEMU, is below it and repairs nothing.
@@ -21,6 +21,7 @@ import (
 	"zimg/fsck"
 	"zimg/image"
 	"zimg/image/crash"
+	"zimg/image/drive"
 	"zimg/image/qemu"
 )
 
@@ -29,6 +30,7 @@ type Options struct {
 	Paths   []string // images, at least one
 	Command []string // QEMU and its arguments
 	Sidecar string   // metadata file of the only image, if it is not beside it
+	Drive   Drive    // "" is AutoDrive
 	Record  string   // folder to be made for a recording of the only image, if not empty
 
 	NoRepair        bool // refuse an image that a crash left in use, and leave one that this run leaves so
@@ -62,6 +64,18 @@ type Outcome struct {
 func CommandLine(ctx context.Context, o Options) ([]string, error) {
 	r := &run{Options: o, dry: true}
 	defer func() { _ = r.close() }()
+	if which, _ := r.choose(ctx); which == OwnDrive {
+		c := r.config()
+		c.Drives, c.Controllers = make([]*drive.Drive, len(r.Paths)), nil
+		for k := range r.Paths {
+			_, device, err := r.split(k)
+			if err != nil {
+				return nil, err
+			}
+			c.Controllers = append(c.Controllers, device)
+		}
+		return qemu.CommandLine(c, filepath.Join(os.TempDir(), "zimg-run"))
+	}
 	c, err := r.prepare(ctx)
 	if err != nil {
 		return nil, err
@@ -74,15 +88,26 @@ func CommandLine(ctx context.Context, o Options) ([]string, error) {
 // The end of ctx stops what comes before the guest; then signals are Run's own.
 func Run(ctx context.Context, o Options) (_ Outcome, err error) {
 	r := &run{Options: o}
+	which, why := r.choose(ctx)
+	if which == OwnDrive {
+		r.Log("the drive is zimg's own: %s", why)
+		return r.runOwn(ctx)
+	}
+	r.Log("the drive is QEMU's: %s", why)
 	defer func() { err = errors.Join(err, r.close()) }()
 	c, err := r.prepare(ctx)
 	if err != nil {
 		return Outcome{}, err
 	}
-	stop := newStopper(o.Limit)
+	return r.runQEMU(ctx, c)
+}
+
+// runQEMU runs QEMU, and does what is to be done when it has ended.
+func (r *run) runQEMU(ctx context.Context, c *qemu.Config) (Outcome, error) {
+	stop := newStopper(r.Limit)
 	defer stop.close()
 	var ended qemu.Outcome
-	err = ctx.Err() // a signal that came before the stopper listened
+	err := ctx.Err() // a signal that came before the stopper listened
 	if err == nil {
 		ended, err = qemu.Run(stop.ctx, *c, stop.stop)
 	}
@@ -94,10 +119,12 @@ func Run(ctx context.Context, o Options) (_ Outcome, err error) {
 	switch {
 	case err == nil:
 		return out, nil
+	case errors.Is(err, qemu.ErrDied) && len(c.Drives) > 0:
+		return out, nil // what the guest saw completed is in the images
 	case errors.Is(err, qemu.ErrDied):
 		return out, r.recover(err)
 	case c.Record != nil: // of a guest that never ran
-		err = errors.Join(err, crash.Remove(o.Record))
+		err = errors.Join(err, crash.Remove(r.Record))
 	}
 	return out, err
 }
@@ -121,9 +148,7 @@ func (r *run) prepare(ctx context.Context) (*qemu.Config, error) {
 			return nil, err
 		}
 	}
-	c := &qemu.Config{
-		Command: r.Command, Controllers: r.Controllers, Timeout: r.Answer, Guard: guard, Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Log: r.Log,
-	}
+	c := r.config()
 	if r.Record != "" {
 		var err error
 		if c.Record, err = r.record(ctx); err != nil {
@@ -132,6 +157,14 @@ func (r *run) prepare(ctx context.Context) (*qemu.Config, error) {
 	}
 	c.Images = r.images
 	return c, nil
+}
+
+// config is what both kinds of drive need.
+func (r *run) config() *qemu.Config {
+	return &qemu.Config{
+		Command: r.Command, Controllers: r.Controllers, Timeout: r.Answer, Guard: guard,
+		Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Log: r.Log,
+	}
 }
 
 func (r *run) close() error {
