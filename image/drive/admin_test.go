@@ -2,6 +2,9 @@ package drive_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,6 +90,55 @@ func TestResetAndShutdown(t *testing.T) {
 	cpl, _ := r.Do(1, drivetest.IO(opWrite, 3, 0, 1, 0), nil)
 	if cpl.Status.Code() != drive.SequenceError {
 		t.Errorf("a write to an abandoned controller: %v", cpl.Status)
+	}
+}
+
+// A shutdown that cannot make everything durable is a fatal status, abrupt or not.
+func TestFailedShutdown(t *testing.T) {
+	t.Parallel()
+	for _, cc := range []uint64{0x464061, 0x468061} {
+		r := standard(t)
+		r.Want(1, drivetest.IO(opWrite, 3, 0, 1, 0), nil, drive.Success)
+		r.st.Fail(errors.New("the disk is gone"))
+		r.C.WriteRegister(0x14, 4, cc)
+		r.Wait(0xE, 0xA)
+		r.st.Fail(nil)
+		r.Reset()
+		r.Enable(0x460061)
+		r.C.WriteRegister(0x14, 4, cc)
+		r.Wait(0xE, 8)
+	}
+}
+
+// Options that no drive can have are refused.
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	r := standard(t)
+	for _, c := range []struct {
+		o    drive.Options
+		want string
+	}{
+		{drive.Options{MDTS: 10}, "a maximum data transfer size of 10, at most 9 is possible"},
+		{drive.Options{ZASL: 8}, "a zone append size limit of 8, the maximum data transfer size is 7"},
+		{drive.Options{Serial: "123456789012345678901"}, `serial number "123456789012345678901", up to 20 printable ASCII characters are possible`},
+		{drive.Options{Model: "Tür"}, `model "Tür", up to 40 printable ASCII characters are possible`},
+		{drive.Options{NQN: "nqn." + strings.Repeat("x", 220)}, "an NQN of 224 bytes, at most 223 are possible"},
+	} {
+		if _, err := drive.NewWith(r.im, r.st, c.o); err == nil || err.Error() != c.want {
+			t.Errorf("%v, want %s", err, c.want)
+		}
+	}
+	d, err := drive.NewWith(r.im, r.st, drive.Options{Serial: "S1", Model: "M1", Firmware: "F1", NQN: "nqn.x", Shared: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &rig{Host: drivetest.NewHost(t, d, drive.ControllerOptions{})}
+	b := h.identify(1, 0, 0)
+	if got := string(b[4:72]); got != fmt.Sprintf("%-20s%-40s%-8s", "S1", "M1", "F1") || string(b[768:774]) != "nqn.x\x00" || b[76] != 2 {
+		t.Errorf("%q, %q, CMIC %d", got, b[768:774], b[76])
+	}
+	if b := h.identify(0, 1, 0); b[30] != 1 {
+		t.Errorf("NMIC %d", b[30])
 	}
 }
 
@@ -216,7 +268,7 @@ func TestFeatures(t *testing.T) {
 			t.Errorf("feature %#x has the capabilities %#x", c.fid, got)
 		}
 		r.Want(0, drivetest.Cmd(opSet, 0, c.fid|1<<31, c.v), nil, drive.NotSaveable)
-		r.Want(0, drivetest.Cmd(opSet, 1, c.fid, c.v), nil, drive.NotNamespaceSpecif)
+		r.Want(0, drivetest.Cmd(opSet, 1, c.fid, c.v), nil, drive.NotNamespaceSpecific)
 	}
 	_, id := r.Want(0, drivetest.Cmd(opGet, 0, 0x81, 1), nil, drive.Success)
 	if !bytes.Equal(id, []byte{0xAB, 15: 0xCD}) {

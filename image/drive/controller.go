@@ -115,8 +115,9 @@ func (c *Controller) executeAdmin(cmd *Command, data []byte, done func(Completio
 		c.gate.RUnlock()
 		return Completion{Status: SequenceError.fatal()}, true
 	}
+	var cpl Completion
 	var also func()
-	cpl, ok := Completion{}, true
+	ok := true
 	if cmd.Opcode() == opAbort {
 		cpl, also = c.abort(cmd)
 	} else {

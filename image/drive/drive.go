@@ -62,10 +62,10 @@ const (
 	pageSize        = 4096
 )
 
-// An optionError refuses options that no drive can have.
-type optionError struct{ text string }
+// An OptionError refuses options that no drive can have.
+type OptionError struct{ Text string }
 
-func (e *optionError) Error() string { return e.text }
+func (e *OptionError) Error() string { return e.Text }
 
 func (o *Options) complete(im *image.Image) error {
 	uuid := im.Header().UUID
@@ -92,18 +92,18 @@ func (o *Options) complete(im *image.Image) error {
 	}
 	switch {
 	case o.MDTS > maxMDTS:
-		return &optionError{fmt.Sprintf("a maximum data transfer size of %d, at most %d is possible", o.MDTS, maxMDTS)}
+		return &OptionError{fmt.Sprintf("a maximum data transfer size of %d, at most %d is possible", o.MDTS, maxMDTS)}
 	case o.ZASL > o.MDTS:
-		return &optionError{fmt.Sprintf("a zone append size limit of %d, the maximum data transfer size is %d", o.ZASL, o.MDTS)}
+		return &OptionError{fmt.Sprintf("a zone append size limit of %d, the maximum data transfer size is %d", o.ZASL, o.MDTS)}
 	case len(o.NQN) > 223:
-		return &optionError{fmt.Sprintf("an NQN of %d bytes, at most 223 are possible", len(o.NQN))}
+		return &OptionError{fmt.Sprintf("an NQN of %d bytes, at most 223 are possible", len(o.NQN))}
 	}
 	for _, f := range []struct {
 		name, value string
 		most        int
 	}{{"serial number", o.Serial, 20}, {"model", o.Model, 40}, {"firmware revision", o.Firmware, 8}} {
 		if len(f.value) > f.most || !printable(f.value) {
-			return &optionError{fmt.Sprintf("%s %q, up to %d printable ASCII characters are possible", f.name, f.value, f.most)}
+			return &OptionError{fmt.Sprintf("%s %q, up to %d printable ASCII characters are possible", f.name, f.value, f.most)}
 		}
 	}
 	return nil

@@ -118,7 +118,7 @@ func known(fid uint32) (capabilities uint64, ok bool) {
 func (c *Controller) checkFeatureNamespace(fid uint32, id layout.NSID, get bool) Status {
 	switch {
 	case fid != featErrorRecovery && !get && id != 0 && id != allNamespaces:
-		return NotNamespaceSpecif.fatal()
+		return NotNamespaceSpecific.fatal()
 	case fid != featErrorRecovery:
 		return Success
 	case id == allNamespaces && !get:
