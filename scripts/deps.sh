@@ -13,7 +13,7 @@ packages="
 	qemu-system-x86 qemu-utils ipxe-qemu
 	busybox-static kmod xz-utils zstd
 	nvme-cli zbd-utils btrfs-progs f2fs-tools util-linux
-	jq gcc libc6-dev git ca-certificates
+	jq gcc libc6-dev git ca-certificates python3-minimal
 "
 
 if ! command -v apt-get >/dev/null; then
