@@ -33,6 +33,7 @@ type serveOptions struct {
 	noCache    bool
 	sidecar    string
 	quiet      bool
+	sockets    []string
 	discoverAt string // address of the discovery service of its own
 }
 
@@ -40,7 +41,7 @@ func newServeCommand() *cobra.Command {
 	var o serveOptions
 	c := &cobra.Command{
 		Use:   "serve [flags] IMAGE...",
-		Short: "serve images as live NVMe drives over NVMe/TCP",
+		Short: "serve images as live NVMe drives, over NVMe/TCP or vfio-user",
 		Long: `Serve makes images drives that any host with NVMe/TCP can connect to: the machine
 itself, a virtual machine of any architecture, SPDK. Each image is a subsystem with all
 of its namespaces. The command to connect is printed to standard output.
@@ -54,6 +55,11 @@ By default only this machine can connect, and any of its users. To listen on ano
 address, give a key with --dhchap-key (made by nvme gen-dhchap-key), which a host has to prove
 that it knows, or --insecure. Data is not encrypted.
 
+--vfio-user SOCKET serves a virtual machine on this computer instead: QEMU 10.1 and later, or Cloud
+Hypervisor, gets a PCI NVMe controller. Each image needs a socket of its own, and only its owner can
+connect to it. Give the machine shared memory (-object memory-backend-memfd,share=on), or every byte goes
+through the socket, which is slow. zimg run does all of this by itself.
+
 A key file has one key for all hosts, or lines of a host NQN and its key.
 
 SIGTERM or SIGINT ends the service: commands under way are answered and the zones saved, as by a
@@ -61,6 +67,7 @@ power-down. A second signal ends the process at once; nothing that was answered 
 
 Exit status: 0 if it ended in order; 1 if it failed, 64 wrong usage.`,
 		Example: `  zimg serve disk.zimg
+  zimg serve --vfio-user /run/user/1000/disk.sock disk.zimg
   zimg serve --listen 127.0.0.1:0 --once --ready-fd 3 disk.zimg 3>ready
   zimg serve --listen 0.0.0.0:4420 --dhchap-key keys a.zimg b.zimg`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -87,6 +94,7 @@ Exit status: 0 if it ended in order; 1 if it failed, 64 wrong usage.`,
 	f.Uint8Var(&o.mdts, "mdts", 7, "limit the data of a command to 2^`N` pages of 4 KiB")
 	f.BoolVar(&o.keepAlive, "enforce-keep-alive", false, "drop a host that is silent for its keep-alive time, as a guest is that is paused")
 	f.BoolVar(&o.noCache, "no-write-cache", false, "make every write durable before it is answered")
+	f.StringArrayVar(&o.sockets, "vfio-user", nil, "serve a virtual machine over the socket `SOCKET`; one for each image, in their order")
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata of the one image")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print neither the commands to connect nor what happens")
 	return c
@@ -117,6 +125,9 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 		}
 		disks = append(disks, d)
 	}
+	if len(o.sockets) > 0 {
+		return o.serveSockets(cmd, disks, log)
+	}
 	options := serve.TCP{Listen: []string{o.listen}, Once: o.once, Options: tcp.Options{
 		Hosts: hosts, MaxHosts: o.maxHosts, IOQueues: o.queues, Advertise: o.advertise, EnforceKeepAlive: o.keepAlive, Log: log,
 	}}
@@ -139,11 +150,32 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 	return err
 }
 
+// serveSockets serves virtual machines.
+func (o *serveOptions) serveSockets(cmd *cobra.Command, disks []*serve.Disk, log func(string, ...any)) error {
+	sockets, err := serve.ListenVFIOUser(disks, o.sockets, o.once, log)
+	if err != nil {
+		return err
+	}
+	for i, d := range disks {
+		if !o.quiet {
+			fmt.Fprintf(cmd.OutOrStdout(), "# %s\n%s\n", cli.Printable(d.Path), serve.DeviceArguments(o.sockets[i]))
+		}
+	}
+	if err := serve.Ready(o.readyFD, strings.Join(o.sockets, "\n")); err != nil {
+		return err
+	}
+	err = sockets.Serve(cmd.Context())
+	serve.Stopping()
+	return err
+}
+
 // check refuses what does not go together, and reads the keys.
 func (o *serveOptions) check(images int) ([]tcp.Host, error) {
 	switch {
 	case images > 1 && o.nqn != "":
 		return nil, cli.UsageError("--nqn is for one image, %d were given", images)
+	case len(o.sockets) > 0 && len(o.sockets) != images:
+		return nil, cli.UsageError("%s for %s: each image needs a --vfio-user of its own", cli.Count(len(o.sockets), "socket", "sockets"), cli.Count(images, "image", "images"))
 	case images > 1 && o.sidecar != "":
 		return nil, cli.UsageError("--sidecar is for one image, %d were given", images)
 	case o.ctrlKey != "" && o.key == "":

@@ -4,6 +4,8 @@
 //	disks.go  images, their live zones and drives    tcp.go    a target for NVMe/TCP
 //	hosts.go  who may connect, and the keys          ready.go  who is told when the target is ready
 //
+//	vfiouser.go  sockets for virtual machines on this computer
+//
 // The package is above fsck, as is the life of a run.
 package serve
 
