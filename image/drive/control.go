@@ -30,7 +30,7 @@ func (d *Drive) ChangeZone(id layout.NSID, zone uint64, change ZoneChange, wp la
 	if n == nil {
 		return fmt.Errorf("no namespace %d: %w", id, layout.ErrRange)
 	}
-	if n.m == nil || zone >= n.ZoneCount {
+	if !n.Zoned() || zone >= n.ZoneCount {
 		return fmt.Errorf("namespace %d has %d zones, no zone %d: %w", id, n.ZoneCount, zone, layout.ErrRange)
 	}
 	changed, err := n.changeLocked(zone, change, wp)

@@ -203,21 +203,15 @@ func (c *Controller) Close() {
 	c.d.mu.Unlock()
 }
 
-// shutdown is the part of a controller's shutdown that is the subsystem's.
+// shutdown is the part of a controller's shutdown that is the subsystem's. A host that comes
+// at this moment may find its first zones closed; it can open them again.
 func (d *Drive) shutdown(by *Controller) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for c := range d.controllers {
+	for _, c := range d.attached() {
 		if c != by && c.ready.Load() && !c.shut() {
 			return d.st.Flush()
 		}
 	}
-	for _, n := range d.ns {
-		if err := n.rest(); err != nil {
-			return err
-		}
-	}
-	return d.st.Flush()
+	return d.Close()
 }
 
 // controllerIDs are the identifiers of the controllers, in order, from first on.

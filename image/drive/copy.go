@@ -133,7 +133,7 @@ func (r *request) place(data, meta []byte) Status {
 	} else if st := n.verifyPI(data, meta, tags, check); !st.OK() {
 		return st
 	}
-	if n.m != nil {
+	if n.Zoned() {
 		zone := uint64(r.lba / n.ZoneSize)
 		n.st.Lock(zone)
 		defer n.st.Unlock(zone)
@@ -150,7 +150,7 @@ func (r *request) place(data, meta []byte) Status {
 	if err := n.store(r.lba, data, meta); err != nil {
 		return statusOf(err, WriteFault)
 	}
-	if n.m == nil {
+	if !n.Zoned() {
 		return Success
 	}
 	return r.commit(false, r.lba)

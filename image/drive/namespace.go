@@ -22,7 +22,7 @@ type namespace struct {
 
 	mu    sync.Mutex // guards what follows; held for moments, never over data
 	zones zoneStore
-	m     *zns.Machine // nil for a namespace without zones
+	m     *zns.Machine // of a namespace with zones; made anew when they come to rest
 }
 
 func newNamespace(d *Drive, n *image.Namespace) *namespace {
@@ -44,7 +44,7 @@ func sortNamespaces(ns []*namespace) {
 // rest does to the zones what a power-down does, to those as well that were opened before
 // this process began. It looks at all of them, and only if some are active.
 func (n *namespace) rest() error {
-	if n.m == nil {
+	if !n.Zoned() {
 		return nil
 	}
 	n.mu.Lock()

@@ -116,7 +116,15 @@ func TestResetUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for range 50 {
+	other := drivetest.NewHost(t, r.d, drive.ControllerOptions{CNTLID: 9})
+	for i := range 50 {
+		if i%10 == 0 { // zones come to rest while the first host is disabled
+			r.Reset()
+			other.Shutdown()
+			other.Reset()
+			other.Enable(0x460061)
+			r.Enable(0x460061)
+		}
 		r.Reset()
 		r.Enable(0x460061)
 		r.Want(0, drivetest.Cmd(opKeepAlive, 0), nil, drive.Success)

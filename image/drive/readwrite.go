@@ -9,7 +9,7 @@ import (
 
 // readable checks that the zones let r's blocks be read.
 func (r *request) readable(lba, nlb layout.LBA) Status {
-	if r.n.m == nil {
+	if !r.n.Zoned() {
 		return r.n.inRange(lba, nlb)
 	}
 	r.n.mu.Lock()
@@ -83,7 +83,7 @@ func (r *request) write() Completion {
 	if !st.OK() {
 		return Completion{Status: st}
 	}
-	if n.m == nil {
+	if !n.Zoned() {
 		return Completion{Status: r.put(r.lba, check, tags, 0)}
 	}
 	zone := uint64(r.lba / n.ZoneSize)

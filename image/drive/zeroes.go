@@ -13,7 +13,7 @@ func (r *request) writeZeroes() Status {
 	if !st.OK() {
 		return st
 	}
-	if n.m == nil {
+	if !n.Zoned() {
 		return r.zero(check, tags)
 	}
 	zone := uint64(r.lba / n.ZoneSize)
@@ -77,7 +77,7 @@ func (r *request) deallocate() Status {
 			}
 		}
 	}
-	if n.m != nil || r.cmd.DW(11)&attributeDeallocate == 0 {
+	if n.Zoned() || r.cmd.DW(11)&attributeDeallocate == 0 {
 		return Success
 	}
 	for b := ranges; len(b) >= dsmRange; b = b[dsmRange:] {
