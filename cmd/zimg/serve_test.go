@@ -127,7 +127,7 @@ func TestServeKilled(t *testing.T) {
 	}
 	t.Logf("%d kills, %d writes repeated", kills, repeats)
 	if code := s.end(syscall.SIGTERM); code != 0 {
-		t.Fatalf("exit %d: %s", code, s.said)
+		t.Fatalf("exit %d: %s", code, s)
 	}
 	out := zimg(t, "report", "--output", "blkzone", path)
 	for z, line := range strings.Split(strings.TrimSpace(out), "\n") {
@@ -168,15 +168,15 @@ func TestServeOnce(t *testing.T) {
 	}
 	c.Close()
 	if err := s.cmd.Wait(); err != nil {
-		t.Errorf("%v\n%s", err, s.said)
+		t.Errorf("%v\n%s", err, s)
 	}
 	s.cmd = nil
 	for _, line := range []string{
 		"nvme connect -t tcp -a 127.0.0.1 -s " + s.port + " -n " + serveNQN + "\n",
 		"nvme connect -t tcp -a 10.0.2.2 -s " + s.port + " -n " + serveNQN + "\n",
 	} {
-		if !strings.Contains(s.said.String(), line) {
-			t.Errorf("printed\n%s\nwithout %s", s.said, line)
+		if !strings.Contains(s.String(), line) {
+			t.Errorf("printed\n%s\nwithout %s", s, line)
 		}
 	}
 	zimg(t, "check", path)

@@ -22,7 +22,7 @@ type served struct {
 	port string // the same over all starts
 	nqn  string
 	cmd  *exec.Cmd
-	said *strings.Builder
+	said string // file with what it has printed since its last start
 }
 
 // startServing serves images on a free port.
@@ -32,14 +32,14 @@ func startServing(t *testing.T, args ...string) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &served{t: t, bin: bin, args: args, port: "0"}
+	s := &served{t: t, bin: bin, args: args, port: "0", said: filepath.Join(t.TempDir(), "said")}
 	s.start()
 	t.Cleanup(func() {
 		if s.cmd != nil {
 			_ = s.cmd.Process.Kill()
 			_ = s.cmd.Wait()
 		}
-		t.Log(s.said)
+		t.Log(s)
 	})
 	return s
 }
@@ -52,8 +52,12 @@ func (s *served) start() {
 	}
 	defer func() { _ = r.Close() }()
 	s.cmd = exec.Command(s.bin, append([]string{"serve", "--listen", "127.0.0.1:" + s.port, "--ready-fd", "3"}, s.args...)...)
-	s.said = &strings.Builder{}
-	s.cmd.Stdout, s.cmd.Stderr, s.cmd.ExtraFiles = s.said, s.said, []*os.File{w}
+	said, err := os.Create(s.said)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = said.Close() }()
+	s.cmd.Stdout, s.cmd.Stderr, s.cmd.ExtraFiles = said, said, []*os.File{w}
 	err = s.cmd.Start()
 	_ = w.Close()
 	if err != nil {
@@ -62,11 +66,20 @@ func (s *served) start() {
 	var ready string
 	if _, err := fmt.Fscanln(r, &ready); err != nil {
 		_ = s.cmd.Wait()
-		s.t.Fatalf("not ready: %v\n%s", err, s.said)
+		s.t.Fatalf("not ready: %v\n%s", err, s)
 	}
 	if _, s.port, err = net.SplitHostPort(ready); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// String is what it has printed since its last start.
+func (s *served) String() string {
+	b, err := os.ReadFile(s.said)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 // end ends it by a signal and returns its exit status.
@@ -139,7 +152,7 @@ echo "## end"
 nvme disconnect -n ` + serveNQN + `
 `)
 	if code := s.end(os.Interrupt); code != 0 {
-		t.Fatalf("exit %d\n%s", code, s.said)
+		t.Fatalf("exit %d\n%s", code, s)
 	}
 	for _, form := range []struct{ section, output string }{{"blkzone", "blkzone"}, {"nvme", "nvme"}, {"zbd", "zbd"}} {
 		want := zimg(t, "report", "--ns", "1", "--output", form.output, path)
