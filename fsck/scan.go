@@ -2,9 +2,11 @@ package fsck
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"zimg/image"
 	"zimg/layout"
@@ -91,6 +93,7 @@ func (sc *scanner) eachZone(n *layout.Namespace, want func(i uint64) bool, fn fu
 // parallel fills the ends of list.
 func (sc *scanner) parallel(n *layout.Namespace, list []scanned) {
 	var wg sync.WaitGroup
+	var crashed atomic.Value // a panic belongs to the goroutine that waits, which can report it
 	slots := make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 	for k := range list {
 		if list[k].end != 0 {
@@ -98,9 +101,17 @@ func (sc *scanner) parallel(n *layout.Namespace, list []scanned) {
 		}
 		slots <- struct{}{}
 		wg.Go(func() {
+			defer func() {
+				<-slots
+				if v := recover(); v != nil {
+					crashed.Store(fmt.Sprint(v))
+				}
+			}()
 			list[k].end, list[k].err = sc.zoneEnd(n, list[k].i)
-			<-slots
 		})
 	}
 	wg.Wait()
+	if v := crashed.Load(); v != nil {
+		panic(v)
+	}
 }

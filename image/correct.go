@@ -82,6 +82,9 @@ func correctHeader(file disk.File, off int64, cause error) (*Slot, Flip, error) 
 // be the checksum of its block.
 func (s *Slot) correctArray(off int64, cause error) (*Slot, Flip, error) {
 	h := s.Header
+	if layout.ChecksumArrayLen(h.ChecksumCount) > sparseArray {
+		return nil, Flip{}, cause // it would take too long, and too many bits would do
+	}
 	b := make([]byte, layout.ChecksumArrayLen(h.ChecksumCount))
 	if err := readFull(s.file, b, s.off); err != nil {
 		return nil, Flip{}, cause

@@ -147,23 +147,30 @@ func checkPlace(file disk.File, h *layout.Header, off int64) error {
 // file takes on disk.
 const sparseArray = 64 << 20
 
+// CheckClaim refuses a checksum array of length bytes in file if it is long, and so
+// much of the file is a hole that the array must be one too.
+func CheckClaim(file disk.File, length int64) error {
+	if length <= sparseArray {
+		return nil
+	}
+	allocated, err := file.AllocatedBytes()
+	if err != nil || allocated >= length/4 {
+		return err
+	}
+	return &layout.FieldError{
+		Region: "checksum array", Field: "length", Got: length,
+		Want: fmt.Sprintf("at most what a file that takes %d bytes on disk can hold", allocated), Err: layout.ErrDamaged,
+	}
+}
+
 // checkArray compares the checksum array with the header, in pieces, and returns
 // its first entries: more than a namespace table has blocks. A few bytes on disk can
 // claim an array of any length that is a hole. The checksum of no block is zero in a sound image but by chance,
 // so a long array that is mostly a hole is not one.
 func (s *Slot) checkArray() ([]uint32, error) {
 	h, length := s.Header, int64(layout.ChecksumArrayLen(s.Header.ChecksumCount))
-	if length > sparseArray {
-		allocated, err := s.file.AllocatedBytes()
-		if err != nil {
-			return nil, err
-		}
-		if allocated < length/4 {
-			return nil, &layout.FieldError{
-				Region: "checksum array", Off: layout.Bytes(s.off), Field: "length", Got: length,
-				Want: fmt.Sprintf("no more than the file, which takes %d bytes on disk, can hold", allocated), Err: layout.ErrDamaged,
-			}
-		}
+	if err := CheckClaim(s.file, length); err != nil {
+		return nil, err
 	}
 	var first []uint32
 	sum := uint32(0)

@@ -85,3 +85,25 @@ func FuzzTable(f *testing.F) {
 		}
 	})
 }
+
+// Any descriptor and write pointer decodes, is judged, and is encoded as it was
+// where nothing in it is reserved.
+func FuzzZone(f *testing.F) {
+	f.Add(make([]byte, layout.DescriptorSize), uint64(0))
+	n := layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 9, Blocks: 8 * 128, ZoneCount: 8, ZoneSize: 128, ZoneCap: 96, MAR: 5, MOR: 3}
+	f.Fuzz(func(t *testing.T, b []byte, written uint64) {
+		if len(b) < layout.DescriptorSize {
+			return
+		}
+		b = b[:layout.DescriptorSize]
+		z := layout.Zone{ZoneDescriptor: layout.DecodeZoneDescriptor(b), Written: layout.LBA(written)}
+		for i := range n.ZoneCount {
+			_ = layout.CheckZone(&n, i, z)
+		}
+		back := make([]byte, layout.DescriptorSize)
+		z.Encode(back)
+		if layout.DescriptorReserved(b) < 0 && !bytes.Equal(back, b) {
+			t.Errorf("%x is encoded as %x", b, back)
+		}
+	})
+}
