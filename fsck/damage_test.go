@@ -21,7 +21,7 @@ const damageDir = "../testdata/damage"
 func transcript(fs *imagetest.MemFS, mode fsck.Mode) (text string, codes map[fsck.Code]int) {
 	var b strings.Builder
 	codes = map[fsck.Code]int{}
-	o := fsck.Options{FS: fs, Mode: mode, Data: fsck.DataAlways, Found: func(f fsck.Finding) {
+	o := fsck.Options{FS: fs, Stamp: imagetest.Stamp, Mode: mode, Data: fsck.DataAlways, Found: func(f fsck.Finding) {
 		codes[f.Code]++
 		mended := ""
 		if f.Mended {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"testing"
-	"time"
 
 	"zimg/fsck"
 	"zimg/image"
@@ -14,9 +13,6 @@ import (
 )
 
 const path = "/d/disk.zimg"
-
-// Headers hold the time: with the same one they have the same checksums every time.
-func init() { image.Clock = time.Unix(1700000000, 0).UTC() }
 
 // standard is a file system with imagetest.Standard in it; open zones are
 // closed, since a crash repair closes them.

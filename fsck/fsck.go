@@ -51,7 +51,8 @@ const (
 // Options for Check and Repair.
 type Options struct {
 	FS      disk.FS
-	Sidecar string // path of the metadata file; empty to find it
+	Sidecar string      // path of the metadata file; empty to find it
+	Stamp   image.Stamp // of what a repair writes
 	Mode    Mode
 	DryRun  bool // find what a repair of Mode would mend, and write nothing
 	Data    DataScan
@@ -129,7 +130,7 @@ func run(path string, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	repairing := o.Mode != CheckOnly && !o.DryRun
-	opening := image.Options{FS: o.FS, Write: repairing, ForceShare: o.ForceShare, Sidecar: o.Sidecar}
+	opening := image.Options{FS: o.FS, Write: repairing, ForceShare: o.ForceShare, Sidecar: o.Sidecar, Stamp: o.Stamp}
 	files, err := image.OpenFiles(path, opening)
 	if errors.Is(err, layout.ErrNotImage) && o.Geometry != nil {
 		files, err = image.OpenPlain(path, opening)

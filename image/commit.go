@@ -143,8 +143,8 @@ func (im *Image) commitTo(target int, flags layout.StateFlags, session layout.Se
 	h.Generation = im.slots[im.live].Header.Generation + 1
 	h.Flags, h.Session = flags, session
 	h.Slot = uint32(target)
-	h.Committed = now(Clock)
-	h.Tool = Tool
+	h.Committed = im.files.stamp.now()
+	h.Tool = im.files.stamp.tool()
 	h.ChecksumCRC = layout.Checksum(array)
 	if _, err := im.files.Meta.WriteAt(h.Encode(), im.slotOff(target)); err != nil {
 		return err
@@ -159,13 +159,27 @@ func (im *Image) commitTo(target int, flags layout.StateFlags, session layout.Se
 	return nil
 }
 
-// Tool and Clock go into the headers that are written: the program's name and
-// version, and the time if it is not to be the real one (SOURCE_DATE_EPOCH). The
-// program sets them once.
-var (
-	Tool  = "zimg"
-	Clock time.Time
-)
+// A Stamp is what goes into the headers that are written: the program that writes them, and when.
+type Stamp struct {
+	// Tool is the name and version of the program, at most 32 bytes; empty for "zimg".
+	Tool string
+	// Time is used instead of the time of day if it is not zero: so images can be reproduced.
+	Time time.Time
+}
+
+func (s Stamp) tool() string {
+	if s.Tool == "" {
+		return "zimg"
+	}
+	return s.Tool
+}
+
+func (s Stamp) now() time.Time {
+	if s.Time.IsZero() {
+		return time.Now().UTC()
+	}
+	return s.Time
+}
 
 // targetSums tells what the blocks of the slot to be written hold now: nil if
 // that is not known.

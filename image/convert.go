@@ -18,6 +18,7 @@ type ConvertOptions struct {
 	Sidecar string      // path of the new sidecar; empty for DST.zmeta
 	Source  string      // path of the source's sidecar; empty to find it
 	Force   bool        // overwrite
+	Stamp   Stamp       // of the new image
 	// Belongs: the result is kept as a part of the source (a snapshot, a recording), so it belongs to the source's owner and
 	// group. Any other new file belongs to the user who makes it.
 	Belongs bool
@@ -29,7 +30,7 @@ type ConvertOptions struct {
 // Convert makes a new image at dst with the zones and data of the one at src, which is locked for reading
 // meanwhile. See CopyOpen.
 func Convert(src, dst string, o ConvertOptions) (err error) {
-	im, err := Open(src, Options{FS: o.FS, Sidecar: o.Source})
+	im, err := Open(src, Options{FS: o.FS, Sidecar: o.Source, Stamp: o.Stamp})
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func CopyOpen(im *Image, dst string, o ConvertOptions) error {
 // Derive makes a new image at dst, of trailing layout, out of a copy of the one at src and what change does to it. The copy
 // is open for writing, and gets its name when change has returned without an error.
 func Derive(src, dst string, o ConvertOptions, change func(im *Image) error) (err error) {
-	im, err := Open(src, Options{FS: o.FS, Sidecar: o.Source})
+	im, err := Open(src, Options{FS: o.FS, Sidecar: o.Source, Stamp: o.Stamp})
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func Derive(src, dst string, o ConvertOptions, change func(im *Image) error) (er
 	}
 	p := product{data: []string{dst}, naming: naming{force: o.Force}}
 	p.finish = func(file disk.File) error {
-		f := &Files{FS: im.files.FS, Kind: layout.Trailing, Meta: file, Data: []disk.File{file}}
+		f := &Files{FS: im.files.FS, stamp: o.Stamp, Kind: layout.Trailing, Meta: file, Data: []disk.File{file}}
 		if f.Locator, err = readLocator(file); err != nil {
 			return err
 		}
@@ -127,7 +128,7 @@ func (im *Image) copyTo(p *product, kind layout.Kind, o ConvertOptions) (err err
 // not. After an error the image is as it was. What an interruption leaves beside the live one (a sidecar, or an
 // unfinished tail) is overwritten by the next try and found by check.
 func ConvertInPlace(path string, o ConvertOptions) error {
-	im, err := Open(path, Options{FS: o.FS, Write: true, Sidecar: o.Source})
+	im, err := Open(path, Options{FS: o.FS, Write: true, Sidecar: o.Source, Stamp: o.Stamp})
 	if err != nil {
 		return err
 	}
@@ -375,7 +376,7 @@ func (im *Image) copySlots(file disk.File, plan *layout.Plan, compat uint32) err
 		first += uint64(len(b) / layout.BlockLen)
 	}
 	h := im.hdr
-	h.Tool, h.Committed, h.Compat = Tool, now(Clock), h.Compat&^layout.Moving|compat
+	h.Tool, h.Committed, h.Compat = im.files.stamp.tool(), im.files.stamp.now(), h.Compat&^layout.Moving|compat
 	return writeHeaders(file, plan, &h, sums, im.hdr.Generation+1)
 }
 

@@ -40,6 +40,7 @@ type CreateOptions struct {
 	UUID          [16]byte // zero for a random one
 	Preallocation Preallocation
 	Force         bool // overwrite
+	Stamp         Stamp
 
 	// Zones are the zones to begin with, an element for each namespace (nil: all
 	// Empty); nil for Empty zones everywhere.
@@ -260,9 +261,9 @@ func makeData(file disk.File, length int64, p Preallocation, tick func(n int64) 
 // the first commit is as small as any. Nothing is synced: the name the area is
 // to be found by does not exist yet.
 func writeFresh(file disk.File, plan *layout.Plan, o CreateOptions, compat uint32) error {
-	stamp := now(Clock)
+	stamp := o.Stamp.now()
 	h := &layout.Header{
-		Compat: compat, UUID: o.UUID, Flags: layout.Clean, Created: stamp, Committed: stamp, Tool: Tool, Label: o.Label,
+		Compat: compat, UUID: o.UUID, Flags: layout.Clean, Created: stamp, Committed: stamp, Tool: o.Stamp.tool(), Label: o.Label,
 	}
 	zones := o.Zones
 	if zones == nil {

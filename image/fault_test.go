@@ -42,6 +42,9 @@ func TestEveryCallFails(t *testing.T) {
 				if err == nil && !harmless(fs.Hit()) {
 					t.Fatalf("call %d (%s) failed, and nobody noticed", n, fs.Hit())
 				}
+				if err != nil && strings.Contains(err.Error(), ".tmp") {
+					t.Errorf("call %d (%s): the error has a temporary name: %v", n, fs.Hit(), err)
+				}
 				if err != nil && !errors.Is(err, errDisk) {
 					t.Errorf("call %d (%s): %v", n, fs.Hit(), err)
 				}

@@ -20,6 +20,7 @@ type Options struct {
 	Write      bool
 	ForceShare bool   // take no lock: the image may change while it is read
 	Sidecar    string // path of the metadata file; empty to find it
+	Stamp      Stamp  // of what is written
 }
 
 // resolve is the path of the file that path leads to; all names are derived from that.
@@ -62,6 +63,7 @@ type Files struct {
 	LocatorErr error
 
 	named string // the sidecar that the user named, or ""
+	stamp Stamp
 }
 
 // MetaName is the path of the file that holds the metadata area.
@@ -95,7 +97,7 @@ func (f *Files) Close() error {
 // door for a checker: it goes on where Open refuses, as long as it is clear
 // which files are meant.
 func OpenFiles(path string, o Options) (_ *Files, err error) {
-	f := &Files{FS: o.fs(), named: o.Sidecar}
+	f := &Files{FS: o.fs(), named: o.Sidecar, stamp: o.Stamp}
 	defer func() {
 		if err != nil {
 			_ = f.Close()
@@ -136,7 +138,7 @@ func OpenFiles(path string, o Options) (_ *Files, err error) {
 // OpenPlain opens path as an image of which no metadata is left, for a checker
 // that is told its geometry: a trailing image, or with o.Sidecar the data file of that.
 func OpenPlain(path string, o Options) (_ *Files, err error) {
-	f := &Files{FS: o.fs(), Kind: layout.Trailing, LocatorErr: fmt.Errorf("no metadata: %w", layout.ErrDamaged)}
+	f := &Files{FS: o.fs(), stamp: o.Stamp, Kind: layout.Trailing, LocatorErr: fmt.Errorf("no metadata: %w", layout.ErrDamaged)}
 	defer func() {
 		if err != nil {
 			_ = f.Close()

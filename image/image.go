@@ -14,7 +14,6 @@ package image
 import (
 	"fmt"
 	"iter"
-	"time"
 
 	"zimg/layout"
 )
@@ -386,15 +385,6 @@ func (n *Namespace) span(buf []byte, table layout.Bytes, size, first, stop uint6
 		return nil, 0, err
 	}
 	return buf, in, nil
-}
-
-// now is the time that headers are stamped with; SOURCE_DATE_EPOCH makes images
-// reproducible.
-func now(fixed time.Time) time.Time {
-	if fixed.IsZero() {
-		return time.Now().UTC()
-	}
-	return fixed
 }
 
 var _ layout.Zones = (*Namespace)(nil)

@@ -124,7 +124,7 @@ func (im *Image) writeArea(file disk.File, plan *layout.Plan, compat uint32) err
 		return err
 	}
 	h := im.hdr
-	h.Counts, h.Committed, h.Tool, h.Compat = b.counts, now(Clock), Tool, h.Compat&^layout.Moving|compat
+	h.Counts, h.Committed, h.Tool, h.Compat = b.counts, im.files.stamp.now(), im.files.stamp.tool(), h.Compat&^layout.Moving|compat
 	return writeHeaders(file, plan, &h, b.sums, im.hdr.Generation+1)
 }
 

@@ -60,7 +60,7 @@ func TakeSnapshot(path, name string, o ConvertOptions) (err error) {
 	} else if !isMissing(err) {
 		return err
 	}
-	im, err := Open(path, Options{FS: o.FS, Sidecar: o.Source})
+	im, err := Open(path, Options{FS: o.FS, Sidecar: o.Source, Stamp: o.Stamp})
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func ApplySnapshot(path, name string, o ConvertOptions) (err error) {
 	if err := hasSnapshot(path, name, src, o); err != nil {
 		return err
 	}
-	snap, err := Open(src, Options{FS: o.FS})
+	snap, err := Open(src, Options{FS: o.FS, Stamp: o.Stamp})
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type TransferOptions struct {
 	Lossy          bool              // leave out what the destination cannot hold
 	KeepOpen       bool              // zones that are open stay so
 	Force          bool
+	Stamp          Stamp       // of an image that is made
 	Layout         layout.Kind // of an image that is made; 0 for trailing
 	Progress       func(done, total int64) error
 	// Say is told what the destination's own program has to be told; Note what a user should know.
@@ -225,7 +226,7 @@ func (o *TransferOptions) toOwn(dst string, c *foreign.Content, like []string, t
 	n := *c.NS
 	n.DataFile, n.DataOff, n.DataLen = 0, 0, 0
 	return Create(dst, CreateOptions{
-		FS: o.FS, Layout: o.Layout, Sidecar: o.Second, Force: o.Force,
+		FS: o.FS, Stamp: o.Stamp, Layout: o.Layout, Sidecar: o.Second, Force: o.Force,
 		Namespaces: []NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{c.Zones}, like: like,
 		Fill: func(data []disk.File, plan *layout.Plan) error {
 			e := plan.Entries[0]

@@ -66,7 +66,7 @@ func (o *TransferOptions) adopt(path string) (err error) {
 	fsys := Options{FS: o.FS}.fs()
 	n := *c.NS
 	n.DataFile, n.DataOff, n.DataLen = 0, 0, 0
-	opts := CreateOptions{FS: o.FS, Layout: layout.Sidecar, Namespaces: []NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{c.Zones}}
+	opts := CreateOptions{FS: o.FS, Stamp: o.Stamp, Layout: layout.Sidecar, Namespaces: []NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{c.Zones}}
 	plan, err := opts.Complete()
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (o *TransferOptions) clean(fsys disk.FS, path string, c *foreign.Content, p
 
 // release makes a foreign second file for the data of a sidecar image, and removes the sidecar.
 func (o *TransferOptions) release(path string) (err error) {
-	im, err := Open(path, Options{FS: o.FS, Write: true, Sidecar: o.Source})
+	im, err := Open(path, Options{FS: o.FS, Write: true, Sidecar: o.Source, Stamp: o.Stamp})
 	if err != nil {
 		return err
 	}

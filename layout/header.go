@@ -20,7 +20,7 @@ const (
 	MaxZones      = 1 << 32 // of all namespaces together
 	LabelLen      = 128     // bytes
 	MaxGeneration = 1 << 63 // of a slot
-	toolLen       = 32
+	ToolLen       = 32
 )
 
 const (
@@ -298,7 +298,7 @@ func DecodeHeader(b []byte, base Bytes) (*Header, error) {
 	case h.DataLen < 0 || h.Kind == Trailing && h.DataLen > h.MetaOff:
 		return fail(120, "data length", h.DataLen, nil, ErrDamaged)
 	}
-	if h.Tool, ok = getString(b[192 : 192+toolLen]); !ok {
+	if h.Tool, ok = getString(b[192 : 192+ToolLen]); !ok {
 		return fail(192, "tool", nil, nil, ErrDamaged)
 	}
 	if h.Label, ok = getString(b[224 : 224+LabelLen]); !ok {
@@ -349,7 +349,7 @@ func (h *Header) Encode() []byte {
 	copy(b[168:], h.Session.BootID[:])
 	le.PutUint32(b[184:], h.Session.PID)
 	le.PutUint32(b[188:], uint32(h.Session.Kind))
-	putString(b[192:192+toolLen], h.Tool)
+	putString(b[192:192+ToolLen], h.Tool)
 	putString(b[224:224+LabelLen], h.Label)
 	for i := range h.Counts {
 		for j, v := range h.Counts[i] {

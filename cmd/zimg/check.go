@@ -175,7 +175,7 @@ func (o *checkOptions) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	opts := fsck.Options{Sidecar: o.sidecar, Mode: mode, DryRun: o.dryRun, ForceShare: o.share, Context: cmd.Context()}
+	opts := fsck.Options{Stamp: stamp(), Sidecar: o.sidecar, Mode: mode, DryRun: o.dryRun, ForceShare: o.share, Context: cmd.Context()}
 	switch {
 	case o.data && o.noData:
 		return cli.UsageError("--data and --no-data contradict one another")

@@ -67,7 +67,7 @@ with; a second file is beside the first unless --sidecar and --source-sidecar sa
 }
 
 func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
-	opts := image.ConvertOptions{Sidecar: o.sidecar, Source: o.source, Force: o.force}
+	opts := image.ConvertOptions{Stamp: stamp(), Sidecar: o.sidecar, Source: o.source, Force: o.force}
 	switch o.layout {
 	case "":
 	case "trailing":

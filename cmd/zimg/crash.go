@@ -109,6 +109,7 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	r.Stamp = stamp()
 	defer func() { err = errors.Join(err, r.Close()) }()
 	switch {
 	case o.list:

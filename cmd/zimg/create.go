@@ -161,6 +161,7 @@ func (o *createOptions) complete(args []string) error {
 // options turns the flags into what package image wants.
 func (o *createOptions) options() (image.CreateOptions, error) {
 	opts := image.CreateOptions{
+		Stamp:  stamp(),
 		Layout: layout.Trailing, Sidecar: o.sidecar, Label: o.label,
 		Preallocation: image.Preallocation(o.prealloc), Force: o.force,
 	}

@@ -75,7 +75,7 @@ discarded; data is not brought back where a write pointer moves forward: zeroes 
 }
 
 func restore(cmd *cobra.Command, path, sidecar string, in io.Reader) (err error) {
-	im, err := image.Open(path, image.Options{Write: true, Sidecar: sidecar})
+	im, err := image.Open(path, image.Options{Write: true, Sidecar: sidecar, Stamp: stamp()})
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func findFormat(flag, name string) (*foreign.Format, error) {
 
 // transfer fills in what the flags say of a source.
 func (o *foreignOptions) transfer(second string, ns uint32) (image.TransferOptions, error) {
-	t := image.TransferOptions{Source: second, NS: layout.NSID(ns)}
+	t := image.TransferOptions{Stamp: stamp(), Source: second, NS: layout.NSID(ns)}
 	if o.geometry == "" {
 		return t, nil
 	}

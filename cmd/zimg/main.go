@@ -21,6 +21,7 @@ import (
 	"zimg/cmd/internal/cli"
 	"zimg/cmd/internal/vm"
 	"zimg/image"
+	"zimg/layout"
 )
 
 func main() {
@@ -38,6 +39,19 @@ type streams struct {
 	out, err io.Writer
 }
 
+// stamp is what goes into the images that this process writes: its version, and the time of SOURCE_DATE_EPOCH if
+// that is set.
+func stamp() image.Stamp {
+	s := image.Stamp{Tool: "zimg " + version}
+	if len(s.Tool) > layout.ToolLen {
+		s.Tool = s.Tool[:layout.ToolLen]
+	}
+	if epoch, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
+		s.Time = time.Unix(epoch, 0).UTC()
+	}
+	return s
+}
+
 // execute is the whole program but for the exit. It runs the command that args name, and tells the signal that interrupted it, if one did.
 func execute(args []string, s streams) (code int, killed os.Signal) {
 	defer func() {
@@ -50,13 +64,6 @@ func execute(args []string, s streams) (code int, killed os.Signal) {
 	}()
 	ctx, received, stop := cli.Interruptible()
 	defer stop()
-	image.Tool = "zimg " + version
-	if len(image.Tool) > 32 {
-		image.Tool = image.Tool[:32]
-	}
-	if epoch, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
-		image.Clock = time.Unix(epoch, 0).UTC()
-	}
 	args, asFsck := fsckArgs(args)
 	out := &cli.Output{W: s.out}
 	root := newRootCommand(args)

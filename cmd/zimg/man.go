@@ -5,7 +5,6 @@ import (
 
 	"zimg/cmd/internal/cli"
 	"zimg/cmd/internal/man"
-	"zimg/image"
 )
 
 // newManCommand writes the man pages. It is hidden: users get the pages installed.
@@ -16,7 +15,7 @@ func newManCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cli.ExactArgs("DIR"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return man.Write(newRootCommand(nil), args[0], man.Options{Version: version, Date: image.Clock})
+			return man.Write(newRootCommand(nil), args[0], man.Options{Version: version, Date: stamp().Time})
 		},
 	}
 }

@@ -63,7 +63,7 @@ func (o *resizeOptions) run(cmd *cobra.Command, path, size string) error {
 	if err != nil {
 		return err
 	}
-	opts := image.ResizeOptions{Options: image.Options{Sidecar: o.sidecar}, Namespace: layout.NSID(o.ns), Zones: zones, Shrink: o.shrink}
+	opts := image.ResizeOptions{Options: image.Options{Sidecar: o.sidecar, Stamp: stamp()}, Namespace: layout.NSID(o.ns), Zones: zones, Shrink: o.shrink}
 	if err := image.Resize(path, opts); err != nil {
 		return err
 	}

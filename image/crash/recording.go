@@ -107,7 +107,8 @@ func sameOffsets(im *image.Image, base string) (err error) {
 type Recording struct {
 	Dir    string
 	Log    *writelog.Log
-	Traced bool // QEMU's trace is there: it is known which zones were finished
+	Stamp  image.Stamp // of the images that are made
+	Traced bool        // QEMU's trace is there: it is known which zones were finished
 
 	file  *os.File
 	base  *image.Image

@@ -33,7 +33,7 @@ func (r *Recording) make(ctx context.Context, fsys disk.FS, src, dst string, for
 	if err := r.apart(dst); err != nil {
 		return err
 	}
-	o := image.ConvertOptions{FS: fsys, Force: force, Progress: stopWith(ctx)}
+	o := image.ConvertOptions{FS: fsys, Force: force, Stamp: r.Stamp, Progress: stopWith(ctx)}
 	return image.Derive(src, dst, o, func(im *image.Image) error {
 		if err := im.BeginChange(); err != nil {
 			return err
@@ -68,7 +68,7 @@ type Walk struct {
 func (r *Recording) Walk(ctx context.Context, fate Unflushed, seed uint64) (_ *Walk, err error) {
 	id := image.NewUUID()
 	w := &Walk{ctx: ctx, path: filepath.Join(r.Dir, fmt.Sprintf("%s%x.zimg", walkPrefix, id[:4]))}
-	if err := image.Convert(r.basePath(), w.path, image.ConvertOptions{FS: disk.Scratch, Progress: stopWith(ctx)}); err != nil {
+	if err := image.Convert(r.basePath(), w.path, image.ConvertOptions{FS: disk.Scratch, Stamp: r.Stamp, Progress: stopWith(ctx)}); err != nil {
 		return nil, err
 	}
 	file, err := disk.Scratch.Open(w.path, disk.ReadWrite, 0)

@@ -327,23 +327,18 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// realName has err, and all that it wraps, speak of name instead of temp.
+// realName is err with name for temp in its text.
 func realName(err error, temp, name string) error {
-	switch e := err.(type) { //nolint:errorlint // it is the tree itself that is walked
-	case *fs.PathError:
-		if e.Path == temp {
-			e.Path = name
-		}
-	case *LockError:
-		if e.Name == temp {
-			e.Name = name
-		}
-	case interface{ Unwrap() error }:
-		_ = realName(e.Unwrap(), temp, name)
-	case interface{ Unwrap() []error }:
-		for _, one := range e.Unwrap() {
-			_ = realName(one, temp, name)
-		}
+	if err == nil || temp == "" || !strings.Contains(err.Error(), temp) {
+		return err
 	}
-	return err
+	return &renamedError{err: err, temp: temp, name: name}
 }
+
+type renamedError struct {
+	err        error
+	temp, name string
+}
+
+func (e *renamedError) Error() string { return strings.ReplaceAll(e.err.Error(), e.temp, e.name) }
+func (e *renamedError) Unwrap() error { return e.err }

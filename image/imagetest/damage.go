@@ -167,7 +167,7 @@ func (d *damager) header(n string, change func(h *layout.Header)) error {
 
 // change opens the image for writing.
 func (d *damager) change(fn func(im *image.Image) error) (err error) {
-	im, err := image.OpenUnclean(d.path, image.Options{FS: d.fs, Write: true})
+	im, err := image.OpenUnclean(d.path, image.Options{FS: d.fs, Write: true, Stamp: Stamp})
 	if err != nil {
 		return err
 	}
@@ -286,7 +286,7 @@ func leaveSidecar(d *damager, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := image.ConvertInPlace(d.path, image.ConvertOptions{FS: d.fs, Layout: layout.Sidecar}); err != nil {
+	if err := image.ConvertInPlace(d.path, image.ConvertOptions{FS: d.fs, Stamp: Stamp, Layout: layout.Sidecar}); err != nil {
 		return err
 	}
 	d.fs.WriteFile(d.path, b)
@@ -307,7 +307,7 @@ func leaveTail(d *damager, _ []string) error {
 	if err != nil {
 		return err
 	}
-	if err := image.ConvertInPlace(d.path, image.ConvertOptions{FS: d.fs, Layout: layout.Trailing}); err != nil {
+	if err := image.ConvertInPlace(d.path, image.ConvertOptions{FS: d.fs, Stamp: Stamp, Layout: layout.Trailing}); err != nil {
 		return err
 	}
 	d.fs.WriteFile(d.meta, side)

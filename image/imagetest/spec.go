@@ -3,11 +3,15 @@ package imagetest
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/layout"
 )
+
+// Stamp is what Spec and Damage write into headers: with the same time they have the same checksums every time.
+var Stamp = image.Stamp{Time: time.Unix(1700000000, 0).UTC()}
 
 // Spec is an image as a literal.
 type Spec struct {
@@ -85,7 +89,7 @@ func (s *Spec) Zone(k int, i uint64) layout.Zone {
 
 // Create makes the image.
 func (s *Spec) Create(fsys disk.FS, path string) error {
-	o := image.CreateOptions{FS: fsys, Layout: s.Layout, Label: s.Label, UUID: s.UUID}
+	o := image.CreateOptions{FS: fsys, Stamp: Stamp, Layout: s.Layout, Label: s.Label, UUID: s.UUID}
 	for k := range s.Namespaces {
 		n := &s.Namespaces[k]
 		o.Namespaces = append(o.Namespaces, image.NamespaceSpec{Namespace: n.Namespace})

@@ -27,11 +27,12 @@ import (
 
 // Options say what to run.
 type Options struct {
-	Paths   []string // images, at least one
-	Command []string // QEMU and its arguments
-	Sidecar string   // metadata file of the only image, if it is not beside it
-	Drive   Drive    // "" is AutoDrive
-	Record  string   // folder to be made for a recording of the only image, if not empty
+	Paths   []string    // images, at least one
+	Command []string    // QEMU and its arguments
+	Sidecar string      // metadata file of the only image, if it is not beside it
+	Stamp   image.Stamp // of what is written to the images
+	Drive   Drive       // "" is AutoDrive
+	Record  string      // folder to be made for a recording of the only image, if not empty
 
 	NoRepair        bool // refuse an image that a crash left in use, and leave one that this run leaves so
 	AllowLostFaults bool // run images with Read Only or Offline zones, which the guest sees as Full
@@ -200,7 +201,7 @@ const maxRepairs = 100
 // repair brings an image back from a crash and says what it did.
 func (r *run) repair(ctx context.Context, path string) error {
 	said := 0
-	report, err := fsck.Repair(path, fsck.Options{Mode: fsck.Safe, Sidecar: r.Sidecar, Context: ctx, Found: func(f fsck.Finding) {
+	report, err := fsck.Repair(path, fsck.Options{Mode: fsck.Safe, Sidecar: r.Sidecar, Stamp: r.Stamp, Context: ctx, Found: func(f fsck.Finding) {
 		if !f.InZone || !f.Mended {
 			return
 		}
