@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"syscall"
 	"slices"
 	"strings"
 
@@ -47,7 +48,7 @@ func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
 	trailing := loc != nil && loc.Kind == layout.Trailing
 	sidecar := name + SidecarSuffix
 	info, err := fsys.Stat(sidecar)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !trailing {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !(trailing && leadsNowhere(err)) {
 		return found{}, err
 	}
 	haveSidecar := err == nil && !info.IsDir() && (info.Mode().IsRegular() || info.Mode()&fs.ModeDevice != 0)
@@ -150,6 +151,12 @@ func looksLikeSidecar(fsys disk.FS, name string) (_ bool, err error) {
 	}
 	h, _, err := searchHeader(file, layout.Sidecar)
 	return h != nil, err
+}
+
+// leadsNowhere reports whether err, of a Stat, says that there can be no file of that name, and not that it could not be looked
+// at.
+func leadsNowhere(err error) bool {
+	return errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 }
 
 // Known tells whether path may be one of our images, by a quick look: it has a sound locator at its
