@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"syscall"
 	"slices"
 	"strings"
+	"syscall"
 
 	"zimg/image/disk"
 	"zimg/layout"
