@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"zimg/image"
 	"zimg/layout"
@@ -47,9 +46,6 @@ func hostileSpec(kind layout.Kind) Spec {
 // HostileBase is the sound image of the corpus in the given layout: the file
 // that has the metadata.
 func HostileBase(kind layout.Kind) ([]byte, error) {
-	clock := image.Clock
-	image.Clock = time.Unix(1700000000, 0).UTC()
-	defer func() { image.Clock = clock }()
 	fsys := NewMemFS()
 	s := hostileSpec(kind)
 	if err := s.Create(fsys, "/disk"); err != nil {
