@@ -211,7 +211,7 @@ func (d *Drive) shutdown(by *Controller) error {
 			return d.st.Flush()
 		}
 	}
-	return d.Close()
+	return d.rest()
 }
 
 // controllerIDs are the identifiers of the controllers, in order, from first on.

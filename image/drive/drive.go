@@ -195,7 +195,10 @@ func identity(im *image.Image, id layout.NSID) (u [16]byte) {
 
 // Close brings the zones to rest, as a power-down in order does, and makes everything
 // durable. All controllers are to be closed before it.
-func (d *Drive) Close() error {
+func (d *Drive) Close() error { return d.rest() }
+
+// rest does what a power-down in order does, and makes it durable.
+func (d *Drive) rest() error {
 	for _, n := range d.ns {
 		if err := n.rest(); err != nil {
 			return err

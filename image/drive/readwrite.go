@@ -110,13 +110,18 @@ func (r *request) write() Completion {
 }
 
 // commit makes the change that was planned, after its data was written to lba. If the zone
-// does not take it any more the data is taken back.
+// does not take it any more what lies beyond its written blocks is taken back; in a random
+// write area blocks that had been written may be the new ones.
 func (r *request) commit(appends bool, lba layout.LBA) Status {
 	made, st := r.plan(appends, true)
 	if st.OK() && made == lba { // as it must be while the zone is locked
 		return Success
 	}
-	if err := r.n.st.Zeroes(lba, r.nlb); err != nil {
+	z, err := r.n.zone(uint64(lba / r.n.ZoneSize))
+	if from := max(lba, z.Written); err == nil && from < lba+r.nlb {
+		err = r.n.st.Zeroes(from, lba+r.nlb-from)
+	}
+	if err != nil {
 		return statusOf(err, WriteFault)
 	}
 	if st.OK() {
