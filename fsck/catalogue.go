@@ -133,7 +133,7 @@ var Catalogue = []Entry{
 
 	{CountsWrong, Error, ClassSafe, "the header's counts of zones are wrong", "counts them anew"},
 	{TooManyOpen, Error, ClassSafe, "more zones are open than allowed", "closes zones, implicitly opened ones first"},
-	{TooManyActive, Error, ClassSafe, "more zones are active than allowed", "finishes zones, those with the least left first"},
+	{TooManyActive, Error, ClassLossy, "more zones are active than allowed", "finishes zones, those with the least room left first: they cannot be written until they are reset"},
 
 	{DriveDied, Warning, ClassSafe, "a drive that served the image died; the live file has every zone as the host knows it", "takes the zones from there and closes opened ones; nothing is lost"},
 	{DrivePower, Warning, ClassSafe, "a drive that served the image lost power, or its disk failed", "takes the zones of the last flush, discards what was written since, and closes opened ones"},

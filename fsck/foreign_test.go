@@ -69,7 +69,8 @@ func draw(t *rapid.T, f *foreign.Format) *written {
 	return w
 }
 
-// drawLimits allows as many active zones as there are, or more.
+// drawLimits allows as many active zones as there are, or more. A format that limits open zones alone may have more
+// Closed zones than it allows open.
 func (w *written) drawLimits(t *rapid.T, h *foreign.Holds) {
 	n := &w.ns
 	if !h.Limits && !h.MaxOpen || rapid.Bool().Draw(t, "no limits") {
@@ -84,14 +85,12 @@ func (w *written) drawLimits(t *rapid.T, h *foreign.Holds) {
 			sequential++
 		}
 	}
+	if !h.Limits {
+		n.MOR = layout.ZeroBased(uint32(rapid.Uint64Range(1, n.ZoneCount-1).Draw(t, "max open")))
+		return
+	}
 	n.MAR = layout.ZeroBased(uint32(rapid.Uint64Range(max(active, 1), sequential).Draw(t, "max active")))
-	if h.MaxOpen && !h.Limits && n.MaxActive() == n.ZoneCount {
-		n.MAR = layout.NoLimit // such a format may say it so
-	}
-	n.MOR = n.MAR
-	if h.Limits {
-		n.MOR = layout.ZeroBased(uint32(rapid.Uint64Range(1, n.MaxActive()).Draw(t, "max open")))
-	}
+	n.MOR = layout.ZeroBased(uint32(rapid.Uint64Range(1, n.MaxActive()).Draw(t, "max open")))
 }
 
 func (w *written) drawZone(t *rapid.T, h *foreign.Holds, i, lead uint64) layout.Zone {

@@ -102,7 +102,10 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 		if !h.MaxOpen && open != 0 {
 			f.Notes = append(f.Notes, fmt.Sprintf("max-open %d is not in the format; give it to the device", open))
 		}
-		if active != 0 && (!h.MaxOpen || active != open) {
+		switch {
+		case active != 0 && h.MaxOpen:
+			f.Notes = append(f.Notes, fmt.Sprintf("max-active %d is not in the format, which limits open zones alone", active))
+		case active != 0:
 			f.Notes = append(f.Notes, fmt.Sprintf("max-active %d is not in the format; give it to the device", active))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"zimg/fsck"
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/foreign"
@@ -188,10 +189,17 @@ func TestTcmuHandler(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	run("zbc/lba-4096/zsize-1/conv-1/open-2@"+path, size, 256, 257, 3*256)
+	// Five zones are written and two may be open: the handler closes the others.
+	run("zbc/lba-4096/zsize-1/conv-1/open-2@"+path, size, 256, 257, 2*256, 3*256, 4*256, 5*256)
 	d, closer, err := image.OpenForeign(path, f, image.TransferOptions{}, false)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := d.Contents[0].NS; n.MaxOpen() != 2 || n.MaxActive() != 0 {
+		t.Errorf("max open %d, max active %d, want 2 and no limit", n.MaxOpen(), n.MaxActive())
+	}
+	if r, err := fsck.CheckForeign(path, func() (*foreign.Decoded, error) { return d, nil }, fsck.Options{}); err != nil || r.Errors > 0 || r.Warnings > 0 {
+		t.Errorf("check of what the handler made: %v, %+v", err, r)
 	}
 	zones := states(t, d.Contents[0])
 	if err := errors.Join(closer(), image.Transfer(path, path+".back", image.TransferOptions{From: f})); err != nil {
@@ -199,6 +207,9 @@ func TestTcmuHandler(t *testing.T) {
 	}
 	if got := strings.ReplaceAll(zones, fmt.Sprintf("condition %d", layout.ImplicitlyOpened), fmt.Sprintf("condition %d", layout.Closed)); got != run("zbc/"+path, size) {
 		t.Errorf("of a file that it made the handler does not say\n%s", got)
+	}
+	if r, err := fsck.Check(path+".back", fsck.Options{Data: fsck.DataAlways}); err != nil || r.Errors > 0 || r.Warnings > 0 {
+		t.Errorf("check of the import: %v, %+v", err, r)
 	}
 	b := make([]byte, 8192)
 	back, err := os.Open(path + ".back")

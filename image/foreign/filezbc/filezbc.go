@@ -118,7 +118,8 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	if im.max >= zones {
 		n.MOR = layout.NoLimit // as many as there are
 	}
-	n.MAR = n.MOR // a format without a limit on active zones; ours allows no more open than active
+	// MAR stays NoLimit: tcmu-runner limits open zones alone and closes zones to make room, so more Closed zones than
+	// nr_open_zones are its normal state.
 	d := &foreign.Decoded{}
 	im.rec = &foreign.Records{File: file, Off: HeaderLen, Len: RecordLen, Count: n.ZoneCount, Decode: im.zone}
 	if err := im.runt(d, capacity); err != nil {

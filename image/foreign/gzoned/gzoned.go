@@ -148,10 +148,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		ID: 1, CSI: layout.ZNS, BlockBits: uint8(bits.TrailingZeros64(uint64(sector))), ZoneCount: uint64(zones), MAR: layout.NoLimit,
 		MOR: layout.ZeroBased(le.Uint32(m[OffMaxOpen:])),
 	}}
-	n := p.n
-	if n.MOR != layout.NoLimit {
-		n.MAR = n.MOR
-	}
+	n := p.n // its MAR is NoLimit: gzoned limits open zones alone
 	n.ZoneSize = layout.LBA(zoneSize >> n.BlockBits)
 	n.ZoneCap, n.Blocks = n.ZoneSize, layout.LBA(zones)*n.ZoneSize
 	for k := range int64(le.Uint32(m[OffRanges:])) {
