@@ -92,9 +92,9 @@ func (c *Controller) Transfer(qid uint16, cmd *Command) (dir Direction, data, me
 
 // Execute runs cmd, whose buffers have the lengths that Transfer gave. It returns false
 // when the command completes later: done is called then, once, from any goroutine and
-// perhaps before Execute returns, and the buffers are the controller's until it is. When the controller is reset or abandoned,
-// commands that wait end with Command Aborted due to SQ Deletion. Queue 0
-// is the admin queue.
+// perhaps before Execute returns, and the buffers are the controller's until it is. When
+// the controller is reset or abandoned, commands that wait end with Command Aborted due to
+// SQ Deletion. Queue 0 is the admin queue.
 func (c *Controller) Execute(qid uint16, cmd *Command, data, meta []byte, done func(Completion)) (Completion, bool) {
 	if qid == 0 {
 		return c.executeAdmin(cmd, data, done)

@@ -94,7 +94,8 @@ func (o *Options) complete(im *image.Image) error {
 	case o.MDTS > maxMDTS:
 		return &OptionError{fmt.Sprintf("a maximum data transfer size of %d, at most %d is possible", o.MDTS, maxMDTS)}
 	case o.ZASL > o.MDTS:
-		return &OptionError{fmt.Sprintf("a zone append size limit of %d, the maximum data transfer size is %d", o.ZASL, o.MDTS)}
+		text := fmt.Sprintf("a zone append size limit of %d, the maximum data transfer size is %d", o.ZASL, o.MDTS)
+		return &OptionError{text}
 	case len(o.NQN) > 223:
 		return &OptionError{fmt.Sprintf("an NQN of %d bytes, at most 223 are possible", len(o.NQN))}
 	}
@@ -103,7 +104,8 @@ func (o *Options) complete(im *image.Image) error {
 		most        int
 	}{{"serial number", o.Serial, 20}, {"model", o.Model, 40}, {"firmware revision", o.Firmware, 8}} {
 		if len(f.value) > f.most || !printable(f.value) {
-			return &OptionError{fmt.Sprintf("%s %q, up to %d printable ASCII characters are possible", f.name, f.value, f.most)}
+			text := fmt.Sprintf("%s %q, up to %d printable ASCII characters are possible", f.name, f.value, f.most)
+			return &OptionError{text}
 		}
 	}
 	return nil

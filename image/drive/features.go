@@ -107,7 +107,8 @@ func known(fid uint32) (capabilities uint64, ok bool) {
 		return 0, true // changed by Set Features only before there are queues
 	case featErrorRecovery:
 		return capChangeable | capNamespace, true
-	case featCommandSets, featHostID, featTemperature, featWriteCache, featAsyncEvents, featTimestamp, featKeepAlive, featHostBehavior:
+	case featCommandSets, featHostID, featTemperature, featWriteCache,
+		featAsyncEvents, featTimestamp, featKeepAlive, featHostBehavior:
 		return capChangeable, true
 	}
 	_, ok = simple[fid]

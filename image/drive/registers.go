@@ -111,7 +111,8 @@ func (c *Controller) WriteRegister(off uint32, size int, v uint64) Status {
 		c.begin(c.reset)
 		return Success
 	}
-	if shutdown := r.cc >> ccSHNShift & 3; shutdown != 0 && old>>ccSHNShift&3 != shutdown && r.csts&(cstsShutting|cstsShut) == 0 {
+	shutdown := r.cc >> ccSHNShift & 3
+	if shutdown != 0 && shutdown != old>>ccSHNShift&3 && r.csts&(cstsShutting|cstsShut) == 0 {
 		r.csts |= cstsShutting
 		c.begin(c.shutdown)
 	}

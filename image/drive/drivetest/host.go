@@ -132,7 +132,8 @@ func (h *Host) Want(qid uint16, cmd *drive.Command, data []byte, want drive.Stat
 	h.T.Helper()
 	cpl, got := h.Do(qid, cmd, data)
 	if cpl.Status.Code() != want {
-		h.T.Fatalf("opcode %#x, dwords %#x %#x %#x: %v, want %v", cmd.Opcode(), cmd.DW(10), cmd.DW(12), cmd.DW(13), cpl.Status, want)
+		h.T.Fatalf("opcode %#x, dwords %#x %#x %#x: %v, want %v",
+			cmd.Opcode(), cmd.DW(10), cmd.DW(12), cmd.DW(13), cpl.Status, want)
 	}
 	return cpl, got
 }
