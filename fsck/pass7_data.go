@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"zimg/image"
+	"zimg/image/disk"
 	"zimg/image/journal"
 	"zimg/image/zns"
 	"zimg/layout"
@@ -104,7 +105,8 @@ func (s *state) scan(judge func(sp *space, i uint64, z layout.Zone, end layout.L
 		if err != nil {
 			return err
 		}
-		err = sc.eachZone(sp.ns, func(i uint64) bool { return interesting[i] }, func(i uint64, end layout.LBA) error {
+		from := func(i uint64) (layout.LBA, error) { return s.scanFrom(sp, i) }
+		err = sc.eachZone(sp.ns, func(i uint64) bool { return interesting[i] }, from, func(i uint64, end layout.LBA) error {
 			if s.o.Progress != nil {
 				if err := s.o.Progress(done+int64(i), total); err != nil {
 					return err
@@ -112,9 +114,6 @@ func (s *state) scan(judge func(sp *space, i uint64, z layout.Zone, end layout.L
 			}
 			z, err := sp.zones.Zone(i)
 			if err != nil || z.Type == layout.Conventional || z.State == layout.Offline {
-				return err
-			}
-			if end, err = s.sharpen(sc, sp.ns, z, end); err != nil {
 				return err
 			}
 			m, err := judge(sp, i, z, end)
@@ -131,18 +130,54 @@ func (s *state) scan(judge func(sp *space, i uint64, z layout.Zone, end layout.L
 	return nil
 }
 
-// granule is how finely file systems tell data from holes: less than that is
-// looked at byte for byte.
-const granule = 4096
-
-// sharpen corrects end, the end of the data in z, where the file system's answer is
-// too coarse. After a crash zeroes beyond the write pointer count as written, unless they
-// only fill up the file system's block; at other times only what is not zero counts.
-func (s *state) sharpen(sc *scanner, n *layout.Namespace, z layout.Zone, end layout.LBA) (layout.LBA, error) {
-	if end <= z.Written || z.Written < z.Start || s.flags&layout.InUse != 0 && n.ByteOff(end-z.Written) >= granule {
-		return end, nil
+// scanFrom is the first block of zone i that has to be read to find the end of its data: what is below the write pointer
+// counts as written, unless the zone was reset in a run that died.
+func (s *state) scanFrom(sp *space, i uint64) (layout.LBA, error) {
+	z, err := sp.zones.Zone(i)
+	if err != nil {
+		return 0, err
 	}
-	return sc.nonZeroEnd(n, z.Written, end)
+	start := layout.LBA(i) * sp.ns.ZoneSize
+	reset, err := s.wasReset(sp, i, z)
+	if err != nil || reset || z.Written < start || z.Written > start+sp.ns.ZoneSize {
+		return start, err
+	}
+	return z.Written, nil
+}
+
+// wasReset reports whether zone i was reset in the run that died. The journal knows. Where it is missing or torn, it is seen
+// from the last of the data that was there when the run began: if there is a hole now, only a reset can have made it. Where
+// the file system shows no holes, as in a copy of an image, zeroes have to do.
+func (s *state) wasReset(sp *space, i uint64, z layout.Zone) (bool, error) {
+	if s.flags&layout.InUse == 0 || z.Written <= z.Start || z.State == layout.Empty || z.State == layout.ReadOnly {
+		return false, nil
+	}
+	last := z.Written
+	if s.journal != nil {
+		if s.journal.Zone(sp.ns.ID, i).Reset {
+			return true, nil
+		}
+		if !s.journal.Torn {
+			return false, nil
+		}
+		if end, ok := s.journal.DataEnd(sp.ns.ID, i); ok {
+			last = end
+		}
+	}
+	if last <= z.Start {
+		return false, nil
+	}
+	file := s.files.Data[sp.ns.DataFile]
+	at := int64(sp.ns.DataOff + sp.ns.ByteOff(last-1))
+	if hole, err := disk.InHole(file, at); hole || err != nil {
+		return hole, err
+	}
+	end := int64(sp.ns.DataOff + sp.ns.ByteOff(z.Start+sp.ns.ZoneSize))
+	if hole, err := file.SeekHole(at); hole < end || err != nil || last == z.Start+sp.ns.ZoneSize {
+		return false, err
+	}
+	nonZero, err := image.NonZeroEnd(file, sp.ns, last-1, last)
+	return nonZero < last, err
 }
 
 // interesting are the zones to be judged even without data: those that are not
@@ -170,27 +205,23 @@ func (s *state) interesting(sp *space) (map[uint64]bool, error) {
 	return set, nil
 }
 
-// crashed tells what zone i is after a run that died.
+// crashed finds what zone i is after a run that died.
 //
-// What was written up to is the farthest of three: where the run began (unless
-// the zone was reset since), the end of the data, the end of what the journal says was
-// written as zeroes. That the zone was reset says the journal, or that data is gone which
-// was there when the run began: nothing but a reset takes data away.
+// It is written up to the farthest of three: where the run began (unless the zone was reset since), the end of the data, the
+// end of what the journal says was written.
 func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (layout.Zone, error) {
 	if z.State == layout.ReadOnly {
 		return z, nil
 	}
 	var ev journal.Zone
-	dataEnd, known := z.Written, false
 	if s.journal != nil {
 		ev = s.journal.Zone(sp.ns.ID, i)
-		if e, ok := s.journal.DataEnd(sp.ns.ID, i); ok {
-			dataEnd = e
-		}
-		known = !s.journal.Torn
 	}
-	end, err := s.beyondCapacity(sp, i, z, end)
+	reset, err := s.wasReset(sp, i, z)
 	if err != nil {
+		return z, err
+	}
+	if end, err = s.beyondCapacity(sp, i, z, end); err != nil {
 		return z, err
 	}
 	m := z
@@ -198,10 +229,6 @@ func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (lay
 	if ev.Reset || ev.Finished {
 		f.Source = "journal"
 	}
-	if z.State == layout.Empty {
-		dataEnd = z.Start
-	}
-	reset := ev.Reset || !(known && ev.Written) && end < dataEnd && z.Written > z.Start
 	if reset {
 		m.Attrs &^= layout.ZDEV | layout.ZRWAV | layout.ZFC | layout.FZR | layout.RZR
 		m.AttrsInfo = 0

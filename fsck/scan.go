@@ -9,43 +9,33 @@ import (
 	"sync/atomic"
 
 	"zimg/image"
+	"zimg/image/disk"
 	"zimg/layout"
 )
 
-// scanner finds the ends of the data in zones (see image.ZoneDataEnd), in several
-// at once.
+// scanner finds where the data of zones ends (see image.ZoneDataEnd), in several at once.
 type scanner struct{ files *image.Files }
 
 func newScanner(f *image.Files) *scanner { return &scanner{files: f} }
 
-// zoneEnd is the LBA behind the last one of zone i that holds data; its start
-// if there is none. It may lie beyond the capacity.
+// zoneEnd is the LBA after the last block of zone i that is not zero; its start if there is none. It may be beyond
+// the capacity.
 func (sc *scanner) zoneEnd(n *layout.Namespace, i uint64) (layout.LBA, error) {
 	return image.ZoneDataEnd(sc.files.Data[n.DataFile], n, i)
 }
 
-// nonZeroEnd is the LBA behind the last block of [from, to) that is not all zero; from
-// if there is none.
-func (sc *scanner) nonZeroEnd(n *layout.Namespace, from, to layout.LBA) (layout.LBA, error) {
-	return image.NonZeroEnd(sc.files.Data[n.DataFile], n, from, to)
-}
-
-// scanned is the end of the data of one zone.
+// scanned is the end of the data of one zone, of which only blocks from "from" on are looked at.
 type scanned struct {
-	i   uint64
-	end layout.LBA
-	err error
+	i         uint64
+	from, end layout.LBA
+	err       error
 }
 
-// eachZone calls fn with the end of the data of every zone of n that has data or
-// that want says is of interest, in order. Where the file system knows holes,
-// zones without data cost nothing: it goes from extent to extent.
-func (sc *scanner) eachZone(n *layout.Namespace, want func(i uint64) bool, fn func(i uint64, end layout.LBA) error) error {
+// eachZone calls fn, in order, for every zone of n that may have data or that want says is of interest, with the end of
+// its data after block from(i); from(i) itself if there is none. Where the file system knows holes, zones without data
+// cost nothing: it goes from extent to extent.
+func (sc *scanner) eachZone(n *layout.Namespace, want func(i uint64) bool, from func(i uint64) (layout.LBA, error), fn func(i uint64, end layout.LBA) error) error {
 	const batch = 256
-	file := sc.files.Data[n.DataFile]
-	zoneLen := int64(n.ByteOff(n.ZoneSize))
-	base := int64(n.DataOff)
-	next := int64(-1) // offset of the next data, if known
 	var pending []scanned
 	flush := func() error {
 		sc.parallel(n, pending)
@@ -60,28 +50,22 @@ func (sc *scanner) eachZone(n *layout.Namespace, want func(i uint64) bool, fn fu
 		pending = pending[:0]
 		return nil
 	}
+	extents := extentWalk{file: sc.files.Data[n.DataFile], end: int64(n.DataOff + n.DataLen)}
 	for i := uint64(0); i < n.ZoneCount; i++ {
-		from := base + int64(i)*zoneLen
-		if next < from {
-			data, err := file.SeekData(from)
-			switch {
-			case errors.Is(err, io.EOF):
-				next = base + int64(n.ZoneCount)*zoneLen
-			case err != nil:
-				return err
-			default:
-				next = data
-			}
+		start := int64(n.DataOff) + int64(i)*int64(n.ByteOff(n.ZoneSize))
+		data, err := extents.next(start)
+		if err != nil {
+			return err
 		}
-		switch {
-		case next < from+zoneLen:
-			pending = append(pending, scanned{i: i})
-		case want(i):
-			pending = append(pending, scanned{i: i, end: layout.LBA(i) * n.ZoneSize})
-		default:
+		// Metadata of blocks is elsewhere: with it every zone is looked at.
+		if data >= start+int64(n.ByteOff(n.ZoneSize)) && n.MS == 0 && !want(i) {
 			continue
 		}
-		if len(pending) == batch {
+		first, err := from(i)
+		if err != nil {
+			return err
+		}
+		if pending = append(pending, scanned{i: i, from: first}); len(pending) == batch {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -90,15 +74,32 @@ func (sc *scanner) eachZone(n *layout.Namespace, want func(i uint64) bool, fn fu
 	return flush()
 }
 
+// extentWalk finds the first data at or after rising offsets of a file.
+type extentWalk struct {
+	file disk.File
+	end  int64 // of what is of interest
+	at   int64 // of the data found last
+	any  bool
+}
+
+func (w *extentWalk) next(off int64) (int64, error) {
+	if w.any && w.at >= off {
+		return w.at, nil
+	}
+	data, err := w.file.SeekData(off)
+	if errors.Is(err, io.EOF) {
+		data, err = w.end, nil
+	}
+	w.at, w.any = data, true
+	return data, err
+}
+
 // parallel fills the ends of list.
 func (sc *scanner) parallel(n *layout.Namespace, list []scanned) {
 	var wg sync.WaitGroup
 	var crashed atomic.Value // a panic belongs to the goroutine that waits, which can report it
 	slots := make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 	for k := range list {
-		if list[k].end != 0 {
-			continue
-		}
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() {
@@ -107,7 +108,8 @@ func (sc *scanner) parallel(n *layout.Namespace, list []scanned) {
 					crashed.Store(fmt.Sprint(v))
 				}
 			}()
-			list[k].end, list[k].err = sc.zoneEnd(n, list[k].i)
+			p := &list[k]
+			p.end, p.err = image.NonZeroEnd(sc.files.Data[n.DataFile], n, p.from, layout.LBA(p.i+1)*n.ZoneSize)
 		})
 	}
 	wg.Wait()

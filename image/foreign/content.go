@@ -149,11 +149,7 @@ func (c *Content) Held(from, to int64) iter.Seq2[Run, error] {
 // LastByte is the offset behind the last byte of [from, to) that is not zero, from if there is none.
 // Holes cost nothing.
 func LastByte(file disk.File, from, to int64) (int64, error) {
-	end, err := disk.LastData(file, from, to)
-	if err != nil {
-		return from, err
-	}
-	return disk.LastNonZero(file, from, end)
+	return disk.LastNonZero(file, from, to)
 }
 
 // Written is how many bytes Runs yields in all, and their metadata.

@@ -96,7 +96,7 @@ func zeroTails(im *image.Image) (map[layout.NSID]map[uint64]layout.LBA, error) {
 				return nil, err
 			}
 			if z.Written > z.Start {
-				end, err := image.ZoneDataEnd(n.File(), n.Namespace, i)
+				end, err := image.ZoneAllocatedEnd(n.File(), n.Namespace, i)
 				if err != nil {
 					return nil, err
 				}

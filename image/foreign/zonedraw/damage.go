@@ -43,10 +43,7 @@ func (r *raw) written(i uint64) (layout.LBA, error) {
 	n := r.n
 	from := r.v.data + int64(i)*int64(r.v.zoneSize)
 	to := max(from, min(from+int64(r.v.zoneSize), r.rec.Off)) // the array may lie on top of it
-	end, err := disk.LastData(r.rec.File, from, to)
-	if err == nil {
-		end, err = disk.LastNonZero(r.rec.File, from, end)
-	}
+	end, err := disk.LastNonZero(r.rec.File, from, to)
 	return layout.LBA(i)*n.ZoneSize + layout.LBA((end-from+n.BlockSize()-1)>>n.BlockBits), err
 }
 
