@@ -68,7 +68,7 @@ func TestAccessOfByProducts(t *testing.T) {
 	check("snapshot", image.TakeSnapshot(name, "a", image.ConvertOptions{}), name+".zsnap", name+".zsnap/a.zimg")
 	check("apply", image.ApplySnapshot(name, "a", image.ConvertOptions{}), name)
 	check("record", record(), filepath.Join(dir, "rec"), filepath.Join(dir, "rec", crash.BaseName), filepath.Join(dir, "rec", crash.LogName))
-	check("journal", journal.Write(disk.OS, name, [16]byte{1}, nil), name+journal.StartSuffix)
+	check("journal", journal.Write(disk.OS, name, &journal.Start{Session: [16]byte{1}}, nil, 0, true), name+journal.StartSuffix)
 	if err := os.Remove(name + journal.StartSuffix); err != nil {
 		t.Fatal(err)
 	}

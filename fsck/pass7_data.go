@@ -18,11 +18,16 @@ import (
 //   - After an interrupted command what lies beyond a write pointer is its remains;
 //     unless a slot is lost: it may have held the commit that the data belongs to.
 //   - At any other time data beyond a write pointer is covered by moving it.
+//   - While somebody has the image in use it says nothing: the zones are in the memory of that.
 func (s *state) checkData() error {
+	condition, err := s.im.Condition()
+	if err != nil {
+		return err
+	}
 	switch {
 	case s.fresh:
 		return s.scan(s.crashed)
-	case s.served: // its zones are known
+	case s.served, condition == image.InUse: // its zones are known, or in the memory of whoever has it
 		return nil
 	case s.flags&layout.InUse != 0:
 		if err := s.loadJournal(); err != nil {
@@ -80,7 +85,7 @@ func (s *state) loadJournal() error {
 	for _, sp := range s.spaces {
 		namespaces = append(namespaces, sp.ns)
 	}
-	j, err := journal.Load(s.o.fs(), s.path, s.im.Header().Session.ID, namespaces)
+	j, err := journal.Load(s.o.fs(), s.path, s.im.Header().Session.ID, disk.BootID(), namespaces)
 	if err != nil {
 		return err
 	}
@@ -154,7 +159,7 @@ func (s *state) wasReset(sp *space, i uint64, z layout.Zone) (bool, error) {
 	}
 	last := z.Written
 	if s.journal != nil {
-		if s.journal.Zone(sp.ns.ID, i).Reset {
+		if s.journal.Zone(sp.ns.ID, i, z.State.Active()).Reset {
 			return true, nil
 		}
 		if !s.journal.Torn {
@@ -192,15 +197,10 @@ func (s *state) interesting(sp *space) (map[uint64]bool, error) {
 		if err != nil {
 			return nil, err
 		}
-		if z.State != layout.Empty {
+		if z.State != layout.Empty || s.journal != nil && s.journal.Mentions(sp.ns.ID, i) {
 			set[i] = true
 		}
 		i++
-	}
-	if s.journal != nil {
-		for i := range s.journal.Zones(sp.ns.ID) {
-			set[i] = true
-		}
 	}
 	return set, nil
 }
@@ -215,7 +215,7 @@ func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (lay
 	}
 	var ev journal.Zone
 	if s.journal != nil {
-		ev = s.journal.Zone(sp.ns.ID, i)
+		ev = s.journal.Zone(sp.ns.ID, i, z.State.Active())
 	}
 	reset, err := s.wasReset(sp, i, z)
 	if err != nil {
@@ -224,8 +224,16 @@ func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (lay
 	if end, err = s.beyondCapacity(sp, i, z, end); err != nil {
 		return z, err
 	}
+	if ev.Reset && ev.Sent == 0 && end > z.Start {
+		if reset, end, err = s.unfinishedReset(sp, i, z, end); err != nil {
+			return z, err
+		}
+	}
 	m := z
 	f := Finding{Namespace: sp.ns.ID, Zone: i, InZone: true, Source: "data"}
+	if ev.Unclear && !ev.Finished {
+		f.Detail = "it, or the zone of another drive of the run, was finished"
+	}
 	if ev.Reset || ev.Finished {
 		f.Source = "journal"
 	}
@@ -234,7 +242,7 @@ func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (lay
 		m.AttrsInfo = 0
 		m.State, m.WP, m.Written = layout.Empty, m.Start, m.Start
 	}
-	m.Written = max(m.Written, end, min(ev.Zeroes, m.End()))
+	m.Written = max(m.Written, end, min(ev.Written, m.End()))
 	if m.State == layout.Full || ev.Finished {
 		m.State, m.WP = layout.Full, layout.NoWP
 		m.Attrs &^= layout.ZRWAV
@@ -261,6 +269,17 @@ func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (lay
 	result := z
 	err = s.found(f, func() error { result = m; return nil })
 	return result, err
+}
+
+// unfinishedReset decides on a reset that was under way when the run died, of a zone with data: nothing was written since. If
+// its first block is still there it has not begun. Else the rest of the data goes too.
+func (s *state) unfinishedReset(sp *space, i uint64, z layout.Zone, end layout.LBA) (reset bool, _ layout.LBA, err error) {
+	first, err := image.NonZeroEnd(s.files.Data[sp.ns.DataFile], sp.ns, z.Start, z.Start+1)
+	if err != nil || first > z.Start {
+		return false, end, err
+	}
+	s.discardFrom(sp.ns, i, z.Start)
+	return true, z.Start, nil
 }
 
 // silently mends without a finding of its own, as part of one that was made.

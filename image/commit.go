@@ -62,8 +62,18 @@ func (im *Image) BeginSession(s layout.Session) error {
 }
 
 // EndSession commits what a run left and marks the image clean.
+//
+// The other copy, which says who had the image in use and when, is written anew too: what is in an image then follows from
+// what was done to it alone.
 func (im *Image) EndSession() error {
-	return im.commit(layout.Clean, layout.Session{})
+	if err := im.commit(layout.Clean, layout.Session{}); err != nil {
+		return err
+	}
+	other := im.slots[1-im.live]
+	if other == nil || other.Header.Session == (layout.Session{}) {
+		return nil
+	}
+	return im.forceCommit(layout.Clean, layout.Session{})
 }
 
 // SyncError is the error of a sync: what was written before it may be lost, and a later sync may not notice.

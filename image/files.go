@@ -64,6 +64,7 @@ type Files struct {
 
 	named string // the sidecar that the user named, or ""
 	stamp Stamp
+	lock  disk.LockMode // that is held
 }
 
 // MetaName is the path of the file that holds the metadata area.
@@ -97,7 +98,7 @@ func (f *Files) Close() error {
 // door for a checker: it goes on where Open refuses, as long as it is clear
 // which files are meant.
 func OpenFiles(path string, o Options) (_ *Files, err error) {
-	f := &Files{FS: o.fs(), named: o.Sidecar, stamp: o.Stamp}
+	f := &Files{FS: o.fs(), named: o.Sidecar, stamp: o.Stamp, lock: o.lock()}
 	defer func() {
 		if err != nil {
 			_ = f.Close()
@@ -138,7 +139,7 @@ func OpenFiles(path string, o Options) (_ *Files, err error) {
 // OpenPlain opens path as an image of which no metadata is left, for a checker
 // that is told its geometry: a trailing image, or with o.Sidecar the data file of that.
 func OpenPlain(path string, o Options) (_ *Files, err error) {
-	f := &Files{FS: o.fs(), stamp: o.Stamp, Kind: layout.Trailing, LocatorErr: fmt.Errorf("no metadata: %w", layout.ErrDamaged)}
+	f := &Files{FS: o.fs(), stamp: o.Stamp, lock: o.lock(), Kind: layout.Trailing, LocatorErr: fmt.Errorf("no metadata: %w", layout.ErrDamaged)}
 	defer func() {
 		if err != nil {
 			_ = f.Close()

@@ -115,8 +115,8 @@ func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error)
 	var sides [2]image.Side
 	second := foreignOptions{flag: "second-format", format: o.formatB, geometry: o.foreign.geometry}
 	opens := []func(*layout.Namespace) (image.Side, func() error, error){
-		func(like *layout.Namespace) (image.Side, func() error, error) { return o.open(&o.foreign, v.A, like) },
-		func(like *layout.Namespace) (image.Side, func() error, error) { return o.open(&second, v.B, like) },
+		func(like *layout.Namespace) (image.Side, func() error, error) { return o.open(cmd, &o.foreign, v.A, like) },
+		func(like *layout.Namespace) (image.Side, func() error, error) { return o.open(cmd, &second, v.B, like) },
 	}
 	// A side that needs the other's geometry is opened second.
 	order := []int{0, 1}
@@ -147,13 +147,13 @@ func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error)
 }
 
 // open opens one side; like is the geometry of the other, where that is known.
-func (o *compareOptions) open(f *foreignOptions, path string, like *layout.Namespace) (image.Side, func() error, error) {
+func (o *compareOptions) open(cmd *cobra.Command, f *foreignOptions, path string, like *layout.Namespace) (image.Side, func() error, error) {
 	format, err := f.find(path, "")
 	if err != nil {
 		return image.Side{}, nil, err
 	}
 	if format == nil {
-		im, err := image.Open(path, image.Options{ForceShare: o.share})
+		im, err := openToRead(cmd, path, image.Options{ForceShare: o.share})
 		if err != nil {
 			return image.Side{}, nil, err
 		}

@@ -33,6 +33,9 @@ func hintFor(cmd *cobra.Command, err error, hint string) string {
 	case errors.Is(err, image.ErrOtherImage):
 		return "use --force to apply it anyway"
 	case errors.Is(err, disk.ErrLocked): // the message asks the question itself
+		if args := cmd.Flags().Args(); len(args) > 0 {
+			return lockHint(cmd, args[0])
+		}
 	case errors.Is(err, layout.ErrNewer):
 		return "a newer zimg can read it: zimg version tells which this is"
 	case errors.As(err, &repair):

@@ -120,7 +120,7 @@ func (o *infoOptions) run(cmd *cobra.Command, path string) error {
 	if f != nil {
 		return o.runForeign(cmd, path, f)
 	}
-	im, err := image.Open(path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
+	im, err := openToRead(cmd, path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
 		return err
 	}
@@ -153,9 +153,13 @@ func (o *infoOptions) runForeign(cmd *cobra.Command, path string, f *foreign.For
 
 func newInfoView(im *image.Image) (*infoView, error) {
 	h, f := im.Header(), im.Files()
+	condition, err := im.Condition()
+	if err != nil {
+		return nil, err
+	}
 	d := infoData{
 		Version: layout.Version, UUID: cli.FormatUUID(h.UUID), Label: h.Label, Layout: h.Kind.String(),
-		State: stateText(h.Flags), Generation: h.Generation, Created: timeText(h.Created), Committed: timeText(h.Committed), Tool: h.Tool,
+		State: condition.String(), Generation: h.Generation, Created: timeText(h.Created), Committed: timeText(h.Committed), Tool: h.Tool,
 		MetaFile: f.MetaName(), MetaOff: int64(h.MetaOff), MetaLen: int64(2*h.SlotLen) + layout.LocatorLen,
 	}
 	if h.Flags&layout.InUse != 0 {
@@ -207,16 +211,6 @@ func namespaceView(n *layout.Namespace, counts layout.Counts) infoNamespace {
 	return v
 }
 
-func stateText(f layout.StateFlags) string {
-	switch {
-	case f&layout.InUse != 0:
-		return "in use"
-	case f&layout.Clean != 0:
-		return "clean"
-	}
-	return "interrupted"
-}
-
 func timeText(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -242,7 +236,10 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 	}
 	fmt.Fprintf(w, "uuid: %s\n", d.UUID)
 	fmt.Fprintf(w, "state: %s\n", d.State)
-	if d.Session != nil {
+	switch {
+	case d.Session != nil && d.State == image.Crashed.String():
+		fmt.Fprintf(w, "was in use by: pid %d since %s\n", d.Session.PID, d.Session.Start)
+	case d.Session != nil:
 		fmt.Fprintf(w, "in use by: pid %d since %s\n", d.Session.PID, d.Session.Start)
 	}
 	fmt.Fprintf(w, "generation: %d\n", d.Generation)

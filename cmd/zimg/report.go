@@ -68,7 +68,7 @@ func (o *reportOptions) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	all, closer, err := o.spaces(path)
+	all, closer, err := o.spaces(cmd, path)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (o *reportOptions) wanted() (map[layout.ZoneState]bool, error) {
 }
 
 // spaces are the namespaces of the image, ours or foreign.
-func (o *reportOptions) spaces(path string) ([]*report.Namespace, func() error, error) {
+func (o *reportOptions) spaces(cmd *cobra.Command, path string) ([]*report.Namespace, func() error, error) {
 	f, err := o.foreign.find(path, o.sidecar)
 	if err != nil {
 		return nil, nil, err
@@ -122,7 +122,7 @@ func (o *reportOptions) spaces(path string) ([]*report.Namespace, func() error, 
 		list, err := foreignSpaces(d, o.ns)
 		return list, closer, err
 	}
-	im, err := image.Open(path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
+	im, err := openToRead(cmd, path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
 		return nil, nil, err
 	}

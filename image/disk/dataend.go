@@ -103,6 +103,7 @@ func lastNonZero(file File, from, to int64) (int64, error) {
 	}
 	return from, nil
 }
+
 // lastByte is the index of the last byte of b that is not zero, or -1.
 func lastByte(b []byte) int {
 	for len(b) >= len(zeroBlock) && string(b[len(b)-len(zeroBlock):]) == string(zeroBlock[:]) {

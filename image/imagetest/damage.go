@@ -320,8 +320,15 @@ func leaveTail(d *damager, _ []string) error {
 	return nil
 }
 
+// writeJournal gives namespace 1 the block backend 0x1, and so on.
 func writeJournal(d *damager, args []string) error {
-	if err := journal.Write(d.fs, d.path, [16]byte{}, nil); err != nil {
+	var drives []*journal.Drive
+	for _, e := range d.plan.Entries {
+		if e.Zoned() {
+			drives = append(drives, &journal.Drive{Namespace: &e.Namespace, Backend: fmt.Sprintf("%#x", e.ID)})
+		}
+	}
+	if err := journal.Write(d.fs, d.path, &journal.Start{Boot: disk.BootID()}, drives, 0, true); err != nil {
 		return err
 	}
 	d.fs.WriteFile(d.path+journal.TraceSuffix, []byte(strings.ReplaceAll(strings.Join(args, " "), ";", "\n")+"\n"))

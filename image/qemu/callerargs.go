@@ -12,6 +12,7 @@ type callerArgs struct {
 	paused bool   // -S: the caller starts the guest
 	log    bool   // -d or -trace: QEMU logs for the caller
 	file   string // -D: the log goes to this file, which QEMU finds from its own folder
+	ownLog bool   // -d tid: there is a log for each thread
 	// noReboot: the guest's reboot is to end the run. It must not apply to the resets
 	// that zimg does itself.
 	noReboot bool
@@ -85,6 +86,7 @@ func (c *callerArgs) option(name, value string) error {
 		c.file = value
 	case "d":
 		c.log = true
+		c.ownLog = c.ownLog || slices.Contains(splitCommas(value), "tid")
 	case "trace":
 		c.log = true
 		for _, item := range splitCommas(value) {

@@ -19,34 +19,15 @@ func (d *stock) begin() error {
 		return errors.Join(err, d.abort())
 	}
 	d.began = true
-	if d.trace == nil {
-		return nil
-	}
-	zoned := 0
-	for _, n := range d.Images[0].Namespaces() {
-		if n.Zoned() {
-			zoned++
-		}
-	}
-	events := journal.TraceEvents(zoned)
-	if d.Record != nil {
-		events = append(events, d.Record.TraceEvents...)
-	}
-	return d.trace.enable(d.session, events)
+	return nil
 }
 
 // mark writes down what the zones are like and marks the images as in use.
 func (d *stock) mark() error {
+	if err := d.beginTrace(); err != nil {
+		return err
+	}
 	for _, im := range d.Images {
-		if d.trace != nil {
-			ends, err := zeroTails(im)
-			if err != nil {
-				return err
-			}
-			if err := journal.Write(im.Files().FS, im.Path(), d.run, ends); err != nil {
-				return err
-			}
-		}
 		session := layout.Session{ID: d.run, BootID: disk.BootID(), PID: uint32(os.Getpid()), Start: time.Now().UTC()}
 		if err := im.BeginSession(session); err != nil {
 			return err
@@ -78,8 +59,11 @@ func (d *stock) removeJournal() error {
 	if d.trace == nil {
 		return nil
 	}
-	d.trace.end()
-	return journal.Remove(d.Images[0].Files().FS, d.Images[0].Path())
+	errs := []error{d.closeTrace()}
+	for _, im := range d.Images {
+		errs = append(errs, journal.Remove(im.Files().FS, im.Path()))
+	}
+	return errors.Join(errs...)
 }
 
 // zeroTails are the zones that end in zeroes which take no space, with the end of

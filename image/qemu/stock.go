@@ -40,7 +40,7 @@ type stockImage struct {
 }
 
 func newStock(s *session) (*stock, error) {
-	d := &stock{session: s, traced: len(s.Images) == 1} // the log does not say which controller it is about
+	d := &stock{session: s, traced: true}
 	if n := len(s.Controllers); n > 1 && n != len(s.Images) {
 		return nil, fmt.Errorf("properties of %d controllers for %d images", n, len(s.Images))
 	}
@@ -185,12 +185,14 @@ func hasZones(im *image.Image) bool {
 // any harm: what it writes goes to the placeholders. It is stopped, the work begins anew, and the guest is
 // started when that is done.
 func (d *stock) attach(ctx context.Context) error {
-	d.findLog()
 	if err := d.addFiles(); err != nil {
 		return d.unmark(err)
 	}
 	for try := 0; ; try++ {
-		err := d.each(func(c *Controller, im *image.Image) error { return c.Restore(im, try > 0) })
+		err := d.meet()
+		if err == nil {
+			err = d.each(func(c *Controller, im *image.Image) error { return c.Restore(im, try > 0) })
+		}
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -221,7 +223,7 @@ func (d *stock) attach(ctx context.Context) error {
 // discard cleans up after a QEMU that has not come as far as attach.
 func (d *stock) discard() error {
 	if d.began {
-		return nil
+		return d.closeTrace()
 	}
 	return d.removeJournal()
 }
@@ -245,16 +247,6 @@ func (d *stock) prepare() error {
 		d.withoutJournal(err)
 	}
 	return nil
-}
-
-// findLog finds the log where it is the caller's.
-func (d *stock) findLog() {
-	if d.trace == nil {
-		return
-	}
-	if err := d.trace.find(d.session); err != nil {
-		d.withoutJournal(err)
-	}
 }
 
 func (d *stock) withoutJournal(err error) {

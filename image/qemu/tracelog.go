@@ -1,189 +1,338 @@
 package qemu
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/journal"
+	"zimg/image/zns"
+	"zimg/layout"
 )
 
-// A tracelog is the log of QEMU as far as it is the journal of a run: the lines about zones, which a repair after a crash
-// looks for in the file IMAGE.ztrace.
+// A tracelog is the log of QEMU, and the journals that are made of it.
 //
-// QEMU has one log. If the caller names a file for it (-D), IMAGE.ztrace is a symbolic link to that. If the caller has
-// QEMU log without a file, its lines are meant for standard error: follow copies them there out of IMAGE.ztrace.
-// With a recording IMAGE.ztrace is a link into that.
+// QEMU has one log, and its trace events go there. zimg has it write to a file of zimg's own and follows that: see package
+// journal. QEMU gets the name of a symbolic link in the session's folder, so it does not matter what the image is called and
+// which folder QEMU runs in. Lines that the caller asked for are passed on to where the caller's own log goes: the file
+// of -D, or standard error.
 type tracelog struct {
-	path   string   // IMAGE.ztrace
-	events []string // that zimg has enabled, the caller not
-	stop   chan struct{}
-	done   sync.WaitGroup
+	file     disk.File          // the .ztrace of the first image; other images, and a recording, have other names of it
+	own      map[string]bool    // events that zimg has enabled and the caller has not
+	drives   [][]*journal.Drive // of each image with zones
+	starts   []*journal.Start
+	follower *journal.Follower
+	forward  *os.File // the caller's log, if that is a file
+	stop     chan struct{}
+	done     chan error
 }
 
-// newTracelog makes IMAGE.ztrace, empty, with the access of the image, and lets QEMU find it.
-func newTracelog(s *session) (*tracelog, error) {
-	path, err := filepath.Abs(s.Images[0].Path())
-	if err != nil {
-		return nil, err
+// newTracelog makes the log, empty, with the access of the first image, and lets QEMU find it.
+func newTracelog(s *session) (_ *tracelog, err error) {
+	if s.caller.ownLog {
+		return nil, errors.New("QEMU is to write a log for each thread")
 	}
-	t := &tracelog{path: path + journal.TraceSuffix}
-	if err := os.Remove(t.path); err != nil && !errors.Is(err, os.ErrNotExist) { // of a run long ago
-		return nil, err
+	if strings.Contains(s.private.dir, "%") {
+		return nil, fmt.Errorf("%s: QEMU takes no log with %% in its name", s.private.dir)
 	}
-	if s.caller.file != "" {
-		return t, nil // find makes it, when it is known where that file is
-	}
-	name := t.path
-	if s.Record != nil {
-		name = s.Record.Trace
-	}
-	if err := createLike(name, s.Images[0]); err != nil {
-		return nil, err
-	}
-	if s.Record != nil {
-		if err := os.Symlink(name, t.path); err != nil {
+	var names []string
+	for _, im := range s.Images {
+		if err := journal.Remove(im.Files().FS, im.Path()); err != nil { // of a run long ago
 			return nil, err
 		}
-	}
-	return t, os.Symlink(t.path, s.private.path("trace"))
-}
-
-// createLike makes the empty file name with the mode, owner and group of an image.
-func createLike(name string, im *image.Image) error {
-	like, err := disk.Like(im.Files().Data[0])
-	if err != nil {
-		return err
-	}
-	file, err := disk.CreateLike(disk.OS, name, like)
-	if err != nil {
-		return err
-	}
-	return file.Close()
-}
-
-// traceArgs have QEMU open its log. It gets the log by a name in the folder of the sockets, since a name for -D
-// cannot have a %, which IMAGE may have. The event does not occur: those that matter are enabled when the guest
-// starts.
-func traceArgs(s *session) []string {
-	args := []string{"-trace", "pci_nvme_err_cfs"}
-	if s.caller.file == "" {
-		args = append(args, "-D", s.private.path("trace"))
-	}
-	return args
-}
-
-// find makes IMAGE.ztrace lead to the caller's log, which QEMU has opened by now.
-func (t *tracelog) find(s *session) error {
-	if s.caller.file == "" {
-		return nil
-	}
-	name := strings.Replace(s.caller.file, "%d", fmt.Sprint(s.pid), 1)
-	if !filepath.IsAbs(name) {
-		dir, err := workingDir(s.pid)
+		base, err := filepath.Abs(journal.Base(im.Path()))
 		if err != nil {
-			return fmt.Errorf("find the folder of QEMU's log %s: %w", name, err)
+			return nil, err
 		}
-		name = filepath.Join(dir, name)
+		names = append(names, base+journal.TraceSuffix)
 	}
-	info, err := os.Stat(name)
+	if s.Record != nil {
+		names = append(names, s.Record.Trace)
+	}
+	like, err := disk.Like(s.Images[0].Files().Data[0])
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a file", name)
+	t := &tracelog{own: map[string]bool{}}
+	if t.file, err = disk.CreateLike(disk.OS, names[0], like); err != nil {
+		return nil, err
 	}
-	return os.Symlink(name, t.path)
+	for _, name := range names[1:] {
+		// On another file system there is none: then the journal of that image ends where zimg ends.
+		_ = os.Link(names[0], name)
+	}
+	if err := os.Symlink(names[0], s.private.path("trace")); err != nil {
+		return nil, errors.Join(err, t.file.Close(), os.Remove(names[0]))
+	}
+	return t, nil
 }
 
-// enable has QEMU trace events from now on.
+// traceArgs have QEMU open its log. The event does not occur: those that matter are enabled when the guest starts.
+func traceArgs(s *session) []string {
+	return []string{"-trace", "pci_nvme_err_cfs", "-D", s.private.path("trace")}
+}
+
+// enable has QEMU log events from now on, and takes note of those that the caller has not asked for. Not every QEMU has every
+// event.
 func (t *tracelog) enable(s *session, events []string) error {
 	for _, event := range events {
 		var states []struct{ State string }
 		name := map[string]any{"name": event}
 		var refused *QMPError
-		// Not every QEMU has every event: what one does not trace the data must say.
 		err := s.qmp.Do("trace-event-get-state", name, &states)
 		if err == nil && len(states) > 0 && states[0].State == "disabled" {
-			t.events = append(t.events, event)
-			name["enable"] = true
-			err = s.qmp.Do("trace-event-set-state", name, nil)
+			t.own[event] = true
+			err = setEvent(s, event, true)
 		}
 		if err != nil && !errors.As(err, &refused) {
 			return err
 		}
 	}
-	if s.caller.log && s.caller.file == "" && s.Stderr != nil {
-		t.stop = make(chan struct{})
-		t.done.Go(func() { t.follow(s.Stderr) })
+	return nil
+}
+
+// disable undoes enable.
+func (t *tracelog) disable(s *session) error {
+	for event := range t.own {
+		if err := setEvent(s, event, false); err != nil {
+			return err
+		}
+	}
+	clear(t.own)
+	return nil
+}
+
+func setEvent(s *session, event string, on bool) error {
+	return s.qmp.Do("trace-event-set-state", map[string]any{"name": event, "enable": on}, nil)
+}
+
+// meet finds the block backend of each zoned namespace, by the line that a command of ours leaves in the trace. The
+// placeholder is below it. A trace without such a line is of no use.
+func (d *stock) meet() error {
+	if d.trace == nil || d.trace.drives != nil {
+		return nil
+	}
+	if err := d.trace.enable(d.session, journal.Events()); err != nil {
+		return err
+	}
+	var met [][]*journal.Drive
+	err := d.each(func(c *Controller, im *image.Image) error {
+		var drives []*journal.Drive
+		for _, n := range im.Namespaces() {
+			if !n.Zoned() {
+				continue
+			}
+			backend, err := d.backend(c, n.ID)
+			if err != nil {
+				return err
+			}
+			drives = append(drives, &journal.Drive{Namespace: n.Namespace, Backend: backend})
+		}
+		met = append(met, drives)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.trace.disable(d.session); err != nil {
+		return err
+	}
+	var all []*journal.Drive
+	d.trace.drives = met
+	for _, drives := range met {
+		all = append(all, drives...)
+	}
+	for _, drive := range all {
+		for _, other := range all {
+			if drive != other && drive.Namespace.ID == other.Namespace.ID {
+				drive.Sharers++
+			}
+		}
+		if drive.Backend == "" {
+			err := d.removeJournal()
+			d.withoutJournal(errors.New("QEMU's log does not show a write"))
+			return err
+		}
 	}
 	return nil
 }
 
-var traceLine = regexp.MustCompile(`^(?:\d+@[\d.]+:)?(pci_nvme_\w+) `)
-
-// ours reports whether a line is there because zimg has asked for it.
-func (t *tracelog) ours(line string) bool {
-	m := traceLine.FindStringSubmatch(line)
-	if m == nil {
-		return false
+// backend writes a block of zeroes to zone 0 of namespace id, which it resets before and after, and returns the block backend that did it.
+func (d *stock) backend(c *Controller, id layout.NSID) (string, error) {
+	before, err := d.trace.file.Size()
+	if err != nil {
+		return "", err
 	}
-	for _, event := range t.events {
-		if event == m[1] {
-			return true
+	commands := append([]command{zoneSend(id, zns.ActionReset, 0, false)}, writeZeroes(id, 0, 1)...)
+	commands = append(commands, zoneSend(id, zns.ActionReset, 0, false))
+	for _, cmd := range commands {
+		if err := c.run(&c.io, []command{cmd}, 0); err != nil {
+			return "", err
 		}
 	}
-	return false
+	after, err := d.trace.file.Size()
+	if err != nil || after <= before {
+		return "", err
+	}
+	b := make([]byte, after-before)
+	if _, err := d.trace.file.ReadAt(b, before); err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	for line := range strings.Lines(string(b)) {
+		if event, rest := journal.EventName(line); event == "blk_co_pwritev" {
+			_, name, _ := strings.Cut(rest, "blk ")
+			name, _, _ = strings.Cut(name, " ")
+			return name, nil
+		}
+	}
+	return "", nil
 }
 
-// followPoll is how often follow looks for more.
-const followPoll = 100 * time.Millisecond
-
-// follow copies the caller's lines of the log to w until it is told to stop, and then what is left.
-func (t *tracelog) follow(w io.Writer) {
-	file, err := os.Open(t.path)
-	if err != nil {
-		return
+// beginTrace writes the journals, of what is in the images now, and starts to follow the trace.
+func (d *stock) beginTrace() error {
+	t := d.trace
+	if t == nil {
+		return nil
 	}
-	defer func() { _ = file.Close() }()
-	r := bufio.NewReader(file)
-	line := ""
-	for last := false; ; {
-		part, err := r.ReadString('\n')
-		line += part
-		if err == nil {
-			if !t.ours(line) {
-				_, _ = io.WriteString(w, line)
-			}
-			line = ""
+	d.endTrace()
+	t.starts = nil
+	var all []*journal.Drive
+	k := 0
+	for _, im := range d.Images {
+		if !hasZones(im) {
+			t.starts = append(t.starts, nil)
 			continue
 		}
-		if last {
-			_, _ = io.WriteString(w, line)
-			return
+		ends, err := zeroTails(im)
+		if err != nil {
+			return err
 		}
-		select {
-		case <-t.stop:
-			last = true
-		case <-time.After(followPoll):
+		t.starts = append(t.starts, &journal.Start{Session: d.run, Boot: disk.BootID(), Ends: ends})
+		for i, n := range zoned(im) {
+			active := map[uint64]bool{} // a copy: the image changes while the trace is followed
+			z := uint64(0)
+			for zone, err := range n.All(0, n.ZoneCount) {
+				if err != nil {
+					return err
+				}
+				if zone.State.Active() {
+					active[z] = true
+				}
+				z++
+			}
+			t.drives[k][i].Begin(func(i uint64) bool { return active[i] })
 		}
+		all = append(all, t.drives[k]...)
+		k++
 	}
+	size, err := t.file.Size()
+	if err != nil {
+		return err
+	}
+	if err := d.saveJournals(size, true); err != nil {
+		return err
+	}
+	t.follower = journal.NewFollower(t.file, size, journal.NewFold(all))
+	t.follower.Save = func(mark int64) error { return d.saveJournals(mark, false) }
+	t.follower.Keep = d.Record != nil
+	if t.follower.Forward, err = d.callerLog(); err != nil {
+		return err
+	}
+	t.follower.Wants = t.wants
+	t.stop, t.done = make(chan struct{}), make(chan error, 1)
+	go func(f *journal.Follower, stop <-chan struct{}, done chan<- error) { done <- f.Run(stop) }(t.follower, t.stop, t.done)
+	names := journal.Events()
+	if d.Record != nil {
+		names = append(names, d.Record.TraceEvents...)
+	}
+	return t.enable(d.session, names)
 }
 
-// end has follow come to its end.
-func (t *tracelog) end() {
-	if t.stop != nil {
-		close(t.stop)
-		t.done.Wait()
-		t.stop = nil
+func (d *stock) saveJournals(mark int64, sync bool) error {
+	k := 0
+	for i, im := range d.Images {
+		if d.trace.starts[i] == nil {
+			continue
+		}
+		if err := journal.Write(im.Files().FS, im.Path(), d.trace.starts[i], d.trace.drives[k], mark, sync); err != nil {
+			return err
+		}
+		k++
 	}
+	return nil
+}
+
+// callerLog is where QEMU's log goes that the caller asked for: the file of -D, or standard error; nil if there is none.
+func (d *stock) callerLog() (io.Writer, error) {
+	switch {
+	case d.trace.forward != nil:
+		return d.trace.forward, nil
+	case d.caller.file != "":
+		name := strings.Replace(d.caller.file, "%d", fmt.Sprint(d.pid), 1)
+		if !filepath.IsAbs(name) {
+			dir, err := workingDir(d.pid)
+			if err != nil {
+				return nil, fmt.Errorf("find the folder of QEMU's log %s: %w", name, err)
+			}
+			name = filepath.Join(dir, name)
+		}
+		var err error
+		d.trace.forward, err = os.Create(name)
+		return d.trace.forward, err
+	case d.caller.log && d.Stderr != nil:
+		return d.Stderr, nil
+	}
+	return nil, nil
+}
+
+// endTrace folds what is left of the trace, once QEMU has ended, or its guest.
+func (d *stock) endTrace() {
+	t := d.trace
+	if t == nil || t.follower == nil {
+		return
+	}
+	close(t.stop)
+	select {
+	case err := <-t.done:
+		if err != nil {
+			d.Log("the journal of this run is not complete: %v", err)
+		}
+	case <-time.After(d.Timeout):
+		d.Log("the journal of this run is not complete")
+	}
+	t.follower = nil
+}
+
+// wants reports whether a line of the log that begins with the name of an event is one that the caller asked for.
+func (t *tracelog) wants(event string) bool { return !t.own[event] }
+
+// zoned are the namespaces of im that have zones.
+func zoned(im *image.Image) []*image.Namespace {
+	var list []*image.Namespace
+	for _, n := range im.Namespaces() {
+		if n.Zoned() {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// closeTrace ends all that has to do with the log, once QEMU has ended.
+func (d *stock) closeTrace() error {
+	if d.trace == nil {
+		return nil
+	}
+	d.endTrace()
+	err := d.trace.file.Close()
+	if d.trace.forward != nil {
+		err = errors.Join(err, d.trace.forward.Close())
+	}
+	d.trace = nil
+	return err
 }

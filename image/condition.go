@@ -1,0 +1,75 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+
+	"zimg/image/disk"
+	"zimg/layout"
+)
+
+// Condition is how an image was left, or that somebody has it.
+type Condition int
+
+// The conditions of an image.
+const (
+	// Sound: the zones are as they were left.
+	Sound Condition = iota
+	// InUse: a run or a served drive has the image; its zones are in the memory of that.
+	InUse
+	// Crashed: a run or a served drive died that had the image. The zones are those of before it.
+	Crashed
+	// Interrupted: a command was interrupted that was changing the image.
+	Interrupted
+)
+
+// String is the condition as info shows it.
+func (c Condition) String() string {
+	return [...]string{"clean", "in use", "crashed", "interrupted"}[c]
+}
+
+// Condition says how the image was left. Who holds a lock on it keeps those out that have it in use; without one, it is
+// the locks of others that tell the living from the dead.
+func (im *Image) Condition() (Condition, error) { return im.files.condition(im.hdr.Flags) }
+
+func (f *Files) condition(flags layout.StateFlags) (Condition, error) {
+	switch {
+	case flags&layout.InUse != 0:
+		held, err := f.HeldByWriter()
+		if err != nil || !held {
+			return Crashed, err
+		}
+		return InUse, nil
+	case flags&layout.Clean == 0:
+		return Interrupted, nil
+	}
+	return Sound, nil
+}
+
+// HeldByWriter reports whether somebody else has the image for writing.
+func (f *Files) HeldByWriter() (bool, error) {
+	if f.lock != disk.LockNone {
+		return false, nil
+	}
+	err := f.Meta.Lock(disk.LockRead)
+	if errors.Is(err, disk.ErrLocked) {
+		return true, nil
+	}
+	return false, errors.Join(err, f.Meta.Lock(disk.LockNone))
+}
+
+// Warning is a line that a reader of the image should see: that its zones are not the newest. It is empty for an image that
+// is sound.
+func (im *Image) Warning() (string, error) {
+	c, err := im.Condition()
+	switch c {
+	case InUse:
+		return fmt.Sprintf("%s: in use by pid %d, which has its zones in memory; these are those of before", im.path, im.hdr.Session.PID), err
+	case Crashed:
+		return fmt.Sprintf("%s: a run that had it in use died; these are its zones of before that run", im.path), err
+	case Interrupted:
+		return fmt.Sprintf("%s: a command that was changing it was interrupted", im.path), err
+	case Sound:
+	}
+	return "", err
+}
