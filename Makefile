@@ -3,7 +3,7 @@
 GO       ?= go
 FUZZTIME ?= 20s
 CHECKS   ?= 5000
-KILLS    ?= 50
+KILLS    ?= 100
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 
@@ -59,8 +59,8 @@ bench: deps build ## side by side with what one would take instead; bench.json h
 # The packages that have properties: only they know rapid's flags.
 RAPID = $$($(GO) list -f '{{range .TestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "pgregory.net/rapid"}} {{$$.ImportPath}}{{end}}{{end}}' ./...)
 
-torture: deps ## 50 kills under load, and the property tests CHECKS times over, new each time
-	ZIMG_KILLS=$(KILLS) $(GO) test -timeout 120m -count=1 -v -run 'Killed' ./cmd/zimg
+torture: deps ## KILLS kills of each file system and under load, and the property tests CHECKS times over, new each time
+	ZIMG_KILLS=$(KILLS) $(GO) test -timeout 240m -count=1 -v -run 'Killed|Torture' ./cmd/zimg
 	$(GO) test -timeout 120m -count=1 $(RAPID) -rapid.checks=$(CHECKS)
 
 install: build ## program, man pages and completions, to PREFIX (/usr/local)

@@ -291,7 +291,14 @@ func (s *state) silently(z, m layout.Zone) layout.Zone {
 }
 
 func zoneText(z layout.Zone) string {
-	return fmt.Sprintf("%v, written to %d", z.State, z.Written)
+	return fmt.Sprintf("%v, %s written", z.State, blocks(z.Written-min(z.Start, z.Written)))
+}
+
+func blocks(n layout.LBA) string {
+	if n == 1 {
+		return "1 block"
+	}
+	return fmt.Sprintf("%d blocks", n)
 }
 
 // interrupted discards what a command left beyond write pointers.
@@ -299,7 +306,7 @@ func (s *state) interrupted(sp *space, i uint64, z layout.Zone, end layout.LBA) 
 	if end <= z.Written {
 		return z, nil
 	}
-	f := Finding{Code: RemainsBeyondWP, Namespace: sp.ns.ID, Zone: i, InZone: true, Got: fmt.Sprintf("data to %d", end), Want: fmt.Sprintf("none beyond %d", z.Written)}
+	f := Finding{Code: RemainsBeyondWP, Namespace: sp.ns.ID, Zone: i, InZone: true, Got: fmt.Sprintf("data up to block %d of the zone", end-z.Start), Want: fmt.Sprintf("none after block %d", z.Written-z.Start)}
 	return z, s.found(f, func() error {
 		s.discardFrom(sp.ns, i, z.Written)
 		return nil
@@ -336,7 +343,7 @@ func (s *state) beyondCapacity(sp *space, i uint64, z layout.Zone, end layout.LB
 	if end <= z.End() {
 		return end, nil
 	}
-	f := Finding{Code: DataBeyondCap, Namespace: sp.ns.ID, Zone: i, InZone: true, Got: fmt.Sprintf("data to %d", end), Want: fmt.Sprintf("none beyond %d", z.End())}
+	f := Finding{Code: DataBeyondCap, Namespace: sp.ns.ID, Zone: i, InZone: true, Got: fmt.Sprintf("data up to block %d of the zone", end-z.Start), Want: fmt.Sprintf("none after block %d", z.End()-z.Start)}
 	if err := s.found(f, func() error { s.discardFrom(sp.ns, i, z.End()); return nil }); err != nil {
 		return end, err
 	}

@@ -202,7 +202,7 @@ func (o *checkOptions) run(cmd *cobra.Command, path string) error {
 		bar.Clear()
 		o.findings.add(f)
 	}
-	o.findings = findings{w: cmd.ErrOrStderr(), all: o.all, keep: o.output == "json", dryRun: o.dryRun}
+	o.findings = findings{w: cmd.ErrOrStderr(), path: path, all: o.all, keep: o.output == "json", dryRun: o.dryRun}
 	r, err := o.work(path, mode, opts)
 	bar.Clear()
 	o.findings.end()

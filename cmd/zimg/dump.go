@@ -84,7 +84,7 @@ func restore(cmd *cobra.Command, path, sidecar string, in io.Reader) (err error)
 	if err != nil {
 		return err
 	}
-	list := findings{w: cmd.ErrOrStderr()}
+	list := findings{w: cmd.ErrOrStderr(), path: path}
 	report, err := fsck.CheckMetadata(im.Metadata(), fsck.Options{Found: list.add})
 	list.end()
 	if err != nil {

@@ -35,6 +35,7 @@ type findingView struct {
 // findings prints what a check finds as it is found, and keeps it for JSON.
 type findings struct {
 	w      io.Writer
+	path   string // of the image, before each line
 	all    bool // print also those beyond maxAlike
 	keep   bool
 	dryRun bool
@@ -60,7 +61,7 @@ func (l *findings) add(f fsck.Finding) {
 		case f.Mended:
 			prefix = "Repairing: "
 		}
-		fmt.Fprintf(l.w, "%s%s\n", prefix, cli.Printable(f.String()))
+		fmt.Fprintf(l.w, "%s: %s%s\n", cli.Printable(l.path), prefix, cli.Printable(f.String()))
 	}
 	if !l.keep {
 		return

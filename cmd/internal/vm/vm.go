@@ -206,11 +206,11 @@ func (r *run) repair(ctx context.Context, path string) error {
 			return
 		}
 		if said++; said <= maxRepairs {
-			r.Log("repairing: %s", f.String())
+			r.Log("repairing %s: %s", path, f.String())
 		}
 	}})
 	if more := said - maxRepairs; more > 0 {
-		r.Log("repairing: %d more zones", more)
+		r.Log("repairing %s: %d more zones", path, more)
 	}
 	if err != nil {
 		return err
