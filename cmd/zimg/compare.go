@@ -115,7 +115,9 @@ func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error)
 	var sides [2]image.Side
 	second := foreignOptions{flag: "second-format", format: o.formatB, geometry: o.foreign.geometry}
 	opens := []func(*layout.Namespace) (image.Side, func() error, error){
-		func(like *layout.Namespace) (image.Side, func() error, error) { return o.open(cmd, &o.foreign, v.A, like) },
+		func(like *layout.Namespace) (image.Side, func() error, error) {
+			return o.open(cmd, &o.foreign, v.A, like)
+		},
 		func(like *layout.Namespace) (image.Side, func() error, error) { return o.open(cmd, &second, v.B, like) },
 	}
 	// A side that needs the other's geometry is opened second.

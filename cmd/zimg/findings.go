@@ -36,7 +36,7 @@ type findingView struct {
 type findings struct {
 	w      io.Writer
 	path   string // of the image, before each line
-	all    bool // print also those beyond maxAlike
+	all    bool   // print also those beyond maxAlike
 	keep   bool
 	dryRun bool
 

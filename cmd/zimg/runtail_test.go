@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"zimg/cmd/internal/report"
@@ -54,5 +55,22 @@ echo written; sleep 1000
 			}
 			zimg(t, "check", "--data", path)
 		})
+	}
+}
+
+// QEMU has no Read Only zones: a guest that resets one takes its data away. That is said after the run.
+func TestRunResetOfReadOnly(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "d.zimg")
+	zimg(t, "create", "-q", "--zones", "8", "--zone-size", "1M", path)
+	zimg(t, "zone", "finish", path, "2-3")
+	runBoot(t, path, "dd if=/dev/urandom of=/dev/nvme0n1 bs=4096 count=16 oflag=direct 2>/dev/null")
+	zimg(t, "zone", "read-only", path, "0")
+	res, err := runner(t, "--allow-lost-faults", path).Run(t.Context(), nil, "blkzone reset -o 0 -c 1 /dev/nvme0n1")
+	if err != nil || !strings.Contains(res.Stderr, "the guest has reset Read Only zones") || !strings.Contains(res.Stderr, "namespace 1 zone 0") {
+		t.Errorf("%v\n%s", err, res.Stderr)
+	}
+	if got := zonesOf(t, path)[0].State; got != "read-only" {
+		t.Errorf("zone 0 is %s", got)
 	}
 }

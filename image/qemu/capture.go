@@ -60,7 +60,11 @@ func (c *Controller) capture(n *image.Namespace) error {
 		}
 		for k := uint64(0); k < got; k++ {
 			d := b[reportHeader+int(k)*each:]
-			if err := captureZone(n, i+k, layout.DecodeZoneDescriptor(d), d[layout.DescriptorSize:each]); err != nil {
+			z := layout.DecodeZoneDescriptor(d)
+			if err := c.noteReset(n, i+k, z); err != nil {
+				return err
+			}
+			if err := captureZone(n, i+k, z, d[layout.DescriptorSize:each]); err != nil {
 				return err
 			}
 		}
@@ -68,6 +72,24 @@ func (c *Controller) capture(n *image.Namespace) error {
 	}
 	return nil
 }
+
+// noteReset takes note of a Read Only zone that the guest, which saw it as Full, has reset: its data is gone.
+func (c *Controller) noteReset(n *image.Namespace, i uint64, d layout.ZoneDescriptor) error {
+	if d.State == layout.Full {
+		return nil
+	}
+	old, err := n.Zone(i)
+	if err != nil || old.State != layout.ReadOnly || old.Written == old.Start {
+		return err
+	}
+	if len(c.reset) < maxNoted {
+		c.reset = append(c.reset, fmt.Sprintf("namespace %d zone %d", n.ID, i))
+	}
+	return nil
+}
+
+// maxNoted bounds what noteReset keeps.
+const maxNoted = 100
 
 // captureZone puts zone i, as the drive reports it, into the image.
 func captureZone(n *image.Namespace, i uint64, d layout.ZoneDescriptor, ext []byte) error {

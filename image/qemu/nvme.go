@@ -103,6 +103,8 @@ type queue struct {
 
 // Controller drives one NVMe controller through qtest, by polling.
 type Controller struct {
+	reset []string // Read Only zones that the guest has reset, see noteReset
+
 	t       *QTest
 	machine *machine
 	pci     pciDevice

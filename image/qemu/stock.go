@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"zimg/image"
 	"zimg/layout"
@@ -328,6 +329,15 @@ func (d *stock) reopen() error {
 	return d.qmp.Do("blockdev-reopen", map[string]any{"options": options}, nil)
 }
 
+// capture saves the zones of im in memory.
+func (d *stock) capture(c *Controller, im *image.Image) error {
+	err := c.Capture(im)
+	if len(c.reset) > 0 {
+		d.Log("%s: the guest has reset Read Only zones, which it saw as Full; their data is gone, and they stay Read Only: %s", im.Path(), strings.Join(c.reset, ", "))
+	}
+	return err
+}
+
 // save reads the zones of every image and commits them. Data is synced first: a write pointer must not be ahead
 // of what it speaks of.
 func (d *stock) save(again bool) error {
@@ -335,7 +345,7 @@ func (d *stock) save(again bool) error {
 	if err := d.restart(); err != nil {
 		return err
 	}
-	if err := d.each((*Controller).Capture); err != nil {
+	if err := d.each(d.capture); err != nil {
 		return err
 	}
 	if again { // the guest, if it is started, is to find the machine after a reset
