@@ -133,7 +133,37 @@ func OpenFiles(path string, o Options) (_ *Files, err error) {
 	if f.Locator, f.LocatorErr = readLocator(f.Meta); f.LocatorErr != nil && !errors.Is(f.LocatorErr, layout.ErrDamaged) && !errors.Is(f.LocatorErr, layout.ErrNotImage) {
 		return nil, f.LocatorErr
 	}
+	if o.Sidecar != "" {
+		if err := f.checkPair(first); err != nil {
+			return nil, err
+		}
+	}
 	return f, f.openMoreData(o)
+}
+
+// checkPair refuses a sidecar that the user named for a data file that is another
+// image, with its metadata at its end: a repair would take that metadata for data. A guest may
+// have such an image as the whole of its data, though, and one with the same UUID is
+// what an interrupted conversion leaves.
+func (f *Files) checkPair(data disk.File) error {
+	loc, err := readLocator(data)
+	if err != nil {
+		if isJudgement(err) {
+			return nil
+		}
+		return err
+	}
+	if loc.Kind != layout.Trailing || f.Locator == nil || f.Locator.UUID == loc.UUID {
+		return nil
+	}
+	covered, err := coversWhole(f.FS, f.Meta.Name(), data)
+	if err != nil || covered {
+		return err
+	}
+	return &HintError{
+		Err:  fmt.Errorf("%s: is an image of its own, and %s is not its sidecar: %w", data.Name(), f.Meta.Name(), layout.ErrDamaged),
+		Hint: "name the image without a sidecar",
+	}
 }
 
 // OpenPlain opens path as an image of which no metadata is left, for a checker

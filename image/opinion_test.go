@@ -3,7 +3,6 @@ package image_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,5 +115,5 @@ func TestSecondOpinion(t *testing.T) {
 	if accepted < 20 {
 		t.Errorf("only %d files of %d are accepted", accepted, len(paths))
 	}
-	t.Log(fmt.Sprintf("%d files, %d accepted by both, the others refused by both", len(paths), accepted))
+	t.Logf("%d files, %d accepted by both, the others refused by both", len(paths), accepted)
 }
