@@ -54,6 +54,7 @@ cover: deps ## cover.out and the total; go tool cover -html=cover.out shows it
 	$(GO) tool cover -func=cover.out | tail -1
 
 bench: deps build ## side by side with what one would take instead; bench.json has the numbers
+	$(GO) build -o bin/nvmeload ./scripts/bench/nvmeload
 	$(GO) run ./scripts/bench -json bench.json
 
 # The packages that have properties: only they know rapid's flags.

@@ -8,7 +8,7 @@ set -eu
 export PATH="$PATH:/usr/sbin:/sbin"
 
 # ipxe-qemu: without it QEMU refuses to start with its default network card.
-# gcc, libc6-dev: the race detector. xz-utils, zstd: newer kernels' modules.
+# gcc, libc6-dev: the race detector. fio, nbdkit: the benchmarks of serve. xz-utils, zstd: newer kernels' modules.
 packages="
 	qemu-system-x86 qemu-utils ipxe-qemu
 	busybox-static kmod xz-utils zstd

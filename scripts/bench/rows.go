@@ -118,6 +118,30 @@ var rows = []row{
 		Name: "read 512 MiB / dd", Prep: "zimg create -q --force --ns zones=16,zone-size=64M,cross-read=on w.zimg; zimg write w.zimg --lba 0 half",
 		Zimg: "zimg read w.zimg --lba 0 --count 131072", Other: "dd if=half bs=1M status=none", Moves: moves{Read: 512 * mib},
 	},
+	serve("read", 4*kib, 1, 128*mib),
+	serve("read", 4*kib, 32, 512*mib),
+	serve("read", 128*kib, 1, 512*mib),
+	serve("read", 128*kib, 32, 512*mib),
+	serve("write", 4*kib, 1, 128*mib),
+	serve("write", 4*kib, 32, 512*mib),
+	serve("write", 128*kib, 1, 512*mib),
+	serve("write", 128*kib, 32, 512*mib),
+}
+
+// serve compares a drive over NVMe/TCP with what one would take for a block device over a socket. Both sides start a server, move the
+// same bytes through one connection, and end; the hosts are nvmeload, and fio with its nbd engine.
+func serve(rw string, bs, qd int, size int64) row {
+	unit := "4 KiB"
+	if bs > 4*kib {
+		unit = "128 KiB"
+	}
+	return row{
+		Name:  fmt.Sprintf("serve, %s of %s, %d at once / nbdkit file with fio", rw, unit, qd),
+		Prep:  "zimg create -q --force --zones 16 --zone-size 64M s.zimg; head -c 512M /dev/urandom >nbd.raw; zimg write s.zimg --lba 0 nbd.raw",
+		Zimg:  fmt.Sprintf("nvmeload -rw %s -bs %d -qd %d -size %d s.zimg", rw, bs, qd, size),
+		Other: fmt.Sprintf(`nbdkit -U - file nbd.raw --run 'fio --name=b --ioengine=nbd --uri="$uri" --rw=%s --bs=%d --iodepth=%d --size=%d'`, rw, bs, qd, size),
+		Goal:  1, Runs: 5,
+	}
 }
 
 // reflinkRow is for a file system that shares data, mounted at btrfs.

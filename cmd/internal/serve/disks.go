@@ -60,6 +60,7 @@ func OpenDisk(i Image, log func(format string, args ...any)) (_ *Disk, err error
 		return nil, errors.Join(err, st.Close())
 	}
 	switch r := st.Recovery(); r.Source {
+	case live.Clean:
 	case live.Records:
 		log("%s: its last owner died; every zone is as hosts were told, %d have changed since the last flush", i.Path, r.Zones)
 	case live.Commits:

@@ -58,15 +58,21 @@ func TestResponses(t *testing.T) {
 		want            string
 	}{
 		{
-			Key{hashSHA256, count(0, 32)}, chap{hash: hashSHA256, seq: 0x01020304, transaction: 0x0506}, "HostHost", hostNQN, testNQN,
+			Key{hashSHA256, count(0, 32)},
+			chap{hash: hashSHA256, seq: 0x01020304, transaction: 0x0506},
+			"HostHost", hostNQN, testNQN,
 			"5e64d98a9852ef03976d54d0000e029b8de83b6f89a65187b02b18d274313488",
 		},
 		{
-			Key{0, count(0, 48)}, chap{hash: hashSHA384, seq: 0x01020304, transaction: 0x0506, session: bytes.Repeat([]byte{7}, 256)}, "HostHost", hostNQN, testNQN,
+			Key{0, count(0, 48)},
+			chap{hash: hashSHA384, seq: 0x01020304, transaction: 0x0506, session: bytes.Repeat([]byte{7}, 256)},
+			"HostHost", hostNQN, testNQN,
 			"7ec8e13900bd5c8f233e51bf70d69f58214813bf234dc7be8f000b3de35d2ce8596816cde89bf435beec73fdcaab1b2c",
 		},
 		{
-			Key{hashSHA512, count(0, 64)}, chap{hash: hashSHA512, seq: 0xFFFFFFFF, transaction: 0x0506, session: bytes.Repeat([]byte{7}, 384)}, "Controller", testNQN, hostNQN,
+			Key{hashSHA512, count(0, 64)},
+			chap{hash: hashSHA512, seq: 0xFFFFFFFF, transaction: 0x0506, session: bytes.Repeat([]byte{7}, 384)},
+			"Controller", testNQN, hostNQN,
 			"2aefbb5a89d89c0277c0070bbe6c4dbee2fd5116e329fa8dde77956bb17557f3e4257d6714ac61fee9c0f09bc351c508a80390fb6c0edc4f54cf01bdf7a37bcc",
 		},
 	} {

@@ -33,9 +33,6 @@ type reader struct {
 // begin says that a PDU begins. The wait for its first byte may last for ever.
 func (r *reader) begin() { r.begun, r.timed = false, false }
 
-// buffered is how many bytes need no wait.
-func (r *reader) buffered() int { return r.w - r.r }
-
 // grow gives r a larger buffer.
 func (r *reader) grow(n int) {
 	if n <= len(r.buf) {

@@ -111,40 +111,55 @@ func (q *Queue) Submit(cmd Command, out, in []byte) (cid uint16, err error) {
 	cmd[39] = 0x5A
 	if inside {
 		cmd[39] = 0x01
-		_, err = q.W.Write(q.PDU(4, 0, cmd[:], out))
-	} else {
-		_, err = q.W.Write(q.PDU(4, 0, cmd[:], nil))
+		return cid, q.write(4, 0, cmd[:], out)
 	}
-	return cid, err
+	return cid, q.write(4, 0, cmd[:], nil)
 }
 
 // PDU makes a PDU with the digests that were agreed; body is its header after the first 8 bytes.
 func (q *Queue) PDU(kind, flags uint8, body, data []byte) []byte {
-	hlen := 8 + len(body)
-	b := make([]byte, 8, hlen+8+len(data))
-	b[0], b[1], b[2] = kind, flags|digestBits(q.o)&1, uint8(hlen)
-	n := hlen
-	if q.o.HeaderDigest {
-		n += 4
-	}
-	if len(data) > 0 {
-		b[3] = uint8(n)
-		n += len(data)
-		if q.o.DataDigest {
-			b[1] |= 2
-			n += 4
-		}
-	}
-	le.PutUint32(b[4:], uint32(n))
-	b = append(b, body...)
-	if q.o.HeaderDigest {
-		b = le.AppendUint32(b, layout.Checksum(b))
-	}
-	b = append(b, data...)
+	b := append(q.head(kind, flags, body, len(data)), data...)
 	if len(data) > 0 && q.o.DataDigest {
 		b = le.AppendUint32(b, layout.Checksum(data))
 	}
 	return b
+}
+
+// head is the part of a PDU before its n bytes of data.
+func (q *Queue) head(kind, flags uint8, body []byte, n int) []byte {
+	hlen := 8 + len(body)
+	b := make([]byte, 8, hlen+8)
+	b[0], b[1], b[2] = kind, flags|digestBits(q.o)&1, uint8(hlen)
+	plen := hlen
+	if q.o.HeaderDigest {
+		plen += 4
+	}
+	if n > 0 {
+		b[3] = uint8(plen)
+		plen += n
+		if q.o.DataDigest {
+			b[1] |= 2
+			plen += 4
+		}
+	}
+	le.PutUint32(b[4:], uint32(plen))
+	b = append(b, body...)
+	if q.o.HeaderDigest {
+		b = le.AppendUint32(b, layout.Checksum(b))
+	}
+	return b
+}
+
+// write is PDU into the buffer of what is to be sent, without a copy of large data.
+func (q *Queue) write(kind, flags uint8, body, data []byte) error {
+	if _, err := q.W.Write(q.head(kind, flags, body, len(data))); err != nil {
+		return err
+	}
+	_, err := q.W.Write(data)
+	if err == nil && len(data) > 0 && q.o.DataDigest {
+		_, err = q.W.Write(le.AppendUint32(nil, layout.Checksum(data)))
+	}
+	return err
 }
 
 // Next waits for the end of any command, and moves data in the meantime.
@@ -285,7 +300,7 @@ func (q *Queue) dataOut(b []byte) error {
 		if off+m == end {
 			flags = 4
 		}
-		if _, err := q.W.Write(q.H2CData(flags, cid, tag, off, r.out[off:][:m])); err != nil {
+		if err := q.write(6, flags, dataHeader(cid, tag, off, m), r.out[off:][:m]); err != nil {
 			return err
 		}
 		off += m
@@ -295,10 +310,14 @@ func (q *Queue) dataOut(b []byte) error {
 
 // H2CData is a PDU with a piece of data for command cid.
 func (q *Queue) H2CData(flags uint8, cid, tag uint16, off int, data []byte) []byte {
+	return q.PDU(6, flags, dataHeader(cid, tag, off, len(data)), data)
+}
+
+func dataHeader(cid, tag uint16, off, n int) []byte {
 	body := make([]byte, 16)
 	le.PutUint16(body, cid)
 	le.PutUint16(body[2:], tag)
 	le.PutUint32(body[4:], uint32(off))
-	le.PutUint32(body[8:], uint32(len(data)))
-	return q.PDU(6, flags, body, data)
+	le.PutUint32(body[8:], uint32(n))
+	return body
 }
