@@ -43,8 +43,8 @@ const traceLimit = 1 << 30
 
 // Base is the path that the names of a journal begin with: that of the image itself, not of a symbolic link to it.
 func Base(image string) string {
-	if real, err := filepath.EvalSymlinks(image); err == nil {
-		return real
+	if name, err := filepath.EvalSymlinks(image); err == nil {
+		return name
 	}
 	return image
 }
