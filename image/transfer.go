@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 	"strings"
 
 	"zimg/image/disk"
@@ -79,14 +80,30 @@ func openSource(path string, o *TransferOptions) (*source, error) {
 			err = &HintError{Err: err, Hint: fmt.Sprintf("zimg check -f %s %s tells all that is wrong", o.From.Name, path)}
 		}
 	}
-	var files []string
+	s := &source{content: c, lost: d.Lost, assumed: d.Assumed, close: closer}
 	if err == nil {
-		files, err = dataFiles(c, path, o.Source)
+		err = s.keepLimits()
+	}
+	if err == nil {
+		s.files, err = dataFiles(c, path, o.Source)
 	}
 	if err != nil {
 		return nil, errors.Join(err, closer())
 	}
-	return &source{content: c, files: files, lost: d.Lost, assumed: d.Assumed, close: closer}, nil
+	return s, nil
+}
+
+// keepLimits gives the source limits that its zones keep, and notes what is lost by that.
+func (s *source) keepLimits() error {
+	c, what, err := s.content.WithinLimits()
+	if err != nil {
+		return err
+	}
+	if what != "" {
+		s.lost = append(slices.Clip(s.lost), what)
+	}
+	s.content = c
+	return nil
 }
 
 // dataFiles are the files whose permissions tell who may read c: those that the user named, and the first that data is in,
@@ -126,8 +143,15 @@ func openOwn(path string, o *TransferOptions) (_ *source, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s has %w", path, err)
 	}
-	files, err := dataFiles(c, path, o.Source)
-	return &source{content: c, files: files, close: im.Close}, err
+	if !o.KeepOpen {
+		c = c.AtRest()
+	}
+	s := &source{content: c, close: im.Close}
+	if err := s.keepLimits(); err != nil {
+		return nil, err
+	}
+	s.files, err = dataFiles(c, path, o.Source)
+	return s, err
 }
 
 // content is n as something to be moved.

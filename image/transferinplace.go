@@ -152,6 +152,9 @@ func (o *TransferOptions) release(path string) (err error) {
 			Hint: "zimg convert --in-place --layout sidecar makes one; or convert to a new file",
 		}
 	}
+	if err := im.CheckZones(); err != nil {
+		return err
+	}
 	n, data := im.ns[0], im.files.Data[0]
 	fitted, err := o.To.Holds.Fit(n.content(), o.KeepOpen)
 	if err != nil {

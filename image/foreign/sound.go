@@ -2,6 +2,7 @@ package foreign
 
 import (
 	"fmt"
+	"strings"
 
 	"zimg/image/zns"
 	"zimg/layout"
@@ -36,6 +37,42 @@ func (c *Content) AtRest() *Content {
 		rest.Zones = &Mapped{Zones: c.Zones, Map: func(_ uint64, z layout.Zone) layout.Zone { return zns.AtRest(c.NS, z) }}
 	}
 	return &rest
+}
+
+// WithinLimits is c with limits that its zones keep. A drive cannot have more zones open or active than it allows, so
+// a limit that the zones exceed becomes their number: what says so for people, and is empty if nothing had to change.
+func (c *Content) WithinLimits() (fit *Content, what string, err error) {
+	if !c.NS.Zoned() {
+		return c, "", nil
+	}
+	var open, active uint64
+	for z, err := range c.Zones.All(0, c.NS.ZoneCount) {
+		if err != nil {
+			return nil, "", err
+		}
+		if z.State.Open() {
+			open++
+		}
+		if z.State.Active() {
+			active++
+		}
+	}
+	n := *c.NS
+	var changed []string
+	if m := n.MaxActive(); m != 0 && active > m {
+		changed = append(changed, fmt.Sprintf("max-active %d, while %d zones are active (it becomes %d)", m, active, active))
+		n.MAR = layout.ZeroBased(uint32(active))
+	}
+	if m := n.MaxOpen(); m != 0 && open > m {
+		changed = append(changed, fmt.Sprintf("max-open %d, while %d zones are open (it becomes %d)", m, open, open))
+		n.MOR = layout.ZeroBased(uint32(open))
+	}
+	if len(changed) == 0 {
+		return c, "", nil
+	}
+	fitted := *c
+	fitted.NS = &n
+	return &fitted, strings.Join(changed, "; "), nil
 }
 
 // Sequential makes a zone of sequential writes: state, how far it is written, and nothing else

@@ -3,9 +3,11 @@ package qcow2
 import (
 	"bytes"
 	"compress/flate"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"zimg/image/disk"
 	"zimg/image/foreign"
@@ -30,6 +32,67 @@ type clusters struct {
 	l1First int64 // entry that l1 begins with
 	table   []byte
 	tableAt int64
+
+	counted int64 // guest clusters below this one are in the two counts
+	plain   int64 // clusters of the file that hold data of guest clusters
+	packed  int64 // compressed guest clusters
+}
+
+// checkL1 refuses an L1 table with two entries for one L2 table. QEMU writes none: only snapshots share L2 tables, with
+// an L1 table of their own. So the work of reading a file is bounded by its length.
+func (m *clusters) checkL1() error {
+	var tables []int64
+	for k := range int64(m.h.l1Size) {
+		e, err := m.l1Entry(k)
+		if err != nil {
+			return err
+		}
+		if at := int64(e & offsetMask); at != 0 {
+			tables = append(tables, at)
+		}
+	}
+	slices.Sort(tables)
+	for i := 1; i < len(tables); i++ {
+		if tables[i] == tables[i-1] {
+			return foreign.Field(m.file, "qcow2 L1 table", "L2 table offset", m.h.l1, tables[i], "one entry for each L2 table")
+		}
+	}
+	return nil
+}
+
+// maxInflation is the most that deflate makes of one byte.
+const maxInflation = 1032
+
+// count keeps count of the data that the entries lead to, and refuses more than the file has room for: a cluster of
+// the file belongs to one guest cluster.
+func (m *clusters) count(c int64, e uint64, at int64) error {
+	if c < m.counted {
+		return nil
+	}
+	m.counted = c + 1
+	cs := m.h.clusterSize()
+	switch {
+	case e&l2Compressed != 0:
+		m.packed++
+	case e&l2Zero == 0 && e&offsetMask != 0:
+		m.plain++
+	default:
+		return nil
+	}
+	if m.plain > m.size/cs+1 || m.packed > m.size*maxInflation/cs+1 {
+		return foreign.Field(m.file, "qcow2 L2 table", fmt.Sprintf("entry of guest cluster %d", c), at,
+			fmt.Sprintf("%d clusters of data and %d compressed ones", m.plain, m.packed), fmt.Sprintf("no more than %d bytes hold", m.size))
+	}
+	return nil
+}
+
+// inHole tells whether the table at byte at of the file is in a hole of it.
+func (m *clusters) inHole(at int64) (bool, error) {
+	data, err := m.file.SeekData(at)
+	if errors.Is(err, io.EOF) {
+		return true, nil
+	}
+	return err == nil && data >= at+m.h.clusterSize(), err
 }
 
 // l1Entry is the L1 entry k.
@@ -64,6 +127,13 @@ func (m *clusters) entry(c int64) (e uint64, like int64, err error) {
 		return 0, 0, foreign.Field(m.file, "qcow2 L1 table", fmt.Sprintf("entry %d", k), m.h.l1+8*k, at, "a cluster of the file")
 	}
 	if m.tableAt != at {
+		hole, err := m.inHole(at)
+		if err != nil {
+			return 0, 0, err
+		}
+		if hole {
+			return 0, perTable - c%perTable, nil
+		}
 		if m.table == nil {
 			m.table = make([]byte, m.h.clusterSize())
 		}
@@ -79,7 +149,7 @@ func (m *clusters) entry(c int64) (e uint64, like int64, err error) {
 			return 0, 0, foreign.Field(m.file, "qcow2 L2 table", fmt.Sprintf("entry of guest cluster %d", c), at+c%perTable*8, off, "a cluster of the file")
 		}
 	}
-	return e, 1, nil
+	return e, 1, m.count(c, e, at+c%perTable*8)
 }
 
 // extents yields runs of clusters that lie in a row in the file.

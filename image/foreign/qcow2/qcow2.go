@@ -125,6 +125,9 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	}
 	im := &image{h: h, z: z, n: n, bo: binary.LittleEndian, blocks: &clusters{h: h, file: file, size: size}}
 	im.rec = &foreign.Records{File: file, Off: int64(z.metaOff), Len: entryLen, Count: n.ZoneCount, Decode: im.zone}
+	if err := im.blocks.checkL1(); err != nil {
+		return nil, err
+	}
 	if err := im.order(); err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ var Zloop = &foreign.Format{
 		},
 	},
 	Probe: func(h *foreign.Head) bool {
-		return h.IsDir && (h.Exists(name("seq-", 0)) || h.Exists(name("cnv-", 0))) && !h.Exists(superblock)
+		return h.IsDir && (h.Exists(name("seq-", 0)) || h.Exists(name("cnv-", 0))) && !h.Exists(superblock) && !h.Exists(oldSuperblock)
 	},
 	Decode: decodeZloop,
 	Encode: encodeZloop,
