@@ -35,12 +35,12 @@ func (s *state) apply() error {
 			return err
 		}
 	}
-	s.im.AllowWrites()
-	if err := s.im.CommitBoth(); err != nil {
+	s.surgeon.AllowWrites()
+	if err := s.surgeon.CommitBoth(); err != nil {
 		return err
 	}
 	if s.locator {
-		if err := s.im.RewriteLocator(); err != nil {
+		if err := s.surgeon.RewriteLocator(); err != nil {
 			return err
 		}
 	}

@@ -141,7 +141,8 @@ func slotCode(err error) Code {
 // assemble makes the image that the later passes look at.
 func (s *state) assemble(live int) {
 	s.live = live
-	s.im = image.Assemble(s.files, s.path, s.slots, live)
+	s.surgeon = image.NewSurgeon(s.files, s.path, s.slots, live)
+	s.im = s.surgeon.Image()
 	s.flags = s.im.Header().Flags
 	for _, n := range s.im.Namespaces() {
 		if n.Zoned() {

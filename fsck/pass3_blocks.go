@@ -33,7 +33,7 @@ func (s *state) checkBlocks() error {
 	}
 	var lost, damaged, older []uint64
 	var flipped []image.Flip
-	total := s.im.TableBlocks()
+	total := s.surgeon.TableBlocks()
 	length := min(blockChunk, total) * layout.BlockLen
 	bufs := [2][]byte{make([]byte, length), make([]byte, length)}
 	for first := uint64(0); first < total; first += blockChunk {
@@ -55,10 +55,10 @@ func (s *state) checkBlocks() error {
 			} else if layout.Checksum(other) == want {
 				damaged = append(damaged, num)
 				// In memory whatever the mode, so that the later passes see it.
-				s.im.SetBlock(num, other)
+				s.surgeon.SetBlock(num, other)
 			} else if bit, ok := image.CorrectBlock(mine, want); ok {
-				flipped = append(flipped, image.Flip{Region: s.im.RegionOf(num), Off: s.im.TableOff(live, num) + bit/8, Bit: uint8(bit % 8)})
-				s.im.SetBlock(num, mine)
+				flipped = append(flipped, image.Flip{Region: s.surgeon.RegionOf(num), Off: s.surgeon.TableOff(live, num) + bit/8, Bit: uint8(bit % 8)})
+				s.surgeon.SetBlock(num, mine)
 			} else {
 				lost = append(lost, num)
 			}
@@ -76,7 +76,7 @@ func (s *state) checkBlocks() error {
 	// anything up mends nothing else either.
 	s.blocked = s.blocked || len(lost) > 0 && s.o.Mode == Safe
 	for _, num := range damaged {
-		f := s.inMeta(BlockDamaged, s.im.TableOff(live, num), fmt.Sprintf("slot %d, %s", live, s.im.RegionOf(num)))
+		f := s.inMeta(BlockDamaged, s.surgeon.TableOff(live, num), fmt.Sprintf("slot %d, %s", live, s.surgeon.RegionOf(num)))
 		if err := s.found(f, func() error { return nil }); err != nil {
 			return err
 		}
@@ -87,7 +87,7 @@ func (s *state) checkBlocks() error {
 		}
 	}
 	if len(older) > 0 {
-		f := s.inMeta(OlderDamaged, s.im.TableOff(1-live, older[0]), fmt.Sprintf("slot %d, %d blocks, the first in %s", 1-live, len(older), s.im.RegionOf(older[0])))
+		f := s.inMeta(OlderDamaged, s.surgeon.TableOff(1-live, older[0]), fmt.Sprintf("slot %d, %d blocks, the first in %s", 1-live, len(older), s.surgeon.RegionOf(older[0])))
 		if err := s.found(f, func() error { return nil }); err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (s *state) checkBlocks() error {
 // readBlocks reads table blocks of slot i; what lies behind the end of the file is zero.
 func (s *state) readBlocks(b []byte, i int, first uint64) error {
 	clear(b)
-	_, err := s.files.Meta.ReadAt(b, s.im.TableOff(i, first))
+	_, err := s.files.Meta.ReadAt(b, s.surgeon.TableOff(i, first))
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (s *state) readBlocks(b []byte, i int, first uint64) error {
 // checkReserved looks for reserved bits in descriptors, which decoding passes over.
 func (s *state) checkReserved(num uint64, b []byte) error {
 	for _, sp := range s.spaces {
-		first, last := blocksOf(s.im, sp.img.Tables().Desc, sp.ns.ZoneCount*layout.DescriptorSize)
+		first, last := blocksOf(s.im, s.surgeon.Tables(sp.img).Desc, sp.ns.ZoneCount*layout.DescriptorSize)
 		if num < first || num >= last {
 			continue
 		}
@@ -121,13 +121,13 @@ func (s *state) checkReserved(num uint64, b []byte) error {
 			}
 			f := Finding{
 				Code: ZoneAttributes, Namespace: sp.ns.ID, Zone: zone, InZone: true, File: s.files.MetaName(),
-				Off: s.im.TableOff(s.live, num) + int64(k*layout.DescriptorSize+bad), Got: fmt.Sprintf("%#02x", d[bad]), Want: "reserved bits 0",
+				Off: s.surgeon.TableOff(s.live, num) + int64(k*layout.DescriptorSize+bad), Got: fmt.Sprintf("%#02x", d[bad]), Want: "reserved bits 0",
 			}
 			if err := s.found(f, func() error {
 				z := layout.DecodeZoneDescriptor(d)
 				z.AttrsInfo &= 0x0F // a type with reserved bits is for the pass over zones
 				z.Encode(d)         // the next zone's mend adds to this one's
-				s.im.SetBlock(num, b)
+				s.surgeon.SetBlock(num, b)
 				return nil
 			}); err != nil {
 				return err
@@ -151,11 +151,11 @@ func (s *state) rebuild(lost []uint64) error {
 	}
 	zero := make([]byte, layout.BlockLen)
 	for _, num := range lost {
-		f := s.inMeta(BlockLost, s.im.TableOff(s.live, num), s.im.RegionOf(num))
+		f := s.inMeta(BlockLost, s.surgeon.TableOff(s.live, num), s.surgeon.RegionOf(num))
 		if err := s.found(f, func() error { return nil }); err != nil {
 			return err
 		}
-		s.im.SetBlock(num, zero)
+		s.surgeon.SetBlock(num, zero)
 	}
 	for _, num := range lost {
 		if err := s.rebuildBlock(num); err != nil {
@@ -168,7 +168,7 @@ func (s *state) rebuild(lost []uint64) error {
 func (s *state) rebuildBlock(num uint64) error {
 	b := make([]byte, layout.BlockLen)
 	for _, sp := range s.spaces {
-		t := sp.img.Tables()
+		t := s.surgeon.Tables(sp.img)
 		if first, end := blocksOf(s.im, t.Desc, sp.ns.ZoneCount*layout.DescriptorSize); num >= first && num < end {
 			zone := (num - first) * layout.DescriptorsPerBlock
 			for k := 0; k < layout.DescriptorsPerBlock && zone < sp.ns.ZoneCount; k, zone = k+1, zone+1 {
@@ -180,7 +180,7 @@ func (s *state) rebuildBlock(num uint64) error {
 				z = zns.WrittenTo(sp.ns, z, min(max(old.Written, z.Start), z.End()))
 				z.Encode(b[k*layout.DescriptorSize:])
 			}
-			s.im.SetBlock(num, b)
+			s.surgeon.SetBlock(num, b)
 		}
 		if first, end := blocksOf(s.im, t.WP, sp.ns.ZoneCount*layout.WPLen); num >= first && num < end {
 			zone := (num - first) * layout.WPsPerBlock
@@ -191,7 +191,7 @@ func (s *state) rebuildBlock(num uint64) error {
 				}
 				layout.EncodeWP(b, k, written)
 			}
-			s.im.SetBlock(num, b)
+			s.surgeon.SetBlock(num, b)
 		}
 	}
 	return nil

@@ -52,7 +52,7 @@ func (s *state) checkZones() error {
 				return err
 			}
 		}
-		sp.img.SetCounts(sp.counts)
+		s.surgeon.SetCounts(sp.img, sp.counts)
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func (s *state) emptyTables(plan *layout.Plan) error {
 		}
 	}
 	for num := range plan.ChecksumCount {
-		s.im.SetBlock(num, tables[num*layout.BlockLen:][:layout.BlockLen])
+		s.surgeon.SetBlock(num, tables[num*layout.BlockLen:][:layout.BlockLen])
 	}
 	return nil
 }

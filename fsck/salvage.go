@@ -33,7 +33,7 @@ func (s *state) salvage(errs [2]error) error {
 		// The table is written as it is understood: its padding may be damaged too.
 		table := layout.EncodeTable(slot.Plan.Entries)
 		for num := range len(table) / layout.BlockLen {
-			s.im.SetBlock(uint64(num), table[num*layout.BlockLen:][:layout.BlockLen])
+			s.surgeon.SetBlock(uint64(num), table[num*layout.BlockLen:][:layout.BlockLen])
 		}
 		return nil
 	}

@@ -91,6 +91,6 @@ func (s *state) commitServed() error {
 	if err := s.im.SyncData(); err != nil {
 		return err
 	}
-	s.im.AllowWrites()
+	s.surgeon.AllowWrites()
 	return s.im.BeginSession(s.im.Header().Session)
 }

@@ -32,6 +32,7 @@ type state struct {
 	slots   [2]*image.Slot
 	live    int // the slot that the image is assembled from
 	im      *image.Image
+	surgeon *image.Surgeon // of im
 	spaces  []space
 	flags   layout.StateFlags // as found
 	journal *journal.Journal  // nil: none that is of use

@@ -218,7 +218,7 @@ func (im *Image) withSidecar(meta disk.File) (*Image, error) {
 	}
 	f := *im.files
 	f.Kind, f.Meta = layout.Sidecar, meta
-	return Assemble(&f, im.path, slots, live), nil
+	return assemble(&f, im.path, slots, live), nil
 }
 
 // sidecarReplacement is a replacement for a sidecar of im, made with the access of the image.

@@ -6,6 +6,7 @@
 //	image.go    an open image, its namespaces and zones  data.go   what the guest sees
 //	commit.go   the only code that changes metadata, and why that is safe
 //	write.go    zonechange.go  data and zones under the zone rules, and why that is safe
+//	surgeon.go  raw metadata, for a checker               correct.go  a flipped bit, flipped back
 //	create.go   convert.go  resize.go   new images out of geometry, or other images
 //
 // All access to the system goes through package image/disk.

@@ -67,7 +67,7 @@ func openFiles(f *Files, path string, o Options, unclean bool) (*Image, error) {
 		}
 		return nil, needsRepair(f, path, err)
 	}
-	im := Assemble(f, path, slots, live)
+	im := assemble(f, path, slots, live)
 	im.write = o.Write
 	if err := im.judge(o, unclean); err != nil {
 		return nil, err

@@ -289,3 +289,13 @@ func dataNames(meta disk.File) ([]string, error) {
 	}
 	return names, nil
 }
+
+// ReadSidecarSlot is the newest sound slot of the sidecar called name.
+func ReadSidecarSlot(fsys disk.FS, name string) (*Slot, error) {
+	file, err := fsys.Open(name, disk.ReadOnly, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	return chooseSlot(file, nil)
+}

@@ -237,11 +237,11 @@ func setZone(d *damager, args []string, once bool) error {
 		// A reserved state has no count; a header's have to add up.
 		c := n.Counts()
 		c[0] += n.ZoneCount - c.Total()
-		n.SetCounts(c)
+		image.Operate(im).SetCounts(n, c)
 		if once {
 			return im.Commit()
 		}
-		return im.CommitBoth()
+		return image.Operate(im).CommitBoth()
 	})
 }
 
