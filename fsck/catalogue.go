@@ -19,7 +19,7 @@ type Class string
 // Classes of repair.
 const (
 	ClassSafe  Class = "safe"  // loses nothing that the guest wrote
-	ClassLossy Class = "lossy" // chooses, or gives up what is gone: --repair=all
+	ClassLossy Class = "lossy" // chooses, or gives up what is gone; repaired only on demand
 	ClassNone  Class = "none"  // nothing mends it
 )
 
@@ -102,8 +102,8 @@ var Catalogue = []Entry{
 	{TableDamaged, Warning, ClassSafe, "a slot's namespace table is damaged", "writes the slot anew from the other one"},
 	{SlotForeign, Error, ClassSafe, "a slot is of another image", "writes the slot anew from the other one"},
 	{SlotsSalvaged, Error, ClassLossy, "neither slot is sound, but tables of one can still be read", "trusts the tables as they are, checks every zone and scans the data"},
-	{SlotsLost, Error, ClassNone, "neither slot is sound, and no namespace table can be read", "none, unless the geometry is given by --ns: then it is metadata-lost"},
-	{MetadataLost, Error, ClassLossy, "no metadata is left; the geometry was given by --ns", "makes new metadata, with the zones as the data says: finished, read-only and offline zones and extensions are lost"},
+	{SlotsLost, Error, ClassNone, "neither slot is sound, and no namespace table can be read", "none, unless the geometry is given: then it is metadata-lost"},
+	{MetadataLost, Error, ClassLossy, "no metadata is left; the geometry was given", "makes new metadata, with the zones as the data says: finished, read-only and offline zones and extensions are lost"},
 	{SameGeneration, Error, ClassLossy, "both slots have the same generation and differ", "takes slot 0"},
 	{BitFlipped, Error, ClassSafe, "one bit of the metadata has flipped, and the checksum says which one", "flips it back"},
 	{BlockDamaged, Error, ClassSafe, "a block of the metadata is damaged; the other slot has it whole", "restores it from there"},

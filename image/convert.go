@@ -316,10 +316,7 @@ func (im *Image) checkNothingAfter(data disk.File, length int64) error {
 	if size, err := data.Size(); err != nil || off >= size {
 		return err
 	}
-	return &HintError{
-		Err:  fmt.Errorf("%s has data past the end of the data area (byte %d) that would be overwritten", data.Name(), off),
-		Hint: fmt.Sprintf("if an interrupted command left it: zimg check --repair %s; else cut it off: truncate -s %d %s", im.path, length, data.Name()),
-	}
+	return &DataAfterError{Path: im.path, Data: data.Name(), Length: length, Off: off}
 }
 
 // appendMetadata makes data, which ends with its data area, a trailing image; the locator is written when what it

@@ -222,10 +222,7 @@ func (f *Files) openData(sidecar string, o Options) error {
 	for _, name := range names {
 		file, err := f.openOwn(name, o)
 		if errors.Is(err, fs.ErrNotExist) {
-			return &HintError{
-				Err:  fmt.Errorf("%s: its data file is missing: %w", sidecar, err),
-				Hint: fmt.Sprintf("the data file must be beside the sidecar as %q, or be named: --sidecar %s DATAFILE", name, sidecar),
-			}
+			return &DataMissingError{Sidecar: sidecar, Name: name, Err: err}
 		}
 		if errors.Is(err, disk.ErrNotOwn) {
 			return &HintError{Err: fmt.Errorf("%s: its data file cannot be used: %w", sidecar, err), Hint: "name the data file, and this sidecar as its sidecar"}

@@ -10,7 +10,7 @@ import (
 )
 
 // ErrShrink is wrapped by the refusal to drop zones that nobody said may go.
-var ErrShrink = errors.New("use the --shrink option to perform a shrink operation")
+var ErrShrink = errors.New("zones would be dropped")
 
 // ResizeOptions say what a namespace is to become.
 type ResizeOptions struct {
@@ -73,7 +73,7 @@ func (im *Image) resizable(o ResizeOptions) (int, error) {
 	case n.MS > 0:
 		return 0, marked(layout.ErrGeometry, "%s: namespace %d has LBA metadata after its last block, which would have to move", im.path, n.ID)
 	case o.Zones < n.ZoneCount && !o.Shrink:
-		return 0, &HintError{Err: fmt.Errorf("%s: namespace %d has %d zones: %w", im.path, n.ID, n.ZoneCount, ErrShrink), Hint: "only Empty zones are dropped, never data"}
+		return 0, fmt.Errorf("%s: namespace %d has %d zones: %w", im.path, n.ID, n.ZoneCount, ErrShrink)
 	}
 	for _, later := range im.ns[index+1:] {
 		if later.DataFile == n.DataFile {
@@ -89,10 +89,7 @@ func (im *Image) resizable(o ResizeOptions) (int, error) {
 			return 0, err
 		}
 		if z.State != layout.Empty {
-			return 0, &HintError{
-				Err:  fmt.Errorf("%s: namespace %d zone %d is %v and would be dropped", im.path, n.ID, i, z.State),
-				Hint: fmt.Sprintf("reset it first if its data is not needed: zimg zone reset --ns %d %s %d", n.ID, im.path, i),
-			}
+			return 0, &ZoneDroppedError{Path: im.path, Namespace: n.ID, Zone: i, State: z.State}
 		}
 		i++
 	}

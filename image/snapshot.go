@@ -268,7 +268,7 @@ func hasSnapshot(path, name, snap string, o ConvertOptions) error {
 		err = disk.CheckBeside(fsys, filepath.Dir(snap), filepath.Base(snap))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return &HintError{Err: fmt.Errorf("%s has no snapshot %s: there is no %s", path, name, snap), Hint: "zimg snapshot -l lists them"}
+		return marked(ErrNoSnapshot, "%s has no snapshot %s: there is no %s", path, name, snap)
 	}
 	return err
 }

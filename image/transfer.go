@@ -70,14 +70,14 @@ func openSource(path string, o *TransferOptions) (*source, error) {
 	}
 	c, err := d.Content(o.NS)
 	if err == nil && c.Data == nil {
-		err = fmt.Errorf("%s: there is no data beside it to convert: name the data file, and this one with --source-sidecar: %w", path, fs.ErrNotExist)
+		err = fmt.Errorf("%s: %w beside it to convert", path, foreign.ErrNoData)
 	}
 	if err == nil {
 		if !o.KeepOpen {
 			c = c.AtRest()
 		}
 		if err = c.CheckSound(path); err != nil {
-			err = &HintError{Err: err, Hint: fmt.Sprintf("zimg check -f %s %s tells all that is wrong", o.From.Name, path)}
+			err = &UnsoundError{Path: path, Format: o.From.Name, Err: err}
 		}
 	}
 	s := &source{content: c, lost: d.Lost, assumed: d.Assumed, close: closer}
@@ -215,7 +215,7 @@ func (o *TransferOptions) accept(path string, assumed, losses, notes []string) e
 		o.Note("%s: assumed: %s", path, a)
 	}
 	if len(losses) > 0 && !o.Lossy {
-		return &HintError{Err: fmt.Errorf("%s: %w: %s", path, ErrLossy, strings.Join(losses, "; ")), Hint: "--lossy converts what is left"}
+		return fmt.Errorf("%s: %w: %s", path, ErrLossy, strings.Join(losses, "; "))
 	}
 	for _, l := range losses {
 		o.Note("%s: lost: %s", path, l)
@@ -293,7 +293,7 @@ func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, like []s
 	}
 	err = o.To.Encode(out)
 	if errors.Is(err, foreign.ErrUnfinished) {
-		err = &HintError{Err: err, Hint: dst + " is incomplete: all its zones were reset, and not all written; --force starts anew"}
+		err = &HintError{Err: err, Hint: dst + " is incomplete: all its zones were reset, and not all written"}
 	}
 	if err != nil || o.To.Shape == foreign.Device { // which has nothing staged
 		return err

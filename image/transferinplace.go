@@ -147,9 +147,10 @@ func (o *TransferOptions) release(path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, im.Close()) }()
 	if im.hdr.Kind != layout.Sidecar || len(im.ns) != 1 {
-		return &HintError{
-			Err:  marked(layout.ErrGeometry, "%s: layout %v, %d namespaces: in place only a sidecar image of one namespace becomes another format", path, im.hdr.Kind, len(im.ns)),
-			Hint: "zimg convert --in-place --layout sidecar makes one; or convert to a new file",
+		return &markedError{
+			text: fmt.Sprintf("%s: layout %v, %d namespaces: only a sidecar image of one namespace can become another format in place",
+				path, im.hdr.Kind, len(im.ns)),
+			kinds: []error{layout.ErrGeometry, ErrNotInPlace},
 		}
 	}
 	if err := im.CheckZones(); err != nil {

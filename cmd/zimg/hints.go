@@ -11,6 +11,7 @@ import (
 
 	"zimg/cmd/internal/cli"
 	"zimg/image"
+	"zimg/image/crash"
 	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/image/foreign/all"
@@ -23,6 +24,8 @@ func hintFor(cmd *cobra.Command, err error, hint string) string {
 	switch {
 	case errors.Is(err, layout.ErrNotImage):
 		return hintForeign(cmd, hint)
+	case errors.Is(err, foreign.ErrUnfinished):
+		return hint + "; use --force to start again"
 	case hint != "":
 	case errors.Is(err, image.ErrExists) && cmd.Flags().Lookup("force") != nil:
 		return "use --force to overwrite it"
@@ -48,8 +51,56 @@ func hintFor(cmd *cobra.Command, err error, hint string) string {
 			what = "check --repair"
 		}
 		return fmt.Sprintf("run: zimg %s %s%s", what, named, cli.ShellWord(repair.Path))
+	default:
+		return hintBelow(err)
 	}
 	return hint
+}
+
+// kindHints are hints for errors of a kind that need no facts about the case.
+var kindHints = []struct {
+	kind error
+	hint string
+}{
+	{image.ErrShrink, "use --shrink to drop them; only Empty zones are dropped, never data"},
+	{image.ErrNoSnapshot, "zimg snapshot -l lists the snapshots"},
+	{image.ErrNotInPlace, "make it one with zimg convert --in-place --layout sidecar, or convert to a new file"},
+	{foreign.ErrNoData, "name the data file, and this file with --source-sidecar"},
+	{image.ErrLossy, "use --lossy to convert what is left"},
+	{crash.ErrNoRecording, "zimg run --record DIR makes one"},
+	{foreign.ErrNoGeometry, "use --geometry zone-size=SIZE,zone-capacity=SIZE,block-size=BYTES"},
+	{foreign.ErrWhichNamespace, "choose one with --ns"},
+	{foreign.ErrOccupied, "use --force to reset and overwrite its zones"},
+}
+
+// hintBelow is the hint for an error of the library, "" for none: the library says what happened, and knows no
+// commands.
+func hintBelow(err error) string {
+	for _, k := range kindHints {
+		if errors.Is(err, k.kind) {
+			return k.hint
+		}
+	}
+	var (
+		dropped *image.ZoneDroppedError
+		missing *image.DataMissingError
+		after   *image.DataAfterError
+		unsound *image.UnsoundError
+	)
+	switch {
+	case errors.As(err, &dropped):
+		return fmt.Sprintf("reset it first if its data is not needed: zimg zone reset --ns %d %s %d",
+			dropped.Namespace, cli.ShellWord(dropped.Path), dropped.Zone)
+	case errors.As(err, &missing):
+		return fmt.Sprintf("put the data file beside the sidecar as %q, or name it: --sidecar %s DATAFILE",
+			missing.Name, cli.ShellWord(missing.Sidecar))
+	case errors.As(err, &after):
+		return fmt.Sprintf("if an interrupted command left it: zimg check --repair %s; otherwise cut it off: truncate -s %d %s",
+			cli.ShellWord(after.Path), after.Length, cli.ShellWord(after.Data))
+	case errors.As(err, &unsound):
+		return fmt.Sprintf("zimg check -f %s %s shows all that is wrong", unsound.Format, cli.ShellWord(unsound.Path))
+	}
+	return ""
 }
 
 // hintForeign says what to do about files that are not ours: those of a foreign format that shows itself have

@@ -1,5 +1,5 @@
 // Package crash makes images as they would be had the power failed at some
-// point of a recorded run: `zimg run --record DIR` keeps a copy of the image as it was
+// point of a recorded run, which keeps a copy of the image as it was
 // before the run, a log of every write, discard and flush of its data file (package writelog), and
 // QEMU's trace of what was done to zones. docs/CRASH.md has the model.
 //
@@ -117,7 +117,10 @@ type Recording struct {
 	after []uint32 // for each entry of the log, how many steps there are after it
 }
 
-// Open reads the recording in dir.
+// ErrNoRecording is wrapped where a folder holds no recording.
+var ErrNoRecording = errors.New("no recording")
+
+// Open reads the recording in dir; without one there it returns ErrNoRecording.
 func Open(dir string) (_ *Recording, err error) {
 	for _, name := range []string{BaseName, LogName, TraceName} {
 		if err := disk.CheckBeside(disk.OS, dir, name); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -126,7 +129,7 @@ func Open(dir string) (_ *Recording, err error) {
 	}
 	file, err := os.Open(filepath.Join(dir, LogName))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: no recording, which zimg run --record makes: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w: %w", dir, ErrNoRecording, err)
 	}
 	if err != nil {
 		return nil, err

@@ -35,6 +35,15 @@ var ErrUnfinished = errors.New("not finished")
 // ErrNoGeometry is wrapped by the error of a decoder that must be told how the zones are.
 var ErrNoGeometry = errors.New("no geometry")
 
+// ErrNoData is wrapped where a file of zones has no data beside it, and none was named.
+var ErrNoData = errors.New("no data image")
+
+// ErrWhichNamespace is wrapped where one namespace is meant and a file has several.
+var ErrWhichNamespace = errors.New("more than one namespace")
+
+// ErrOccupied is wrapped by the refusal to overwrite the zones of a device, which nobody said may go.
+var ErrOccupied = errors.New("data on the device would be lost")
+
 // Shape says what files a format consists of.
 type Shape int
 
@@ -105,7 +114,7 @@ func (d *Decoded) Content(id layout.NSID) (*Content, error) {
 		ids = append(ids, fmt.Sprint(c.NS.ID))
 	}
 	if id == 0 {
-		return nil, fmt.Errorf("namespaces %s: say which one with --ns: %w", strings.Join(ids, ", "), layout.ErrRange)
+		return nil, fmt.Errorf("%w: %s", ErrWhichNamespace, strings.Join(ids, ", "))
 	}
 	return nil, fmt.Errorf("no namespace %d, there is %s: %w", id, strings.Join(ids, ", "), layout.ErrRange)
 }

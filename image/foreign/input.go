@@ -152,7 +152,7 @@ func (in *Input) NeedGeometry() error {
 	if _, err := in.FS.Stat(in.Path); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s: %w: the format %s does not hold it; give it with --geometry zone-size=SIZE,zone-capacity=SIZE,block-size=BYTES", in.Path, ErrNoGeometry, in.Format.Name)
+	return fmt.Errorf("%s: %w: the format %s does not hold it", in.Path, ErrNoGeometry, in.Format.Name)
 }
 
 // Head is the beginning of what a path names, for detection.

@@ -80,6 +80,6 @@ func (in *Input) BlockBits(d *Decoded) uint8 {
 	if bits, ok := in.SaidBlockBits(); ok {
 		return bits
 	}
-	d.Assumed = append(d.Assumed, "blocks of 512 bytes; --geometry block-size=BYTES says otherwise")
+	d.Assumed = append(d.Assumed, "blocks of 512 bytes, since no block size was given")
 	return 9
 }

@@ -110,7 +110,7 @@ func (z *zones) fits(out *foreign.Output) error {
 		case have.State == layout.ReadOnly || have.State == layout.Offline:
 			return fmt.Errorf("zone %d is %v, it cannot be written", i, have.State)
 		case have.State != layout.Empty && have.Type != layout.Conventional && dirty == nil:
-			dirty = fmt.Errorf("zone %d is %v: what is on the device would be lost; --force resets all its zones", i, have.State)
+			dirty = fmt.Errorf("zone %d is %v: %w", i, have.State, foreign.ErrOccupied)
 		}
 		if want.State.Active() {
 			active++
@@ -149,7 +149,7 @@ func (z *zones) blank() error {
 				return err
 			}
 			if end > from {
-				return fmt.Errorf("zone %d is conventional and not blank: what is on the device would be lost; --force overwrites it", i)
+				return fmt.Errorf("zone %d is conventional and not blank: %w", i, foreign.ErrOccupied)
 			}
 		}
 		i++

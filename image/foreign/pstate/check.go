@@ -24,16 +24,16 @@ func (t *table) checkHeader(in *foreign.Input, h []byte, size int64) []foreign.P
 	}
 	n := t.ns
 	if b, ok := in.SaidBlockBits(); ok && b != n.BlockBits {
-		refused(OffLBADS, "property lbads is not what --geometry says", n.BlockBits, b)
+		refused(OffLBADS, "property lbads is not that of the geometry given", n.BlockBits, b)
 	}
 	if c, ok := in.SaidZoneCap(n.BlockBits); ok && c != n.ZoneCap {
-		refused(OffZCap, "property zns.zcap is not what --geometry says", n.ZoneCap, c)
+		refused(OffZCap, "property zns.zcap is not that of the geometry given", n.ZoneCap, c)
 	}
 	if z, ok := in.SaidZoneSize(n.BlockBits); ok && z != n.ZoneSize {
-		refused(OffZSize, "property zns.zsze is not what --geometry says", n.ZoneSize, z)
+		refused(OffZSize, "property zns.zsze is not that of the geometry given", n.ZoneSize, z)
 	}
 	if e, ok := in.SaidExtSize(); ok && e != n.ExtSize() {
-		refused(OffZDES, "property zns.zdes is not what --geometry says", n.ZDES, e/64)
+		refused(OffZDES, "property zns.zdes is not that of the geometry given", n.ZDES, e/64)
 	}
 	if want := t.fileLength(); size != want {
 		refused(0, "length of the state file", size, want)

@@ -43,7 +43,7 @@ func decodeHeadless(in *foreign.Input, withBitmap bool) (*foreign.Decoded, error
 		return nil, err
 	}
 	if data == nil {
-		return nil, fmt.Errorf("%s: the data image is needed as well, it tells the number of zones: name it, and this file with --source-sidecar: %w", in.Path, layout.ErrGeometry)
+		return nil, fmt.Errorf("%s: %w: without the data image the number of zones is not known", in.Path, foreign.ErrNoData)
 	}
 	length, err := data.Size()
 	if err != nil {
@@ -68,7 +68,7 @@ func decodeHeadless(in *foreign.Input, withBitmap bool) (*foreign.Decoded, error
 		return nil, err
 	}
 	if want := t.fileLength(); want != size {
-		return nil, foreign.Field(file, "state file of this geometry", "length", 0, size, fmt.Sprintf("%d (descr-ext-size is part of --geometry)", want))
+		return nil, foreign.Field(file, "state file of this geometry", "length", 0, size, fmt.Sprintf("%d (the size of the zone descriptor extensions is part of the geometry)", want))
 	}
 	d := &foreign.Decoded{}
 	if err := t.capacities(in, d); err != nil {

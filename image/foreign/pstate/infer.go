@@ -132,12 +132,12 @@ func (g *inferred) extension() error {
 			continue
 		}
 		if len(fit) > 1 {
-			g.d.Assumed = append(g.d.Assumed, fmt.Sprintf("descriptor extensions of %d bytes; of so few zones the length does not tell, --geometry descr-ext-size=BYTES does", k*64))
+			g.d.Assumed = append(g.d.Assumed, fmt.Sprintf("descriptor extensions of %d bytes; with so few zones the length does not show their size", k*64))
 		}
 		return nil
 	}
 	return foreign.Field(g.file, "zns.pstate", fmt.Sprintf("length of %d descriptors, the ones that are sound, and their extensions", g.ns.ZoneCount), 0, g.length,
-		"a multiple of 64 for each (if a descriptor is damaged: --geometry block-size=BYTES has the data image tell the number of zones)")
+		"a multiple of 64 for each (if a descriptor is damaged: with a block size given, the data image shows the number of zones)")
 }
 
 // blockSize takes the block size that makes the zones as long as the data image.

@@ -66,7 +66,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	n.Blocks = layout.LBA(n.ZoneCount) * n.ZoneSize
 	d := &foreign.Decoded{Assumed: []string{"zones are written up to their last byte that is not zero; what is written to its end is Full, the rest Closed"}}
 	if in.Unsaid.BlockSize {
-		d.Assumed = append(d.Assumed, fmt.Sprintf("blocks of %d bytes; --geometry block-size=BYTES says otherwise", n.BlockSize()))
+		d.Assumed = append(d.Assumed, fmt.Sprintf("blocks of %d bytes, since no block size was given", n.BlockSize()))
 	}
 	moff := blocks * n.BlockSize()
 	c := &foreign.Content{NS: &n, Data: foreign.Linear(file, 0, min(moff, held))}

@@ -42,7 +42,7 @@ func (r *region) lengthProblem(size int64) foreign.Problem {
 func (r *region) checkHeader(in *foreign.Input) []foreign.Problem {
 	var ps []foreign.Problem
 	differs := func(off int64, property string, code int, got, want any) {
-		p := r.problem(foreign.Wiped, r.base+off, "property %s is not what --geometry says; condition %d fails and QEMU resets all zones", property, code)
+		p := r.problem(foreign.Wiped, r.base+off, "property %s is not that of the geometry given; condition %d fails and QEMU resets all zones", property, code)
 		p.Got, p.Want = fmt.Sprint(got), fmt.Sprint(want)
 		ps = append(ps, p)
 	}

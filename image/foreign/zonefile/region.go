@@ -98,7 +98,7 @@ func (r *region) count(in *foreign.Input, d *foreign.Decoded, data disk.File) er
 	if n == 0 {
 		return foreign.Field(r.rec.File, "zone file", "zone records", r.rec.Off, 0, "at least one")
 	}
-	d.Assumed = append(d.Assumed, fmt.Sprintf("%d zones, as many as there are sound records; the data image would tell, or --geometry zones=N", n))
+	d.Assumed = append(d.Assumed, fmt.Sprintf("%d zones, as many as there are sound records; a data image or a geometry would say", n))
 	return nil
 }
 
