@@ -13,6 +13,7 @@ import (
 	"zimg/cmd/internal/report"
 	"zimg/image"
 	"zimg/image/foreign"
+	"zimg/image/qemu"
 	"zimg/layout"
 )
 
@@ -35,6 +36,7 @@ type infoSpecific struct {
 type infoData struct {
 	Version    int             `json:"version"`
 	UUID       string          `json:"uuid"`
+	Serial     string          `json:"serial"`
 	Label      string          `json:"label"`
 	Layout     string          `json:"layout"`
 	State      string          `json:"state"`
@@ -60,6 +62,7 @@ type infoNamespace struct {
 	NSID       uint32            `json:"nsid"`
 	Type       string            `json:"type"`
 	UUID       string            `json:"uuid"`
+	ByID       string            `json:"by-id,omitempty"`
 	Size       int64             `json:"size"`
 	BlockSize  int64             `json:"block-size"`
 	MetaSize   uint16            `json:"metadata-size"`
@@ -158,7 +161,7 @@ func newInfoView(im *image.Image) (*infoView, error) {
 		return nil, err
 	}
 	d := infoData{
-		Version: layout.Version, UUID: cli.FormatUUID(h.UUID), Label: h.Label, Layout: h.Kind.String(),
+		Version: layout.Version, UUID: cli.FormatUUID(h.UUID), Serial: qemu.Serial(h.UUID), Label: h.Label, Layout: h.Kind.String(),
 		State: condition.String(), Generation: h.Generation, Created: timeText(h.Created), Committed: timeText(h.Committed), Tool: h.Tool,
 		MetaFile: f.MetaName(), MetaOff: int64(h.MetaOff), MetaLen: int64(2*h.SlotLen) + layout.LocatorLen,
 	}
@@ -183,7 +186,9 @@ func newInfoView(im *image.Image) (*infoView, error) {
 	}
 	for _, n := range im.Namespaces() {
 		v.VirtualSize += int64(n.Size())
-		d.Namespaces = append(d.Namespaces, namespaceView(n.Namespace, n.Counts()))
+		view := namespaceView(n.Namespace, n.Counts())
+		view.ByID = "/dev/disk/by-id/" + qemu.ByID(d.Serial, n.ID)
+		d.Namespaces = append(d.Namespaces, view)
 	}
 	v.FormatSpecific = infoSpecific{Type: "zimg", Data: d}
 	return v, nil
@@ -235,6 +240,10 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 		fmt.Fprintf(w, "label: %s\n", cli.OneLine(d.Label))
 	}
 	fmt.Fprintf(w, "uuid: %s\n", d.UUID)
+	fmt.Fprintf(w, "serial number: %s\n", d.Serial)
+	for _, n := range im.Namespaces() {
+		fmt.Fprintf(w, "namespace %d in a Linux guest: /dev/disk/by-id/%s\n", n.ID, qemu.ByID(d.Serial, n.ID))
+	}
 	fmt.Fprintf(w, "state: %s\n", d.State)
 	switch {
 	case d.Session != nil && d.State == image.Crashed.String():
