@@ -114,7 +114,9 @@ func flipEveryBit(t *testing.T, kind layout.Kind, step, part, parts int) {
 		if !*everyBit && step == 1 && meta[bit/8] == 0 && bit%397 != 0 {
 			continue
 		}
-		flips++
+		if flips++; flips%1000 == 0 {
+			disk = diskOf(all) // it remembers everything that was done to it
+		}
 		flipped := bytes.Clone(meta)
 		flipped[bit/8] ^= 1 << (bit % 8)
 		disk.WriteFile(name, flipped)
