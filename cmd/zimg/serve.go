@@ -67,7 +67,7 @@ power-down. A second signal ends the process at once; nothing that was answered 
 
 Exit status: 0 if it ended in order; 1 if it failed, 64 wrong usage.`,
 		Example: `  zimg serve disk.zimg
-  zimg serve --vfio-user /run/user/1000/disk.sock disk.zimg
+  zimg serve --vfio-user disk.sock disk.zimg
   zimg serve --listen 127.0.0.1:0 --once --ready-fd 3 disk.zimg 3>ready
   zimg serve --listen 0.0.0.0:4420 --dhchap-key keys a.zimg b.zimg`,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -93,7 +93,7 @@ func Report(w io.Writer, cmd *cobra.Command, err error, hintFor func(cmd *cobra.
 			return code
 		}
 		if code == ExitUsage && hint == "" {
-			hint = cmd.CommandPath() + " --help tells how it is used"
+			hint = "run '" + cmd.CommandPath() + " --help' for usage"
 		}
 	}
 	var hinted *image.HintError
@@ -102,17 +102,12 @@ func Report(w io.Writer, cmd *cobra.Command, err error, hintFor func(cmd *cobra.
 	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(w, "zimg: interrupted")
-		if hint != "" {
-			fmt.Fprintf(w, "%s\n", Printable(hint))
-		}
+		printHint(w, hint)
 		return code
 	}
 	text := Printable(err.Error())
 	fmt.Fprintf(w, "zimg: %s\n", text)
-	hint = hintFor(cmd, err, hint)
-	if hint != "" {
-		fmt.Fprintf(w, "%s\n", Printable(hint))
-	}
+	printHint(w, hintFor(cmd, err, hint))
 	return code
 }
 
@@ -136,6 +131,13 @@ func Internal(w io.Writer, v any) int {
 	fmt.Fprintf(w, "zimg: internal error: %s%s\n", Printable(fmt.Sprint(v)), place)
 	fmt.Fprintln(w, "This is a bug in zimg; please report it with the line above and what was done.")
 	return ExitInternal
+}
+
+// printHint prints what can be done, if that is known.
+func printHint(w io.Writer, hint string) {
+	if hint != "" {
+		fmt.Fprintf(w, "zimg: hint: %s\n", Printable(hint))
+	}
 }
 
 // Warn prints a warning.
