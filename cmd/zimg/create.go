@@ -25,6 +25,7 @@ type createOptions struct {
 	force      bool
 	quiet      bool
 	showBar    bool
+	lines      []geometry // that -o and --ns describe
 }
 
 func newCreateCommand() *cobra.Command {
@@ -106,6 +107,9 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return geometryUsage(err)
 	}
+	if note := noteLines(o.lines...); note != "" {
+		cli.Warn(cmd, "%s", note)
+	}
 	for i := range opts.Namespaces {
 		for _, w := range warnings(&opts.Namespaces[i]) {
 			cli.Warn(cmd, "%s", w)
@@ -148,10 +152,14 @@ func (o *createOptions) complete(args []string) error {
 		return cli.UsageError("a size and --ns: give each --ns a size, or zones, of its own")
 	}
 	for _, p := range o.properties {
-		if err := o.geo.parseList(p); err != nil {
+		if err := o.geo.parseLine(p); err != nil {
 			return cli.UsageError("-o %s: %v", p, err)
 		}
 	}
+	if len(o.properties) > 0 && o.geo.block == 0 && o.geo.like == "" {
+		o.geo.block = 512 // QEMU's default
+	}
+	o.lines = []geometry{o.geo}
 	if err := cli.OneOf("preallocation", o.prealloc, "off", "falloc", "full"); err != nil {
 		return err
 	}
@@ -183,6 +191,7 @@ func (o *createOptions) options() (image.CreateOptions, error) {
 			}
 			geometries = append(geometries, g)
 		}
+		o.lines = append(o.lines, geometries...)
 	}
 	for i, g := range geometries {
 		if err := g.applyLike(); err != nil {

@@ -39,6 +39,9 @@ type geometry struct {
 	eui64    string
 	file     string
 	like     string
+
+	leftOut    []string // properties of QEMU's devices that an image does not keep
+	controller []string // KEY=VALUE of the controller
 }
 
 // defaultZoneSize is what a namespace has whose zones nobody described; QEMU's
@@ -104,15 +107,16 @@ func (g *geometry) set(key, value string) error {
 		return positive(size, &g.size)
 	case "zones":
 		return positive(number, &g.zones)
-	case "zone-size", "zoned.zone_size":
+	case "zone-size":
 		return positive(size, &g.zoneSize)
-	case "zone-capacity", "zoned.zone_capacity":
+	case "zone-capacity":
 		return positive(size, &g.zoneCap)
+	case "zoned.zone_size": // 0 is QEMU's default, also below
+		return size(&g.zoneSize)
+	case "zoned.zone_capacity":
+		return size(&g.zoneCap)
 	case "block-size", "logical_block_size":
 		return positive(size, &g.block)
-	case "physical_block_size":
-		var ignored uint64
-		return size(&ignored)
 	case "max-open", "zoned.max_open":
 		return number(&g.maxOpen)
 	case "max-active", "zoned.max_active":
@@ -137,18 +141,27 @@ func (g *geometry) set(key, value string) error {
 		return number(&g.pil)
 	case "pif":
 		return number(&g.pif)
-	case "uuid":
-		g.uuid = value
-	case "nguid":
-		g.nguid = value
+	case "uuid", "nguid":
+		if value == "auto" { // QEMU makes one up; so does zimg
+			value = ""
+		}
+		if key == "uuid" {
+			g.uuid = value
+		} else {
+			g.nguid = value
+		}
 	case "eui64":
-		g.eui64 = value
+		g.eui64 = parseEUI64(value)
 	case "file":
 		g.file = value
 	case "like":
 		g.like = value
 	default:
-		return fmt.Errorf("unknown namespace property %q", key)
+		known, err := g.setLine(key, value)
+		if !known {
+			return fmt.Errorf("unknown namespace property %q", key)
+		}
+		return err
 	}
 	return nil
 }
@@ -157,11 +170,14 @@ func (g *geometry) set(key, value string) error {
 func (g *geometry) parseList(list string) error {
 	for _, item := range strings.Split(list, ",") {
 		key, value, ok := strings.Cut(item, "=")
-		if !ok {
-			if item != "zoned" && item != "nvm" {
-				return fmt.Errorf("%q is not key=value", item)
-			}
+		switch {
+		case ok:
+		case item == "zoned" || item == "nvm":
 			key, value = "type", item
+		case listed(controllerProperties, item) || listed(wiringProperties, item):
+			value = "on" // as QEMU takes a key alone
+		default:
+			return fmt.Errorf("%q is not key=value", item)
 		}
 		if err := g.set(strings.TrimSpace(key), strings.TrimSpace(value)); err != nil {
 			return err
@@ -175,7 +191,7 @@ func (g *geometry) parseList(list string) error {
 // from them.
 func (g geometry) derive(list string) (geometry, error) {
 	var own geometry
-	if err := own.parseList(list); err != nil {
+	if err := own.parseLine(list); err != nil {
 		return own, err
 	}
 	if own.kind == "nvm" || own.kind == "" && g.kind == "nvm" {
@@ -185,8 +201,8 @@ func (g geometry) derive(list string) (geometry, error) {
 		own.kind = "nvm"
 		return own, nil
 	}
-	g.size, g.zones = 0, 0
-	return g, g.parseList(list)
+	g.size, g.zones, g.leftOut, g.controller = 0, 0, nil, nil
+	return g, g.parseLine(list)
 }
 
 // spec turns g into a namespace, or says what is wrong and what would be right.
