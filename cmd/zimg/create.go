@@ -40,14 +40,20 @@ The data area is sparse unless preallocated. Nothing is rounded: a size that is 
 multiple of the zone size is refused, and the nearest that are said. An
 existing file is not overwritten without --force.
 
---ns takes the flags' names as keys (size, zones, zone-size, zone-capacity,
-max-open, max-active, block-size, metadata-size, pi, descr-ext-size, zrwas, zrwafg,
-numzrwa, like), and type=zoned|nvm, nsid, uuid, nguid, eui64, cross-read, and, for a data
-file a namespace, file. --ns and -o take the names of QEMU's nvme-ns properties as well.`,
+--ns takes the names of the flags as keys (size, zones, zone-size, zone-capacity, max-open,
+max-active, block-size, metadata-size, pi, descr-ext-size, zrwas, zrwafg, numzrwa, like), and
+type=zoned|nvm, nsid, uuid, nguid, eui64, cross-read and file (the name of the namespace's own
+data file).
+
+-o takes what follows -device in a QEMU command line, whole: nvme-ns,drive=z0,zoned=on,... Where
+it says nothing, QEMU's defaults hold: blocks of 512 bytes, zones of 128 MiB. What is not a
+property of the namespace is left out, and zimg says so; the controller's properties (mdts,
+zoned.zasl, serial, ...) are printed as an option of zimg run. The zone.* options of qemu-img
+with zoned qcow2 are taken as well.`,
 		Example: `  zimg create --zones 64 --zone-size 64M disk.zimg
   zimg create --like zn540 --zones 32 zn540.zimg
   zimg create --ns zones=64,zone-size=64M,zone-capacity=48M --ns type=nvm,size=1G two.zimg
-  zimg create --layout sidecar -o zoned.zone_size=64M,zoned.max_open=14 disk.raw 4G`,
+  zimg create -o nvme-ns,drive=z0,bus=nvme0,zoned=on,zoned.zone_size=64M,zoned.max_open=14 disk.zimg 4G`,
 		Args: cli.RangeArgs(1, 2, "IMAGE [SIZE]"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
@@ -79,7 +85,7 @@ func (o *createOptions) addFlags(c *cobra.Command) {
 	f.Uint64Var(&o.geo.numZRWA, "numzrwa", 0, "`N` zone random write area resources")
 	f.StringVar(&o.geo.like, "like", "", "geometry of `NAME`: "+strings.Join(likeNames(), ", "))
 	f.StringArrayVar(&o.namespaces, "ns", nil, "a namespace, `KEY=VALUE,...`; repeated for several")
-	f.StringArrayVarP(&o.properties, "options", "o", nil, "`KEY=VALUE,...` by QEMU's property names")
+	f.StringArrayVarP(&o.properties, "options", "o", nil, "a QEMU device line, `[nvme-ns,]KEY=VALUE,...`")
 	f.StringVar(&o.label, "label", "", "`TEXT` to know the image by")
 	f.StringVar(&o.layout, "layout", "trailing", "`LAYOUT`, where the metadata goes: trailing or sidecar")
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata (default IMAGE.zmeta)")
@@ -123,7 +129,7 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	bar.Done()
 	if !o.quiet {
-		describeCreated(cmd.OutOrStdout(), args[0], o.sidecar, plan)
+		describeCreated(cmd.OutOrStdout(), args[0], o.sidecar, plan, controllerArgument(o.lines...))
 	}
 	return nil
 }
@@ -209,8 +215,8 @@ func (o *createOptions) options() (image.CreateOptions, error) {
 	return opts, nil
 }
 
-// describeCreated says what was made, and how to go on.
-func describeCreated(w io.Writer, path, sidecar string, plan *layout.Plan) {
+// describeCreated says what was made, and how to go on: with a controller that has the properties of device.
+func describeCreated(w io.Writer, path, sidecar string, plan *layout.Plan, device string) {
 	fmt.Fprintf(w, "Formatted '%s', layout %v\n", path, plan.Kind)
 	for _, e := range plan.Entries {
 		fmt.Fprintf(w, "  %s\n", describeNamespace(&e.Namespace))
@@ -218,6 +224,9 @@ func describeCreated(w io.Writer, path, sidecar string, plan *layout.Plan) {
 	where := cli.ShellWord(path)
 	if sidecar != "" {
 		where = "--sidecar " + cli.ShellWord(sidecar) + " " + where
+	}
+	if device != "" {
+		where = "--device " + cli.ShellWord(device) + " " + where
 	}
 	fmt.Fprintf(w, "Boot it with: zimg run %s -- qemu-system-x86_64 ...\n", where)
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"zimg/cmd/internal/cli"
 )
 
 // People have their drives as QEMU's -device nvme-ns,... and -device nvme,..., or as the -o of Li's qcow2 patches. What such
@@ -98,27 +100,32 @@ func (g *geometry) parseLine(list string) error {
 
 // noteLines says in one line what the properties of QEMU's devices in gs are for that is not in the image.
 func noteLines(gs ...geometry) string {
-	var left, controller []string
-	for _, g := range gs {
-		for _, name := range g.leftOut {
-			if !slices.Contains(left, name) {
-				left = append(left, name)
-			}
-		}
-		for _, p := range g.controller {
-			if !slices.Contains(controller, p) {
-				controller = append(controller, p)
-			}
-		}
-	}
 	var parts []string
+	left := collect(gs, func(g geometry) []string { return g.leftOut })
 	if len(left) > 0 {
 		parts = append(parts, "not kept in an image: "+strings.Join(left, ", "))
 	}
-	if len(controller) > 0 {
-		parts = append(parts, "the controller's properties are for zimg run: --device "+strings.Join(controller, ","))
+	if device := controllerArgument(gs...); device != "" {
+		parts = append(parts, "the controller's properties are for zimg run: --device "+cli.ShellWord(device))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// controllerArgument is what zimg run --device needs for the controller that gs describe.
+func controllerArgument(gs ...geometry) string {
+	return strings.Join(collect(gs, func(g geometry) []string { return g.controller }), ",")
+}
+
+// collect is what of gives of each of gs, each item once.
+func collect(gs []geometry, of func(geometry) []string) (list []string) {
+	for _, g := range gs {
+		for _, item := range of(g) {
+			if !slices.Contains(list, item) {
+				list = append(list, item)
+			}
+		}
+	}
+	return list
 }
 
 // parseEUI64 reads an EUI-64: a number as QEMU takes it (0x... or up to 15 decimal digits), or 16 hexadecimal digits.
