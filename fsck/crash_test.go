@@ -19,6 +19,9 @@ func crashStates() int {
 	if n, err := strconv.Atoi(os.Getenv("ZIMG_CRASH_STATES")); err == nil {
 		return n
 	}
+	if testing.Short() {
+		return 300
+	}
 	return 10000
 }
 
@@ -95,6 +98,7 @@ func empty(t *testing.T, kind layout.Kind) *imagetest.MemFS {
 // The power fails in the middle of random histories: every state opens as one
 // that was committed, and a check finds no errors.
 func TestCrashStates(t *testing.T) {
+	t.Parallel()
 	total, warned := 0, 0
 	for seed := uint64(0); total < crashStates() && !t.Failed(); seed++ {
 		kind := layout.Trailing + layout.Kind(seed%2)

@@ -53,6 +53,7 @@ func ours(path string) (o opinion, err error) {
 // on every file: on whether it is refused, and on what is in it.
 func TestSecondOpinion(t *testing.T) {
 	t.Parallel()
+	imagetest.NeedsPrograms(t, "Python")
 	dir := t.TempDir()
 	list, err := imagetest.Hostile()
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"zimg/image/imagetest"
+
 	"zimg/image"
 	"zimg/image/imagetest/guest"
 	"zimg/layout"
@@ -36,6 +38,7 @@ func zimgStatus(args ...string) (stdout, stderr string, code int) {
 
 func builtGuest(t *testing.T) guest.Guest {
 	t.Helper()
+	imagetest.NeedsPrograms(t, "QEMU")
 	g, err := guest.Build(t.Context())
 	if err != nil {
 		t.Fatal(err)

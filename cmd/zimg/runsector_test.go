@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"zimg/image/imagetest"
+
 	"golang.org/x/sys/unix"
 
 	"zimg/image/imagetest/guest"
@@ -83,6 +85,7 @@ func sectorArgs(t *testing.T) []string {
 // arguments.
 func startBoxed(t *testing.T, path string, before, flags, qemu []string, setup func(*boxed)) *boxed {
 	t.Helper()
+	imagetest.NeedsPrograms(t, "QEMU")
 	zimg, err := program()
 	if err != nil {
 		t.Fatal(err)

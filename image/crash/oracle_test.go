@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"zimg/image/imagetest"
+
 	"zimg/image"
 	"zimg/image/crash"
 	"zimg/layout"
@@ -127,6 +129,7 @@ func (d *drive) sameAs(t *testing.T, path string) error {
 // QEMU's own filter records random requests: the image of every point is what a simple model
 // of a drive has then, and the last one is the file that QEMU wrote.
 func TestAgainstQEMU(t *testing.T) {
+	imagetest.NeedsPrograms(t, "qemu-io")
 	for seed := range uint64(3) {
 		path, dir := filepath.Join(t.TempDir(), "d.zimg"), filepath.Join(t.TempDir(), "rec")
 		n := zoned(0)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"zimg/image/imagetest"
+
 	"golang.org/x/sys/unix"
 
 	"zimg/image/disk"
@@ -46,6 +48,7 @@ func wantLocked(t *testing.T, err error, name, perm string) {
 // run runs a program to its end and returns all it said.
 func run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
+	imagetest.NeedsPrograms(t, "qemu-img")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
@@ -56,6 +59,7 @@ func run(t *testing.T, args ...string) (string, error) {
 // said to it and returns when it has answered with the word want.
 func start(t *testing.T, extra []*os.File, say, want string, args ...string) (cmd *exec.Cmd, stdin io.WriteCloser) {
 	t.Helper()
+	imagetest.NeedsPrograms(t, "QEMU")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	cmd = exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.ExtraFiles = extra

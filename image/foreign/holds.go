@@ -77,7 +77,7 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 		return fmt.Errorf("namespace %d: %s: %w", n.ID, fmt.Sprintf(format, args...), layout.ErrGeometry)
 	}
 	if !n.Zoned() {
-		return nil, refuse("has no zones; its data is plain: zimg read copies it")
+		return nil, refuse("has no zones, only data that can be read as it is")
 	}
 	if n.BlockBits < h.MinBits || n.BlockBits > h.MaxBits {
 		return nil, refuse("blocks of %d bytes, the format has %d to %d", n.BlockSize(), 1<<h.MinBits, 1<<h.MaxBits)

@@ -58,7 +58,7 @@ func Recovered(im *image.Image, o Options) (Recovery, error) {
 		if err := discardBeyond(im); err != nil {
 			return f.Recovery, err
 		}
-		if err := powerCycle(im); err != nil {
+		if err := putAtRest(im); err != nil {
 			return f.Recovery, err
 		}
 		if err := im.EndSession(); err != nil {
@@ -82,8 +82,8 @@ func removeFile(im *image.Image) error {
 	return err
 }
 
-// powerCycle puts the zones of im at rest.
-func powerCycle(im *image.Image) error {
+// putAtRest puts the zones of im at rest.
+func putAtRest(im *image.Image) error {
 	for _, n := range im.Namespaces() {
 		i := uint64(0)
 		for z, err := range n.All(0, n.ZoneCount) {

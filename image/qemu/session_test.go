@@ -18,6 +18,7 @@ import (
 // paused starts a QEMU with the image attached and nobody in it.
 func paused(t *testing.T, im *image.Image, command ...string) *stock {
 	t.Helper()
+	imagetest.NeedsPrograms(t, "QEMU")
 	if command == nil {
 		command = []string{"qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg"}
 	}

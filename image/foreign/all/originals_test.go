@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"zimg/image/imagetest"
+
 	"pgregory.net/rapid"
 
 	"zimg/image"
@@ -79,6 +81,7 @@ func (o *originals) run(t interface{ Fatal(...any) }, path, commands string) (st
 // compile builds originals.c.
 func compile(t *testing.T) string {
 	t.Helper()
+	imagetest.NeedsPrograms(t, "a C compiler")
 	bin := filepath.Join(t.TempDir(), "originals")
 	if out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-o", bin, "testdata/originals.c").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

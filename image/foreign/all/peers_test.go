@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"zimg/image/imagetest"
+
 	"zimg/image"
 	"zimg/image/foreign"
 	"zimg/layout"
@@ -18,6 +20,7 @@ import (
 // compiled is a C program of testdata.
 func compiled(t *testing.T, source string, libs ...string) string {
 	t.Helper()
+	imagetest.NeedsPrograms(t, "a C compiler")
 	bin := filepath.Join(t.TempDir(), "program")
 	args := append([]string{"-Wall", "-Wextra", "-Werror", "-rdynamic", "-o", bin, source}, libs...)
 	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"zimg/image/imagetest"
+
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/foreign"
@@ -19,6 +21,7 @@ import (
 // tool runs a program that must succeed.
 func tool(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
+	imagetest.NeedsPrograms(t, "qemu-img and qemu-io")
 	c := exec.Command(name, args...)
 	c.Dir = dir
 	out, err := c.CombinedOutput()

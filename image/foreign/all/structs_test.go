@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"zimg/image/imagetest"
+
 	"zimg/image/foreign/fakezbc"
 	"zimg/image/foreign/filezbc"
 	"zimg/image/foreign/gzoned"
@@ -67,6 +69,7 @@ var structs = map[string]int{
 // A C compiler, given the structures as their sources have them, puts every field where our
 // code has it.
 func TestStructs(t *testing.T) {
+	imagetest.NeedsPrograms(t, "a C compiler")
 	bin := filepath.Join(t.TempDir(), "structs")
 	if out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-o", bin, "testdata/structs.c").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"zimg/image/imagetest"
+
 	"zimg/fsck"
 	"zimg/image"
 	"zimg/image/disk"
@@ -22,6 +24,7 @@ import (
 // testdata/tcmu.c has. The package is not installed, for that would start a service; it is fetched once.
 func tcmuHandler(t *testing.T) string {
 	t.Helper()
+	imagetest.NeedsPrograms(t, "tcmu-runner")
 	const cache = "../../../.cache"
 	find := func(root string) string {
 		found, _ := filepath.Glob(filepath.Join(root, "usr/lib/*/tcmu-runner/handler_file_zbc.so"))

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"zimg/image/imagetest"
+
 	"zimg/image/imagetest/guest"
 )
 
@@ -25,6 +27,7 @@ const (
 // built is the guest, which takes some seconds to make when no test has before.
 func built(t *testing.T) guest.Guest {
 	t.Helper()
+	imagetest.NeedsPrograms(t, "QEMU")
 	g, err := guest.Build(t.Context())
 	if err != nil {
 		t.Fatal(err)
