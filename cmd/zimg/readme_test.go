@@ -3,16 +3,22 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// The README's tour is run line by line, and prints what it says.
+// The README's tour is run line by line, and prints what it says. UPDATE=1 writes what it prints.
 func TestReadmeTour(t *testing.T) {
-	b, err := os.ReadFile("../../README.md")
+	readme, err := filepath.Abs("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,10 +38,24 @@ func TestReadmeTour(t *testing.T) {
 			if err != nil && !errors.As(err, new(*exec.ExitError)) {
 				t.Fatal(err)
 			}
-			if got := strings.TrimSuffix(string(out), "\n"); got != want {
+			got := strings.TrimSuffix(string(out), "\n")
+			switch {
+			case got == want:
+			case os.Getenv("UPDATE") != "":
+				old, now := "\n$ "+line+"\n"+want, "\n$ "+line+"\n"+got
+				if want == "" {
+					old, now = "\n$ "+line, strings.TrimSuffix(now, "\n")
+				}
+				b = bytes.Replace(b, []byte(old), []byte(now), 1)
+			default:
 				t.Errorf("$ %s\n%s\nthe README says\n%s", line, got, want)
 			}
 			commands++
+		}
+	}
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(readme, b, 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if commands < 12 {
