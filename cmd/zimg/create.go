@@ -53,7 +53,7 @@ with zoned qcow2 are taken as well.`,
 		Example: `  zimg create --zones 64 --zone-size 64M disk.zimg
   zimg create --like zn540 --zones 32 zn540.zimg
   zimg create --ns zones=64,zone-size=64M,zone-capacity=48M --ns type=nvm,size=1G two.zimg
-  zimg create -o nvme-ns,drive=z0,bus=nvme0,zoned=on,zoned.zone_size=64M,zoned.max_open=14 disk.zimg 4G`,
+  zimg create -o nvme-ns,drive=z0,bus=nvme0,zoned=on,zoned.zone_size=64M,zoned.max_open=14 qemu.zimg 4G`,
 		Args: cli.RangeArgs(1, 2, "IMAGE [SIZE]"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}

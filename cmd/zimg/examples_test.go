@@ -8,9 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"zimg/cmd/internal/cli"
-
 	"github.com/spf13/cobra"
+
+	"zimg/cmd/internal/cli"
+	"zimg/image/imagetest"
 )
 
 // What is there before the examples of a command are typed: the image of the first example of all, with
@@ -48,6 +49,7 @@ serve() {
 // The examples of every help work as they are written. QEMU is not started: run prints its command
 // line only. What is served, is served on another port, and until hosts could connect.
 func TestExamples(t *testing.T) {
+	imagetest.NeedsPrograms(t, "what the examples start beside zimg")
 	ran := 0
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
@@ -62,7 +64,7 @@ func TestExamples(t *testing.T) {
 		script := exampleSetup + exampleSetups[path] + "\nqemu-system-x86_64() { test $# -gt 3; }\n" + exampleServe
 		for line := range strings.Lines(c.Example) {
 			line = strings.TrimSpace(strings.ReplaceAll(line, " ...", ""))
-			line = strings.NewReplacer("zimg run", "zimg run --dry-run", "zimg serve", "serve").Replace(line)
+			line = strings.NewReplacer("zimg run", "zimg run --dry-run", "zimg serve", "serve", "/run/user/1000/", "").Replace(line)
 			script += "set -x\n" + line + "\n{ set +x; } 2>/dev/null\n"
 			ran++
 		}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"zimg/image/imagetest"
+
 	"zimg/image/imagetest/guest"
 )
 
@@ -157,6 +159,7 @@ func TestRunQuit(t *testing.T) {
 // What cannot be run is refused before anything is changed, within seconds.
 func TestRunRefuses(t *testing.T) {
 	t.Parallel()
+	imagetest.NeedsPrograms(t, "QEMU")
 	hang := filepath.Join(t.TempDir(), "hang")
 	if err := os.WriteFile(hang, []byte("#!/bin/sh\nexec sleep 100\n"), 0o777); err != nil {
 		t.Fatal(err)
