@@ -18,12 +18,58 @@ type ConvertOptions struct {
 	Source  string      // path of the source's sidecar; empty to find it
 	Force   bool        // overwrite
 	Stamp   Stamp       // of the new image
+	// Limits, if not nil, gives the namespaces of the result other limits.
+	Limits *Limits
 	// Belongs: the result is kept as a part of the source (a snapshot, a recording), so it belongs to the source's owner and
 	// group. Any other new file belongs to the user who makes it.
 	Belongs bool
 	// Progress, if not nil, is told the bytes of data done and to do; an error
 	// stops the conversion.
 	Progress func(done, total int64) error
+}
+
+// Limits are how many zones may be open and active; 0 is no limit.
+type Limits struct {
+	NS           layout.NSID // that is changed; 0 for all that have zones
+	Open, Active *uint32     // nil: as it was
+}
+
+// apply changes the limits of the namespaces of plan, which are those of im. An error wraps layout.ErrGeometry if there is no
+// such namespace or more zones are active than would be allowed.
+func (l *Limits) apply(im *Image, plan *layout.Plan) error {
+	found := false
+	for i := range plan.Entries {
+		n := &plan.Entries[i].Namespace
+		if !n.Zoned() || l.NS != 0 && n.ID != l.NS {
+			continue
+		}
+		found = true
+		open, active := uint32(n.MaxOpen()), uint32(n.MaxActive())
+		if l.Open != nil {
+			open = *l.Open
+		}
+		if l.Active != nil {
+			active = *l.Active
+		}
+		if l.Open != nil && l.Active == nil && active != 0 && (open == 0 || open > active) {
+			return marked(layout.ErrGeometry, "namespace %d: max-open %d is more than max-active %d allows: change both", n.ID, open, active)
+		}
+		n.MOR, n.MAR = layout.Limits(open, active)
+		if err := n.Validate(); err != nil {
+			return err
+		}
+		counts := im.hdr.Counts[i]
+		if m := n.MaxActive(); m != 0 && counts.Active() > m {
+			return marked(layout.ErrGeometry, "namespace %d: %d zones are active, max-active %d is less", n.ID, counts.Active(), m)
+		}
+		if m := n.MaxOpen(); m != 0 && counts.Open() > m {
+			return marked(layout.ErrGeometry, "namespace %d: %d zones are open, max-open %d is less", n.ID, counts.Open(), m)
+		}
+	}
+	if !found {
+		return marked(layout.ErrGeometry, "%s has no zoned namespace %d", im.path, l.NS)
+	}
+	return nil
 }
 
 // Convert makes a new image at dst with the zones and data of the one at src, which is locked for reading
@@ -100,6 +146,11 @@ func (im *Image) copyTo(p *product, kind layout.Kind, o ConvertOptions) (err err
 	p.fs = im.files.FS
 	if p.plan, err = relaid(im.plan, kind, name); err != nil {
 		return err
+	}
+	if o.Limits != nil {
+		if err := o.Limits.apply(im, p.plan); err != nil {
+			return err
+		}
 	}
 	if p.like, err = disk.Like(im.files.Data[0]); err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"reflect"
 
 	"github.com/spf13/cobra"
 
@@ -44,6 +45,9 @@ format cannot hold is listed and refused, but with --lossy. Zones that are open 
 Closed, as after a power cycle, but with --keep-open. What is written is read back before
 DST gets its name. SRC and DST name the data file, the directory, or what the names of both files begin
 with; a second file is beside the first unless --sidecar and --source-sidecar say where.
+
+--geometry max-open=N,max-active=M gives the copy of an image of zimg's own other limits, as far as
+its zones allow: 0 is no limit, and --ns names one of several namespaces.
 
 ` + formatList(),
 		Example: "  zimg convert disk.zimg copy.zimg\n  zimg convert --in-place --layout sidecar disk.zimg\n  zimg convert -f zone-file zns.raw zns.zimg\n  zimg convert -O zbd-dump disk.zimg dumps/disk",
@@ -103,8 +107,11 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 	bar := cli.NewProgress(cmd, o.showBar)
 	defer bar.Done()
 	if from == nil && (o.to == "" || o.to == ownFormat) {
-		if o.ns != 0 || o.lossy || o.open {
+		if o.lossy || o.open || o.ns != 0 && o.foreign.geometry == "" {
 			return cli.UsageError("--ns, --lossy and --keep-open are for foreign formats")
+		}
+		if opts.Limits, err = o.limits(); err != nil {
+			return err
 		}
 		opts.Progress = bar.Update
 		err = image.Convert(args[0], args[1], opts)
@@ -117,6 +124,29 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 	bar.Done()
 	o.say(cmd, "Converted '%s' to '%s'.\n", args[0], args[1])
 	return nil
+}
+
+// limits are what --geometry changes when one image of zimg's own becomes another.
+func (o *convertOptions) limits() (*image.Limits, error) {
+	if o.foreign.geometry == "" {
+		return nil, nil
+	}
+	var g geometry
+	if err := g.parseList(o.foreign.geometry); err != nil {
+		return nil, cli.UsageError("--geometry %s: %v", o.foreign.geometry, err)
+	}
+	l := &image.Limits{NS: layout.NSID(o.ns)}
+	if open := uint32(g.maxOpen); g.saidOpen {
+		l.Open = &open
+	}
+	if active := uint32(g.maxAct); g.saidActive {
+		l.Active = &active
+	}
+	only := geometry{maxOpen: g.maxOpen, maxAct: g.maxAct, saidOpen: g.saidOpen, saidActive: g.saidActive}
+	if !reflect.DeepEqual(g, only) {
+		return nil, cli.UsageError("--geometry %s: of an image of zimg's own only max-open and max-active can be changed", o.foreign.geometry)
+	}
+	return l, nil
 }
 
 // transfer converts from or to a foreign format.

@@ -83,7 +83,7 @@ func (o *createOptions) addFlags(c *cobra.Command) {
 	f.Uint64Var(&o.geo.ms, "metadata-size", 0, "`BYTES` of metadata per logical block")
 	f.Uint64Var(&o.geo.pi, "pi", 0, "protection information `TYPE` 1 to 3")
 	f.Uint64Var(&o.geo.numZRWA, "numzrwa", 0, "`N` zone random write area resources")
-	f.StringVar(&o.geo.like, "like", "", "geometry of `NAME`: "+strings.Join(likeNames(), ", "))
+	f.StringVar(&o.geo.like, "like", "", "geometry of `NAME`: "+strings.Join(likeNames(), ", ")+"; or of an image or zoned device")
 	f.StringArrayVar(&o.namespaces, "ns", nil, "a namespace, `KEY=VALUE,...`; repeated for several")
 	f.StringArrayVarP(&o.properties, "options", "o", nil, "a QEMU device line, `[nvme-ns,]KEY=VALUE,...`")
 	f.StringVar(&o.label, "label", "", "`TEXT` to know the image by")
@@ -199,10 +199,16 @@ func (o *createOptions) options() (image.CreateOptions, error) {
 		}
 		o.lines = append(o.lines, geometries...)
 	}
-	for i, g := range geometries {
-		if err := g.applyLike(); err != nil {
+	for i := range geometries {
+		beside, err := geometries[i].applyLike()
+		if err != nil {
 			return opts, cli.UsageError("%v", err)
 		}
+		if len(o.namespaces) == 0 {
+			geometries = append(geometries, beside...)
+		}
+	}
+	for i, g := range geometries {
 		s, err := g.spec()
 		if err != nil {
 			if len(o.namespaces) > 0 {

@@ -70,7 +70,7 @@ func (o *foreignOptions) transfer(second string, ns uint32) (image.TransferOptio
 		return t, cli.UsageError("--geometry %s: what keeps zones is zoned", o.geometry)
 	}
 	counted := g.size != 0 || g.zones != 0
-	if err := g.applyLike(); err != nil {
+	if _, err := g.applyLike(); err != nil {
 		return t, cli.UsageError("--geometry %s: %v", o.geometry, err)
 	}
 	if !counted {

@@ -40,6 +40,8 @@ type geometry struct {
 	file     string
 	like     string
 
+	saidOpen   bool     // maxOpen was given, if only as 0: no limit
+	saidActive bool     // maxAct was
 	leftOut    []string // properties of QEMU's devices that an image does not keep
 	controller []string // KEY=VALUE of the controller
 }
@@ -118,8 +120,10 @@ func (g *geometry) set(key, value string) error {
 	case "block-size", "logical_block_size":
 		return positive(size, &g.block)
 	case "max-open", "zoned.max_open":
+		g.saidOpen = true
 		return number(&g.maxOpen)
 	case "max-active", "zoned.max_active":
+		g.saidActive = true
 		return number(&g.maxAct)
 	case "descr-ext-size", "zoned.descr_ext_size":
 		return size(&g.ext)
