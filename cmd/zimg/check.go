@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -59,15 +61,21 @@ type checkOptions struct {
 	sidecar string
 	spaces  []string
 	foreign foreignOptions
+}
 
-	name     string // of the format
+// imageCheck is the check of one image.
+type imageCheck struct {
+	*checkOptions
+	path     string
+	out, err io.Writer
+	format   string // its name
 	findings findings
 }
 
 func newCheckCommand() *cobra.Command {
 	var o checkOptions
 	c := &cobra.Command{
-		Use:   "check [flags] IMAGE",
+		Use:   "check [flags] IMAGE...",
 		Short: "validate write pointers against zone states and data, and repair",
 		Long: `Check looks at everything in an image: where its metadata is, both copies of it and
 their checksums, every zone's state and write pointer, the limits on open and active
@@ -82,14 +90,23 @@ says. The old bytes go to IMAGE.zundo first, and zimg undo brings them back.
 Files of foreign formats are checked too, by what the program that they belong to would
 object to when it starts; they are not repaired.
 
+Several images are checked a few at a time, and reported in the order in which they are
+named. Every line begins with the name of its image. With --output json, each image is one
+line of JSON. An image that cannot be checked does not stop the others.
+
 Findings go to standard error, the summary to standard output.
 
 Exit status, of the image as it is afterwards: 0 sound, 1 could not be checked, 2 errors
-are left, 3 only warnings are left. With --fsck, or called as fsck.zimg, that of fsck(8):
-0 sound, 1 repaired, 4 errors left, 8 could not be checked, 16 usage, 32 interrupted.`,
-		Example: "  zimg check disk.zimg\n  zimg check --repair disk.zimg && zimg run disk.zimg -- qemu-system-x86_64 ...\n  zimg check --repair=all --dry-run disk.zimg",
-		Args:    o.args,
-		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+are left, 3 only warnings are left, 75 in use by another process. Of several images it is the worst: 1, then 2, then
+75, then 3. With --fsck, or called as fsck.zimg, that of fsck(8): 0 sound, 1 repaired,
+4 errors left, 8 could not be checked, 16 usage, 32 interrupted; for several images, the sum
+of those that occurred.`,
+		Example: `  zimg check disk.zimg
+  zimg check --repair disk.zimg && zimg run disk.zimg -- qemu-system-x86_64 ...
+  zimg check --repair=all --dry-run disk.zimg
+  zimg check --quiet *.zimg`,
+		Args: o.args,
+		RunE: o.run,
 	}
 	f := c.Flags()
 	f.StringVar(&o.repair, "repair", "", "mend what can be mended: `safe` (the default) or all")
@@ -115,14 +132,25 @@ are left, 3 only warnings are left. With --fsck, or called as fsck.zimg, that of
 	return c
 }
 
-// args wants one image; "--repair all" leaves two, as the value of --repair may be left out.
+// args wants images; "--repair all" names one called all, as the value of --repair may be left out.
 func (o *checkOptions) args(cmd *cobra.Command, args []string) error {
-	err := cli.ExactArgs("IMAGE")(cmd, args)
-	var usage *cli.CodedError
-	if errors.As(err, &usage) && len(args) == 2 && o.repair != "" && cli.OneOf("repair", args[0], "safe", "all") == nil {
-		usage.Hint = "did you mean --repair=" + args[0] + "?"
+	if len(args) == 0 {
+		return cli.UsageError("%s needs an IMAGE", cmd.CommandPath())
 	}
-	return err
+	if err := cli.RangeArgs(1, len(args), "IMAGE...")(cmd, args); err != nil {
+		return err
+	}
+	if o.repair != "" && cli.OneOf("repair", args[0], "safe", "all") == nil {
+		if _, err := os.Lstat(args[0]); errors.Is(err, fs.ErrNotExist) {
+			err := cli.UsageError("there is no image called %s", args[0])
+			err.Hint = "did you mean --repair=" + args[0] + "?"
+			return err
+		}
+	}
+	if len(args) > 1 && o.sidecar != "" {
+		return cli.UsageError("--sidecar is for one image, %d were given", len(args))
+	}
+	return nil
 }
 
 // mode is what the flags ask for.
@@ -167,56 +195,33 @@ func (o *checkOptions) mode() (fsck.Mode, error) {
 	return fsck.CheckOnly, nil
 }
 
-func (o *checkOptions) run(cmd *cobra.Command, path string) error {
+func (o *checkOptions) run(cmd *cobra.Command, paths []string) error {
 	if err := cli.OneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
-	mode, err := o.mode()
+	o.foreign.fs = files(cmd)
+	opts, err := o.options(cmd)
 	if err != nil {
 		return err
 	}
-	opts := fsck.Options{Stamp: stamp(), Sidecar: o.sidecar, Mode: mode, DryRun: o.dryRun, ForceShare: o.share, Context: cmd.Context()}
-	switch {
-	case o.data && o.noData:
-		return cli.UsageError("--data and --no-data contradict one another")
-	case o.data:
-		opts.Data = fsck.DataAlways
-	case o.noData:
-		opts.Data = fsck.DataNever
-	}
-	if len(o.spaces) > 0 {
-		create := createOptions{namespaces: o.spaces}
-		spec, err := create.options()
-		if err != nil {
-			return err
-		}
-		opts.Geometry = func(kind layout.Kind) (*layout.Plan, error) {
-			spec.Layout = kind
-			return spec.Complete()
-		}
+	if len(paths) > 1 {
+		return o.runSeveral(cmd, paths, opts)
 	}
 	bar := cli.NewProgress(cmd, o.showBar)
 	defer bar.Done()
 	opts.Progress = bar.Update
-	opts.Found = func(f fsck.Finding) {
-		bar.Clear()
-		o.findings.add(f)
-	}
-	o.findings = findings{w: cmd.ErrOrStderr(), path: path, all: o.all, keep: o.output == "json", dryRun: o.dryRun}
-	r, err := o.work(path, mode, opts)
-	bar.Clear()
-	o.findings.end()
+	c := &imageCheck{checkOptions: o, path: paths[0], out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
+	r, err := c.work(opts, bar.Clear)
 	if err != nil {
 		return err
 	}
 	bar.Done()
-	out := cmd.OutOrStdout()
 	if o.output == "json" {
-		if err := cli.WriteJSON(out, o.view(r)); err != nil {
+		if err := cli.WriteJSON(c.out, c.view(r)); err != nil {
 			return err
 		}
 	} else if !o.quiet {
-		o.print(out, r)
+		c.print(r)
 	}
 	if code := o.exitCode(r); code != 0 {
 		return cli.WithExit(code, nil)
@@ -224,30 +229,74 @@ func (o *checkOptions) run(cmd *cobra.Command, path string) error {
 	return nil
 }
 
-// work checks or repairs, by the format that path is of.
-func (o *checkOptions) work(path string, mode fsck.Mode, opts fsck.Options) (*fsck.Report, error) {
+// options are what the flags ask of package fsck.
+func (o *checkOptions) options(cmd *cobra.Command) (fsck.Options, error) {
+	mode, err := o.mode()
+	opts := fsck.Options{FS: files(cmd), Stamp: stamp(), Sidecar: o.sidecar, Mode: mode, DryRun: o.dryRun, ForceShare: o.share, Context: cmd.Context()}
+	switch {
+	case err != nil:
+		return opts, err
+	case o.data && o.noData:
+		return opts, cli.UsageError("--data and --no-data contradict one another")
+	case o.data:
+		opts.Data = fsck.DataAlways
+	case o.noData:
+		opts.Data = fsck.DataNever
+	}
+	if len(o.spaces) == 0 {
+		return opts, nil
+	}
+	create := createOptions{namespaces: o.spaces}
+	if _, err := create.options(); err != nil {
+		return opts, err
+	}
+	opts.Geometry = func(kind layout.Kind) (*layout.Plan, error) {
+		spec, err := create.options()
+		if err != nil {
+			return nil, err
+		}
+		spec.Layout = kind
+		return spec.Complete()
+	}
+	return opts, nil
+}
+
+// work checks or repairs the image, by the format that it is of. clear makes room for a line of findings.
+func (c *imageCheck) work(opts fsck.Options, clear func()) (*fsck.Report, error) {
+	c.findings = findings{w: c.err, path: c.path, all: c.all, keep: c.output == "json", dryRun: c.dryRun}
+	opts.Found = func(f fsck.Finding) {
+		clear()
+		c.findings.add(f)
+	}
+	r, err := c.check(opts)
+	clear()
+	c.findings.end()
+	return r, err
+}
+
+func (c *imageCheck) check(opts fsck.Options) (*fsck.Report, error) {
 	var format *foreign.Format
 	var err error
-	if len(o.spaces) == 0 {
-		if format, err = o.foreign.find(path, o.sidecar); err != nil {
+	if len(c.spaces) == 0 {
+		if format, err = c.foreign.find(c.path, c.sidecar); err != nil {
 			return nil, err
 		}
 	}
-	o.name = ownFormat
+	c.format = ownFormat
 	switch {
-	case format == nil && mode == fsck.CheckOnly:
-		return fsck.Check(path, opts)
+	case format == nil && opts.Mode == fsck.CheckOnly:
+		return fsck.Check(c.path, opts)
 	case format == nil:
-		return fsck.Repair(path, opts)
-	case mode != fsck.CheckOnly:
-		return nil, cli.UsageError("%s is of the format %s, which is not repaired here; zimg convert imports what can be read", path, format.Name)
+		return fsck.Repair(c.path, opts)
+	case opts.Mode != fsck.CheckOnly:
+		return nil, cli.UsageError("%s is of the format %s, which is not repaired here; zimg convert imports what can be read", c.path, format.Name)
 	}
-	o.name = format.Name
+	c.format = format.Name
 	closer := func() error { return nil }
-	r, err := fsck.CheckForeign(path, func() (d *foreign.Decoded, err error) {
-		var c func() error
-		if d, c, err = o.foreign.open(path, format, o.sidecar, 0, o.share); err == nil {
-			closer = c
+	r, err := fsck.CheckForeign(c.path, func() (d *foreign.Decoded, err error) {
+		var done func() error
+		if d, done, err = c.foreign.open(c.path, format, c.sidecar, 0, c.share); err == nil {
+			closer = done
 		}
 		return d, err
 	}, opts)
@@ -270,11 +319,11 @@ func (o *checkOptions) exitCode(r *fsck.Report) int {
 	return bits
 }
 
-func (o *checkOptions) view(r *fsck.Report) *checkView {
+func (c *imageCheck) view(r *fsck.Report) *checkView {
 	f := r.Final()
 	v := &checkView{
-		Filename: r.Path, Format: o.name, Errors: f.Errors, Warnings: f.Warnings, Notes: f.Notes, Fixed: r.Fixed, Lossy: f.Lossy,
-		Repaired: r.Changed, UndoFile: r.UndoFile, Findings: o.findings.views, Truncated: o.findings.truncated,
+		Filename: r.Path, Format: c.format, Errors: f.Errors, Warnings: f.Warnings, Notes: f.Notes, Fixed: r.Fixed, Lossy: f.Lossy,
+		Repaired: r.Changed, UndoFile: r.UndoFile, Findings: c.findings.views, Truncated: c.findings.truncated,
 		Summary: checkSummary{
 			Namespaces: f.Summary.Namespaces, Zones: f.Summary.Zones, Active: f.Summary.Active, Full: f.Summary.Full,
 			Written: f.Summary.Written, Size: f.Summary.Size, DataScanned: r.Summary.Scanned,
@@ -286,7 +335,8 @@ func (o *checkOptions) view(r *fsck.Report) *checkView {
 	return v
 }
 
-func (o *checkOptions) print(w io.Writer, r *fsck.Report) {
+func (c *imageCheck) print(r *fsck.Report) {
+	w := c.out
 	if r.Changed {
 		fmt.Fprintf(w, "%s repaired.\n", cli.Count(r.Fixed, "problem was", "problems were"))
 		fmt.Fprintf(w, "The old bytes are in '%s'; zimg undo %s brings them back.\n", cli.Printable(r.UndoFile), cli.ShellWord(r.Path))
@@ -312,7 +362,7 @@ func (o *checkOptions) print(w io.Writer, r *fsck.Report) {
 		fmt.Fprintf(w, "%s, %s, %d active, %d full; %s of %s written\n", cli.Count(s.Namespaces, "namespace", "namespaces"),
 			cli.Count(int(s.Zones), "zone", "zones"), s.Active, s.Full, cli.HumanSize(s.Written), cli.HumanSize(s.Size))
 	}
-	if next := nextStep(r, o.name, o.sidecar); next != "" {
+	if next := nextStep(r, c.format, c.sidecar); next != "" {
 		fmt.Fprintln(w, next)
 	}
 }

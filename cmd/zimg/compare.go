@@ -113,7 +113,8 @@ func (o *compareOptions) run(cmd *cobra.Command, a, b string) error {
 // compare opens both sides and fills in the differences.
 func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error) {
 	var sides [2]image.Side
-	second := foreignOptions{flag: "second-format", format: o.formatB, geometry: o.foreign.geometry}
+	o.foreign.fs = files(cmd)
+	second := foreignOptions{fs: o.foreign.fs, flag: "second-format", format: o.formatB, geometry: o.foreign.geometry}
 	opens := []func(*layout.Namespace) (image.Side, func() error, error){
 		func(like *layout.Namespace) (image.Side, func() error, error) {
 			return o.open(cmd, &o.foreign, v.A, like)
@@ -155,7 +156,7 @@ func (o *compareOptions) open(cmd *cobra.Command, f *foreignOptions, path string
 		return image.Side{}, nil, err
 	}
 	if format == nil {
-		im, err := openToRead(cmd, path, image.Options{ForceShare: o.share})
+		im, err := openToRead(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share})
 		if err != nil {
 			return image.Side{}, nil, err
 		}

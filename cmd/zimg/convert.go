@@ -71,7 +71,8 @@ its zones allow: 0 is no limit, and --ns names one of several namespaces.
 }
 
 func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
-	opts := image.ConvertOptions{Stamp: stamp(), Sidecar: o.sidecar, Source: o.source, Force: o.force}
+	o.foreign.fs = files(cmd)
+	opts := image.ConvertOptions{FS: files(cmd), Stamp: stamp(), Sidecar: o.sidecar, Source: o.source, Force: o.force}
 	switch o.layout {
 	case "":
 	case "trailing":

@@ -102,6 +102,9 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 			return cli.UsageError("--%s must be greater than 0", name)
 		}
 	}
+	if cmd.Flags().Changed("uuid") && o.uuid == "" {
+		return cli.UsageError("--uuid is empty")
+	}
 	if err := o.complete(args); err != nil {
 		return err
 	}
@@ -109,6 +112,7 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	opts.FS = files(cmd)
 	plan, err := opts.Complete()
 	if err != nil {
 		return geometryUsage(err)

@@ -25,7 +25,7 @@ geometry. The form is in docs/JSON.md.`,
 		Example: "  zimg dump disk.zimg zones.json\n  zimg restore disk.zimg zones.json",
 		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			im, err := openToRead(cmd, args[0], image.Options{ForceShare: share, Sidecar: sidecar})
+			im, err := openToRead(cmd, args[0], image.Options{FS: files(cmd), ForceShare: share, Sidecar: sidecar})
 			if err != nil {
 				return err
 			}
@@ -75,7 +75,7 @@ discarded; data is not brought back where a write pointer moves forward: zeroes 
 }
 
 func restore(cmd *cobra.Command, path, sidecar string, in io.Reader) (err error) {
-	im, err := image.Open(path, image.Options{Write: true, Sidecar: sidecar, Stamp: stamp()})
+	im, err := image.Open(path, image.Options{FS: files(cmd), Write: true, Sidecar: sidecar, Stamp: stamp()})
 	if err != nil {
 		return err
 	}

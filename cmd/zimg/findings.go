@@ -88,7 +88,7 @@ func (l *findings) add(f fsck.Finding) {
 func (l *findings) end() {
 	for _, c := range l.order {
 		if more := l.seen[c] - maxAlike; more > 0 && !l.all {
-			fmt.Fprintf(l.w, "%d more of %s: --all lists them\n", more, c)
+			fmt.Fprintf(l.w, "%s: %d more of %s: --all lists them\n", cli.Printable(l.path), more, c)
 		}
 	}
 }

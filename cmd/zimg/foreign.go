@@ -23,6 +23,7 @@ type foreignOptions struct {
 	flag     string // that names the format, if it is not --format
 	format   string
 	geometry string
+	fs       disk.FS // nil for the operating system's
 }
 
 func (o *foreignOptions) addFlags(f *pflag.FlagSet) {
@@ -58,7 +59,7 @@ func findFormat(flag, name string) (*foreign.Format, error) {
 
 // transfer fills in what the flags say of a source.
 func (o *foreignOptions) transfer(second string, ns uint32) (image.TransferOptions, error) {
-	t := image.TransferOptions{Stamp: stamp(), Source: second, NS: layout.NSID(ns)}
+	t := image.TransferOptions{FS: o.fs, Stamp: stamp(), Source: second, NS: layout.NSID(ns)}
 	if o.geometry == "" {
 		return t, nil
 	}

@@ -20,10 +20,15 @@ import (
 
 // hintFor is the hint to print with err of cmd: hint, its own, or one for errors that come from below.
 func hintFor(cmd *cobra.Command, err error, hint string) string {
+	return hintAbout(cmd, cmd.Flags().Args(), err, hint)
+}
+
+// hintAbout is hintFor where the command was working on the files paths.
+func hintAbout(cmd *cobra.Command, paths []string, err error, hint string) string {
 	var repair *image.RepairError
 	switch {
 	case errors.Is(err, layout.ErrNotImage):
-		return hintForeign(cmd, hint)
+		return hintForeign(cmd, paths, hint)
 	case errors.Is(err, foreign.ErrUnfinished):
 		return hint + "; use --force to start again"
 	case hint != "":
@@ -36,8 +41,9 @@ func hintFor(cmd *cobra.Command, err error, hint string) string {
 	case errors.Is(err, image.ErrOtherImage):
 		return "use --force to apply it anyway"
 	case errors.Is(err, disk.ErrLocked): // the message asks the question itself
-		if args := cmd.Flags().Args(); len(args) > 0 {
-			return lockHint(cmd, args[0])
+		var lock *disk.LockError
+		if errors.As(err, &lock) {
+			return lockHint(cmd, lock.Name)
 		}
 	case errors.Is(err, layout.ErrNewer):
 		return "a newer zimg can read it: zimg version tells which this is"
@@ -105,8 +111,8 @@ func hintBelow(err error) string {
 
 // hintForeign says what to do about files that are not ours: those of a foreign format that shows itself have
 // to be imported where a command knows our own only, and others to be named where it knows all.
-func hintForeign(cmd *cobra.Command, hint string) string {
-	for _, path := range cmd.Flags().Args() {
+func hintForeign(cmd *cobra.Command, paths []string, hint string) string {
+	for _, path := range paths {
 		if f, err := foreign.Detect(all.Formats, disk.OS, path); err == nil && f != nil {
 			return fmt.Sprintf("it is of the format %s: zimg convert %s disk.zimg imports it", f.Name, cli.ShellWord(path))
 		}
@@ -121,8 +127,8 @@ func hintForeign(cmd *cobra.Command, hint string) string {
 	if cmd.Flags().Lookup("format") != nil {
 		hints = append(hints, "a foreign format without a magic must be named by -f: "+strings.Join(unmarked(), ", "))
 	}
-	if args := cmd.Flags().Args(); len(args) > 0 {
-		hints = append(hints, "if it was an image and its metadata is lost: "+rebuildCommand(cli.ShellWord(args[0])))
+	if len(paths) > 0 {
+		hints = append(hints, "if it was an image and its metadata is lost: "+rebuildCommand(cli.ShellWord(paths[0])))
 	}
 	return strings.Join(hints, "; ")
 }

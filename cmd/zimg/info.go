@@ -116,6 +116,7 @@ func (o *infoOptions) run(cmd *cobra.Command, path string) error {
 	if err := cli.OneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
+	o.foreign.fs = files(cmd)
 	f, err := o.foreign.find(path, o.sidecar)
 	if err != nil {
 		return err
@@ -123,7 +124,7 @@ func (o *infoOptions) run(cmd *cobra.Command, path string) error {
 	if f != nil {
 		return o.runForeign(cmd, path, f)
 	}
-	im, err := openToRead(cmd, path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
+	im, err := openToRead(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
 		return err
 	}

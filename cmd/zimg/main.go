@@ -46,10 +46,23 @@ func stamp() image.Stamp {
 	if len(s.Tool) > layout.ToolLen {
 		s.Tool = s.Tool[:layout.ToolLen]
 	}
-	if epoch, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
-		s.Time = time.Unix(epoch, 0).UTC()
+	if epoch, err := sourceDate(); err == nil && !epoch.IsZero() {
+		s.Time = epoch
 	}
 	return s
+}
+
+// sourceDate is the time of SOURCE_DATE_EPOCH, zero if that is not set or empty.
+func sourceDate() (time.Time, error) {
+	value := os.Getenv("SOURCE_DATE_EPOCH")
+	if value == "" {
+		return time.Time{}, nil
+	}
+	epoch, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || epoch < 0 {
+		return time.Time{}, cli.UsageError("SOURCE_DATE_EPOCH=%q is not a number of seconds since 1970", value)
+	}
+	return time.Unix(epoch, 0).UTC(), nil
 }
 
 // execute is the whole program but for the exit. It runs the command that args name, and tells the signal that interrupted it, if one did.
@@ -71,6 +84,10 @@ func execute(args []string, s streams) (code int, killed os.Signal) {
 	root.SetOut(out)
 	root.SetErr(s.err)
 	root.SetArgs(resizeArgs(args))
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		_, err := sourceDate()
+		return err
+	}
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) { // what a shell calls; no other command pays for it
 		addCompletions(root)
 	}
@@ -112,7 +129,7 @@ func fsckExit(code int, interrupted bool) int {
 		return fsckInterrupted
 	case code == cli.ExitUsage:
 		return fsckUsage
-	case code == cli.ExitFailed:
+	case code == cli.ExitFailed, code == cli.ExitInUse:
 		return fsckFailed
 	}
 	return code

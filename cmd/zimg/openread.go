@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,20 +27,20 @@ func openToRead(cmd *cobra.Command, path string, o image.Options) (*image.Image,
 	return im, nil
 }
 
-// lockHint is what to do about an image at path that somebody else has.
+// lockHint is what to do about an image that somebody else has; path is that file of it that is locked.
 func lockHint(cmd *cobra.Command, path string) string {
-	hint := ""
+	var hints []string
 	if im, err := image.Open(path, image.Options{ForceShare: true}); err == nil {
 		if c, err := im.Condition(); err == nil && c == image.InUse {
-			hint = fmt.Sprintf("pid %d has it in use", im.Header().Session.PID)
+			hints = append(hints, fmt.Sprintf("pid %d has it in use", im.Header().Session.PID))
 		}
 		closeQuietly(im)
 	}
-	if f := cmd.Flags().Lookup("force-share"); f != nil {
-		if hint != "" {
-			hint += "; "
-		}
-		hint += "-U reads it as it was before, or in the middle of a change"
+	if cmd.Flags().Lookup("wait") != nil {
+		hints = append(hints, "--wait SECONDS waits for it")
 	}
-	return hint
+	if cmd.Flags().Lookup("force-share") != nil {
+		hints = append(hints, "-U reads it as it was before, or in the middle of a change")
+	}
+	return strings.Join(hints, "; ")
 }

@@ -40,7 +40,7 @@ func (o *qemuArgsOptions) run(cmd *cobra.Command, path string) error {
 	if err := cli.OneOf("output", o.output, "human", "json"); err != nil {
 		return err
 	}
-	im, err := openToRead(cmd, path, image.Options{Sidecar: o.sidecar})
+	im, err := openToRead(cmd, path, image.Options{FS: files(cmd), Sidecar: o.sidecar})
 	if err != nil {
 		return err
 	}

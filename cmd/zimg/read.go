@@ -42,7 +42,7 @@ func (o *readOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if err := o.pos.resolve(cmd); err != nil {
 		return err
 	}
-	im, err := openToRead(cmd, args[0], image.Options{ForceShare: o.share, Sidecar: o.pos.sidecar})
+	im, err := openToRead(cmd, args[0], image.Options{FS: files(cmd), ForceShare: o.share, Sidecar: o.pos.sidecar})
 	if err != nil {
 		return err
 	}

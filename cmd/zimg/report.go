@@ -110,6 +110,7 @@ func (o *reportOptions) wanted() (map[layout.ZoneState]bool, error) {
 
 // spaces are the namespaces of the image, ours or foreign.
 func (o *reportOptions) spaces(cmd *cobra.Command, path string) ([]*report.Namespace, func() error, error) {
+	o.foreign.fs = files(cmd)
 	f, err := o.foreign.find(path, o.sidecar)
 	if err != nil {
 		return nil, nil, err
@@ -122,7 +123,7 @@ func (o *reportOptions) spaces(cmd *cobra.Command, path string) ([]*report.Names
 		list, err := foreignSpaces(d, o.ns)
 		return list, closer, err
 	}
-	im, err := openToRead(cmd, path, image.Options{ForceShare: o.share, Sidecar: o.sidecar})
+	im, err := openToRead(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
 		return nil, nil, err
 	}

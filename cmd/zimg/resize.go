@@ -25,8 +25,9 @@ func newResizeCommand() *cobra.Command {
 		Use:   "resize [flags] IMAGE [+|-]ZONES|SIZE",
 		Short: "add or drop Empty zones at the end of a namespace",
 		Long: `Resize changes the number of zones of a namespace: to ZONES, or by +ZONES or
--ZONES. A SIZE has a suffix (K, M, G, T, P, E) and is whole zones. Added zones are Empty; only Empty zones are
-dropped, and only with --shrink. The namespace must be the last in its data file.
+-ZONES. A SIZE has a suffix (K, M, G, T, P, E) and is whole zones. A bare number that would be
+whole zones in bytes, too, is refused: 1048576z means zones. Added zones are Empty; only Empty zones
+are dropped, and only with --shrink. The namespace must be the last in its data file.
 
 An interruption leaves the image as it was or as it is to be; one of the trailing layout may still have its
 metadata in a sidecar (zimg convert --in-place --layout trailing moves it back).`,
@@ -59,18 +60,18 @@ func resizeArgs(args []string) []string {
 }
 
 func (o *resizeOptions) run(cmd *cobra.Command, path, size string) error {
-	zones, err := o.zones(path, size)
+	zones, err := o.zones(cmd, path, size)
 	if err != nil {
 		return err
 	}
-	opts := image.ResizeOptions{Options: image.Options{Sidecar: o.sidecar, Stamp: stamp()}, Namespace: layout.NSID(o.ns), Zones: zones, Shrink: o.shrink}
+	opts := image.ResizeOptions{Options: image.Options{FS: files(cmd), Sidecar: o.sidecar, Stamp: stamp()}, Namespace: layout.NSID(o.ns), Zones: zones, Shrink: o.shrink}
 	if err := image.Resize(path, opts); err != nil {
 		return err
 	}
 	if o.quiet {
 		return nil
 	}
-	im, err := image.Open(path, image.Options{Sidecar: o.sidecar})
+	im, err := image.Open(path, image.Options{FS: files(cmd), Sidecar: o.sidecar})
 	if err != nil {
 		return err
 	}
@@ -84,13 +85,14 @@ func (o *resizeOptions) run(cmd *cobra.Command, path, size string) error {
 }
 
 // zones is the number of zones that size asks for.
-func (o *resizeOptions) zones(path, size string) (uint64, error) {
+func (o *resizeOptions) zones(cmd *cobra.Command, path, size string) (uint64, error) {
 	digits := strings.TrimLeft(size, "+-")
 	bad := cli.UsageError("%q is not a size: ZONES, +ZONES or -ZONES, or bytes with a suffix (64G, +1G, -1G)", size)
 	if len(size)-len(digits) > 1 {
 		return 0, bad
 	}
-	n, err := strconv.ParseUint(digits, 10, 33)
+	number, certain := strings.CutSuffix(digits, "z") // zones, and nothing else
+	n, err := strconv.ParseUint(number, 10, 33)
 	inBytes := err != nil
 	if inBytes {
 		b, err := cli.ParseSize(digits)
@@ -99,34 +101,47 @@ func (o *resizeOptions) zones(path, size string) (uint64, error) {
 		}
 		n = uint64(b)
 	}
-	if digits == size && !inBytes {
-		return n, nil
-	}
-	im, err := image.Open(path, image.Options{Sidecar: o.sidecar})
+	im, err := image.Open(path, image.Options{FS: files(cmd), Sidecar: o.sidecar})
 	if err != nil {
 		return 0, err
 	}
 	defer closeQuietly(im)
-	for _, ns := range im.Namespaces() {
-		if !ns.Zoned() || o.ns != 0 && ns.ID != layout.NSID(o.ns) {
-			continue
-		}
-		if inBytes {
-			zone := uint64(ns.ByteOff(ns.ZoneSize))
-			if n%zone != 0 {
-				return 0, fmt.Errorf("%s: %s is not a whole number of zones of %s: %w", path, digits, cli.FormatSize(int64(zone)), layout.ErrGeometry)
-			}
-			n /= zone
-		}
-		switch {
-		case digits == size:
-			return n, nil
-		case size[0] == '+':
-			return ns.ZoneCount + n, nil
-		case n >= ns.ZoneCount:
-			return 0, fmt.Errorf("%s: namespace %d has %d zones, %d cannot be dropped: %w", path, ns.ID, ns.ZoneCount, n, layout.ErrRange)
-		}
-		return ns.ZoneCount - n, nil
+	ns, err := o.namespace(im)
+	if err != nil {
+		return 0, err
 	}
-	return 0, fmt.Errorf("%s: no zoned namespace %d: %w", path, o.ns, layout.ErrRange)
+	zone := uint64(ns.ByteOff(ns.ZoneSize))
+	switch {
+	case inBytes && n%zone != 0:
+		return 0, fmt.Errorf("%s: %s is not a whole number of zones of %s", path, digits, cli.FormatSize(int64(zone)))
+	case inBytes:
+		n /= zone
+	case !certain && n > 0 && n%zone == 0:
+		err := cli.UsageError("%s: %s is a number of zones, and looks like a number of bytes", path, size)
+		err.Hint = fmt.Sprintf("write %sz for %s zones, or %s for %s",
+			size, digits, strings.TrimSuffix(size, digits)+cli.FormatSize(int64(n)), cli.Count(int(n/zone), "zone", "zones"))
+		return 0, err
+	}
+	switch {
+	case digits == size:
+		return n, nil
+	case size[0] == '+':
+		return ns.ZoneCount + n, nil
+	case n >= ns.ZoneCount:
+		return 0, fmt.Errorf("%s: namespace %d has %d zones, %d cannot be dropped", path, ns.ID, ns.ZoneCount, n)
+	}
+	return ns.ZoneCount - n, nil
+}
+
+// namespace is the one that is resized: --ns, or the first that is zoned.
+func (o *resizeOptions) namespace(im *image.Image) (*image.Namespace, error) {
+	for _, ns := range im.Namespaces() {
+		if ns.Zoned() && (o.ns == 0 || ns.ID == layout.NSID(o.ns)) {
+			return ns, nil
+		}
+	}
+	if o.ns == 0 {
+		return nil, fmt.Errorf("%s: there is no zoned namespace", im.Path())
+	}
+	return nil, fmt.Errorf("%s: there is no zoned namespace %d", im.Path(), o.ns)
 }

@@ -89,6 +89,9 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
 	for _, c := range list {
 		cmd := c.make()
 		cmd.GroupID = c.group
+		if c.group != "" && c.name != "crash" {
+			addWait(cmd)
+		}
 		root.AddCommand(cmd)
 	}
 	root.SetHelpCommand(cli.NewHelpCommand())

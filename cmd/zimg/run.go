@@ -128,7 +128,7 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 		return err
 	}
 	options := vm.Options{
-		Stamp: stamp(),
+		FS: files(cmd), Stamp: stamp(),
 		Paths: paths, Command: command, Sidecar: o.sidecar, Record: o.record, Drive: vm.Drive(o.drive), Controllers: controllers,
 		NoRepair: o.noRepair, AllowLostFaults: o.lostFaults, Answer: o.answer, Limit: o.limit,
 		Stdin: cmd.InOrStdin(), Stdout: cli.ProcessOutput(cmd), Stderr: cmd.ErrOrStderr(),

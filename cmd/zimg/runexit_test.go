@@ -72,7 +72,7 @@ func TestRunHoldsImage(t *testing.T) {
 	vm := ready(t, path, "read x </dev/ttyS0; echo bye")
 	for _, args := range [][]string{{"run", path, "--", "qemu-system-x86_64", "-nodefaults"}, {"zone", "reset", path, "0"}, {"check", path}, {"info", path}} {
 		start := time.Now()
-		if _, errs, code := zimgStatus(args...); code != 1 || !strings.Contains(errs, "another process") {
+		if _, errs, code := zimgStatus(args...); code != 75 || !strings.Contains(errs, "another process") {
 			t.Errorf("zimg %s: exit %d, %s", args[0], code, errs)
 		}
 		if d := time.Since(start); d > 5*time.Second {

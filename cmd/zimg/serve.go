@@ -117,7 +117,7 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 		}
 	}()
 	for _, path := range paths {
-		d, err := serve.OpenDisk(serve.Image{Path: path, Sidecar: o.sidecar, Stamp: stamp(), Drive: drive.Options{
+		d, err := serve.OpenDisk(serve.Image{Path: path, FS: files(cmd), Sidecar: o.sidecar, Stamp: stamp(), Drive: drive.Options{
 			NQN: o.nqn, MDTS: o.mdts, IOQueues: uint16(o.queues), NoWriteCache: o.noCache,
 		}}, log)
 		if err != nil {

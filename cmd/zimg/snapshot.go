@@ -75,7 +75,7 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 	}
 	bar := cli.NewProgress(cmd, o.showBar)
 	defer bar.Done()
-	opts := image.ConvertOptions{Stamp: stamp(), Source: o.sidecar, Force: o.force, Progress: bar.Update}
+	opts := image.ConvertOptions{FS: files(cmd), Stamp: stamp(), Source: o.sidecar, Force: o.force, Progress: bar.Update}
 	say := func(format string, args ...any) {
 		if !o.quiet {
 			bar.Done()

@@ -21,7 +21,7 @@ changed since the repair, --force is needed, and those changes are lost.`,
 		Example: "  zimg check --repair disk.zimg\n  zimg undo disk.zimg",
 		Args:    cli.ExactArgs("IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := fsck.Undo(args[0], fsck.Options{Stamp: stamp(), Sidecar: sidecar}, force); err != nil {
+			if err := fsck.Undo(args[0], fsck.Options{FS: files(cmd), Stamp: stamp(), Sidecar: sidecar}, force); err != nil {
 				return err
 			}
 			if !quiet {

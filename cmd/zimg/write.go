@@ -190,7 +190,7 @@ func (o *dataOptions) run(
 	}
 	defer func() { _ = file.Close() }()
 	var in io.Reader = file
-	im, err := image.Open(args[0], image.Options{Write: true, Sidecar: o.pos.sidecar, Stamp: stamp()})
+	im, err := image.Open(args[0], image.Options{FS: files(cmd), Write: true, Sidecar: o.pos.sidecar, Stamp: stamp()})
 	if err != nil {
 		return err
 	}

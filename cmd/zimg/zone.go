@@ -135,7 +135,7 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 }
 
 func (o *zoneOptions) run(cmd *cobra.Command, a zoneAction, path, which string) (err error) {
-	im, err := image.Open(path, image.Options{Write: true, Sidecar: o.sidecar, Stamp: stamp()})
+	im, err := image.Open(path, image.Options{FS: files(cmd), Write: true, Sidecar: o.sidecar, Stamp: stamp()})
 	if err != nil {
 		return err
 	}

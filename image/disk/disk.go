@@ -65,7 +65,8 @@ type File interface {
 	SeekData(off int64) (int64, error)
 	// SeekHole returns the first offset >= off in a hole; the file's end counts as one.
 	SeekHole(off int64) (int64, error)
-	// Lock takes the lock, or gives it back with LockNone. It never waits: a conflict is ErrLocked.
+	// Lock takes the lock, or gives it back with LockNone. A conflict is ErrLocked, at once or after the time that
+	// the file system was made with (Patient).
 	Lock(mode LockMode) error
 	// Reserve takes space on the disk for length bytes from off, and changes neither the contents nor the size
 	// of the file. A Truncate gives back what is reserved beyond the size. ErrUnsupported where space cannot be reserved.

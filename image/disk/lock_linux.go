@@ -49,10 +49,10 @@ func lockPerms(mode LockMode) (held, unshared perms) {
 	return held, unshared
 }
 
-// Lock sets every byte anew, also when mode is the one held already: a QEMU that
+// tryLock sets every byte anew, also when mode is the one held already: a QEMU that
 // was given the descriptor shares the lock and gives bytes of it back when it ends.
 // If the lock cannot be had, the one held before is held again.
-func (f *osFile) Lock(mode LockMode) error {
+func (f *osFile) tryLock(mode LockMode) error {
 	err := f.setLock(mode)
 	if err == nil {
 		err = f.conflict(mode)

@@ -5,9 +5,9 @@ package disk
 // locking says that a lock keeps other processes out.
 const locking = false
 
-// Lock does nothing: without open file description locks QEMU does not lock
+// tryLock does nothing: without open file description locks QEMU does not lock
 // images either.
-func (f *osFile) Lock(mode LockMode) error {
+func (f *osFile) tryLock(mode LockMode) error {
 	f.locked = mode
 	return nil
 }

@@ -23,6 +23,7 @@ type osFile struct {
 	file   *os.File
 	device bool
 	locked LockMode
+	wait   *patience // nil: a lock that another process holds is an error at once
 }
 
 // Open refuses what is neither a regular file nor a block device, and does so

@@ -254,8 +254,9 @@ func (r *Replacement) removeStale(name string) {
 	if !locking {
 		return
 	}
+	fsys := atOnce(r.FS)
 	dir := filepath.Dir(name)
-	names, err := r.FS.List(dir)
+	names, err := fsys.List(dir)
 	if err != nil {
 		return
 	}
@@ -264,11 +265,11 @@ func (r *Replacement) removeStale(name string) {
 			continue
 		}
 		temp := filepath.Join(dir, base)
-		file, err := OpenLocked(r.FS, temp, ReadWrite, LockWrite)
+		file, err := OpenLocked(fsys, temp, ReadWrite, LockWrite)
 		if err != nil {
 			continue
 		}
-		_ = r.FS.Remove(temp)
+		_ = fsys.Remove(temp)
 		_ = file.Close()
 	}
 }

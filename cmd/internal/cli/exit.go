@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"zimg/image"
+	"zimg/image/disk"
 )
 
 // Exit codes of every command; check and compare have more.
@@ -27,6 +28,7 @@ const (
 	ExitNotCompared = 2 // compare: 1 is "they differ"
 	ExitUsage       = 64
 	ExitInternal    = 70 // EX_SOFTWARE of sysexits.h: a bug in zimg
+	ExitInUse       = 75 // EX_TEMPFAIL: another process has the image; it may work later
 )
 
 // CodedError ends the program with a code; err may be nil if all has been said.
@@ -85,7 +87,7 @@ func Report(w io.Writer, cmd *cobra.Command, err error, hintFor func(cmd *cobra.
 	if err == nil {
 		return 0
 	}
-	code, hint := ExitFailed, ""
+	code, hint := FailureOf(cmd), ""
 	var coded *CodedError
 	if errors.As(err, &coded) {
 		code, hint = coded.code, coded.Hint
@@ -95,6 +97,9 @@ func Report(w io.Writer, cmd *cobra.Command, err error, hintFor func(cmd *cobra.
 		if code == ExitUsage && hint == "" {
 			hint = "run '" + cmd.CommandPath() + " --help' for usage"
 		}
+	}
+	if code == FailureOf(cmd) && errors.Is(err, disk.ErrLocked) {
+		code = ExitInUse
 	}
 	var hinted *image.HintError
 	if errors.As(err, &hinted) {

@@ -109,7 +109,8 @@ func (m *writer) writeManPage(out io.Writer, c *cobra.Command) error {
 }
 
 // commonExitStatus is that of the commands that say nothing else.
-const commonExitStatus = `0 done, 1 failed, 64 wrong usage, 70 an internal error, which is a bug. SIGINT and SIGTERM end a command as they end others (130
+const commonExitStatus = `0 done, 1 failed, 64 wrong usage, 70 an internal error, which is a bug, 75 an image is in use
+by another process: it may work later, and --wait waits for it. SIGINT and SIGTERM end a command as they end others (130
 and 143 in a shell); the image is as it was before.`
 
 // splitExitStatus takes the paragraph on the exit status out of a command's description.

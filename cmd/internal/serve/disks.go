@@ -14,6 +14,7 @@ import (
 	"fmt"
 
 	"zimg/image"
+	"zimg/image/disk"
 	"zimg/image/drive"
 	"zimg/image/live"
 	"zimg/layout"
@@ -30,6 +31,7 @@ type Disk struct {
 // Image is what to open.
 type Image struct {
 	Path    string
+	FS      disk.FS     // nil for the operating system's
 	Sidecar string      // metadata file, if it is not beside the image
 	Stamp   image.Stamp // of what is written
 	Drive   drive.Options
@@ -38,7 +40,7 @@ type Image struct {
 // OpenDisk opens an image for hosts: it is locked, and marked as in use by a drive. What the owner before it left when
 // it died is taken up, and log says so. The caller closes the Disk.
 func OpenDisk(i Image, log func(format string, args ...any)) (_ *Disk, err error) {
-	o := image.Options{Write: true, Sidecar: i.Sidecar, Stamp: i.Stamp}
+	o := image.Options{FS: i.FS, Write: true, Sidecar: i.Sidecar, Stamp: i.Stamp}
 	im, err := image.Open(i.Path, o)
 	if errors.Is(err, image.ErrUnclean) {
 		im, err = openServed(i.Path, o, err)

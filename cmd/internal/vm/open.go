@@ -11,7 +11,7 @@ import (
 
 // open opens an image, after a repair if a crash has left it in use.
 func (r *run) open(ctx context.Context, path string) (*image.Image, error) {
-	im, err := image.Open(path, image.Options{Write: true, Sidecar: r.Sidecar, Stamp: r.Stamp})
+	im, err := image.Open(path, image.Options{FS: r.FS, Write: true, Sidecar: r.Sidecar, Stamp: r.Stamp})
 	if err == nil || !errors.Is(err, image.ErrUnclean) || r.NoRepair || r.dry {
 		return im, err
 	}
@@ -19,7 +19,7 @@ func (r *run) open(ctx context.Context, path string) (*image.Image, error) {
 	if err := r.repair(ctx, path); err != nil {
 		return nil, err
 	}
-	return image.Open(path, image.Options{Write: true, Sidecar: r.Sidecar, Stamp: r.Stamp})
+	return image.Open(path, image.Options{FS: r.FS, Write: true, Sidecar: r.Sidecar, Stamp: r.Stamp})
 }
 
 // restorable refuses zones that QEMU's drive cannot have.

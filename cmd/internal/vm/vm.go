@@ -21,6 +21,7 @@ import (
 	"zimg/fsck"
 	"zimg/image"
 	"zimg/image/crash"
+	"zimg/image/disk"
 	"zimg/image/drive"
 	"zimg/image/qemu"
 )
@@ -28,6 +29,7 @@ import (
 // Options say what to run.
 type Options struct {
 	Paths   []string    // images, at least one
+	FS      disk.FS     // of the images; nil for the operating system's
 	Command []string    // QEMU and its arguments
 	Sidecar string      // metadata file of the only image, if it is not beside it
 	Stamp   image.Stamp // of what is written to the images
@@ -201,7 +203,7 @@ const maxRepairs = 100
 // repair brings an image back from a crash and says what it did.
 func (r *run) repair(ctx context.Context, path string) error {
 	said := 0
-	report, err := fsck.Repair(path, fsck.Options{Mode: fsck.Safe, Sidecar: r.Sidecar, Stamp: r.Stamp, Context: ctx, Found: func(f fsck.Finding) {
+	report, err := fsck.Repair(path, fsck.Options{FS: r.FS, Mode: fsck.Safe, Sidecar: r.Sidecar, Stamp: r.Stamp, Context: ctx, Found: func(f fsck.Finding) {
 		if !f.InZone || !f.Mended {
 			return
 		}
