@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,39 @@ func TestLocksAmongUs(t *testing.T) {
 		t.Fatal(err)
 	}
 	lock(t, b, disk.LockWrite)
+}
+
+// A program that is being started has a copy of each descriptor for a moment. That keeps no lock of a file that was closed.
+func TestCloseGivesLockBack(t *testing.T) {
+	name := create(t, 4*mib).Name()
+	f := open(t, name, disk.ReadWrite)
+	lock(t, f, disk.LockWrite)
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	copies := 0
+	for _, entry := range fds { // not by Fd, which says that another process may rely on the lock
+		if target, err := os.Readlink("/proc/self/fd/" + entry.Name()); err != nil || target != name {
+			continue
+		}
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fd, err = unix.Dup(fd); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Close(fd) })
+		copies++
+	}
+	if copies < 2 { // of create's descriptor, and of f's
+		t.Fatalf("%d descriptors are in /proc/self/fd, want at least 2", copies)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lock(t, open(t, name, disk.ReadWrite), disk.LockWrite)
 }
 
 func TestQEMUHonoursLockWrite(t *testing.T) {

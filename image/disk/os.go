@@ -24,6 +24,7 @@ type osFile struct {
 	device bool
 	locked LockMode
 	wait   *patience // nil: a lock that another process holds is an error at once
+	handed bool      // Fd was called: another process may rely on the lock
 }
 
 // Open refuses what is neither a regular file nor a block device, and does so
@@ -159,8 +160,11 @@ func (osFS) SyncDir(name string) error {
 	return errors.Join(err, dir.Close())
 }
 
-// Fd is the descriptor, valid until Close.
-func (f *osFile) Fd() uintptr { return f.file.Fd() }
+// Fd is the descriptor, valid until Close. Whoever has a duplicate of it keeps the lock, also after Close.
+func (f *osFile) Fd() uintptr {
+	f.handed = true
+	return f.file.Fd()
+}
 
 func (f *osFile) Name() string { return f.file.Name() }
 
@@ -168,7 +172,15 @@ func (f *osFile) ReadAt(b []byte, off int64) (int, error) { return f.file.ReadAt
 
 func (f *osFile) WriteAt(b []byte, off int64) (int, error) { return f.file.WriteAt(b, off) }
 
-func (f *osFile) Close() error { return f.file.Close() }
+// Close gives the lock back before it closes the file. A program that this process is just starting has all our
+// descriptors until it calls exec, and with a descriptor the lock: closing ours alone would leave the file locked for
+// that long.
+func (f *osFile) Close() error {
+	if f.locked != LockNone && !f.handed {
+		_ = f.Lock(LockNone) // if that fails, closing does it
+	}
+	return f.file.Close()
+}
 
 func (f *osFile) Stat() (fs.FileInfo, error) { return f.file.Stat() }
 
