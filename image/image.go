@@ -13,7 +13,9 @@
 package image
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"iter"
 
 	"zimg/layout"
@@ -32,6 +34,7 @@ type Image struct {
 	plan  *layout.Plan
 	ns    []*Namespace
 
+	others   io.Closer         // of zones that somebody else has, see ShowZones
 	dirty    map[uint64][]byte // table blocks changed since the last commit, by number from TableOff
 	verified bool              // the older slot's blocks are known to match its checksums
 
@@ -59,7 +62,33 @@ func (im *Image) Header() *layout.Header { return &im.hdr }
 func (im *Image) Plan() *layout.Plan { return im.plan }
 
 // Close closes the files; changes that were not committed are dropped.
-func (im *Image) Close() error { return im.files.Close() }
+func (im *Image) Close() error {
+	if im.others != nil {
+		return errors.Join(im.others.Close(), im.files.Close())
+	}
+	return im.files.Close()
+}
+
+// ZoneSource has the zones of a namespace while a process other than this one has the image.
+type ZoneSource interface {
+	layout.Zones
+	Counts() layout.Counts
+}
+
+// ShowZones makes im, which is open for reading only, show the zones that sources have, one for each namespace in
+// their order and nil for one without zones, instead of those of the slots. Close closes c as well.
+func (im *Image) ShowZones(sources []ZoneSource, c io.Closer) {
+	im.others = c
+	for i, s := range sources {
+		if s != nil {
+			im.ns[i].source = s
+			im.hdr.Counts[i] = s.Counts()
+		}
+	}
+}
+
+// ShowsOthers reports whether the zones are those of another process, as they are now.
+func (im *Image) ShowsOthers() bool { return im.others != nil }
 
 // Namespaces are the namespaces in the order of the namespace table.
 func (im *Image) Namespaces() []*Namespace { return im.ns }
@@ -202,6 +231,8 @@ type Namespace struct {
 	entry *layout.Entry
 	im    *Image
 	index int
+
+	source ZoneSource // where zones are read from, if not from the slots
 }
 
 // Counts are the numbers of zones by state, uncommitted changes included. They
@@ -233,6 +264,9 @@ func (n *Namespace) Zone(i uint64) (layout.Zone, error) {
 	var z layout.Zone
 	if err := n.inRange(i); err != nil {
 		return z, err
+	}
+	if n.source != nil {
+		return n.source.Zone(i)
 	}
 	num, in := n.at(n.entry.Tables.Desc, layout.DescriptorSize, i)
 	b, err := n.im.block(num)
@@ -286,6 +320,9 @@ func (n *Namespace) SetZone(i uint64, z layout.Zone) error {
 func (n *Namespace) Extension(i uint64) ([]byte, error) {
 	if err := n.inRange(i); err != nil || n.ZDES == 0 {
 		return nil, err
+	}
+	if n.source != nil {
+		return n.source.Extension(i)
 	}
 	ext := make([]byte, n.ExtSize())
 	err := n.eachExtPart(i, func(num uint64, in int, part int, length int) error {
@@ -341,6 +378,9 @@ const scanChunk = 32 * layout.WPsPerBlock
 
 // All yields count zones from first on, in order.
 func (n *Namespace) All(first, count uint64) iter.Seq2[layout.Zone, error] {
+	if n.source != nil {
+		return n.source.All(first, count)
+	}
 	return func(yield func(layout.Zone, error) bool) {
 		if count == 0 {
 			return

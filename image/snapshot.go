@@ -46,11 +46,36 @@ func TakeSnapshot(path, name string, o ConvertOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := snapshotVacant(path, name, o); err != nil {
+		return err
+	}
+	im, err := Open(path, Options{FS: o.FS, Sidecar: o.Source, Stamp: o.Stamp})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, im.Close()) }()
+	return im.snapshot(path, name, o)
+}
+
+// SnapshotOpen is TakeSnapshot of an image that is open: of its zones as of the last commit. Nobody may change data
+// meanwhile.
+func SnapshotOpen(im *Image, name string, o ConvertOptions) error {
+	path, err := Options{FS: o.FS}.resolve(im.files.Data[0].Name())
+	if err != nil {
+		return err
+	}
+	if err := snapshotVacant(path, name, o); err != nil {
+		return err
+	}
+	return im.snapshot(path, name, o)
+}
+
+// snapshotVacant refuses a name that is not one, or is taken.
+func snapshotVacant(path, name string, o ConvertOptions) error {
 	dst, err := SnapshotPath(path, name)
 	if err != nil {
 		return err
 	}
-	o.Layout, o.Belongs, o.Force = layout.Trailing, true, false
 	fsys := Options{FS: o.FS}.fs()
 	if _, err := fsys.Stat(dst); err == nil {
 		return &HintError{
@@ -60,11 +85,17 @@ func TakeSnapshot(path, name string, o ConvertOptions) (err error) {
 	} else if !isMissing(err) {
 		return err
 	}
-	im, err := Open(path, Options{FS: o.FS, Sidecar: o.Source, Stamp: o.Stamp})
+	return nil
+}
+
+// snapshot copies im, the image at path, to where its snapshot is called name.
+func (im *Image) snapshot(path, name string, o ConvertOptions) error {
+	dst, err := SnapshotPath(path, name)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, im.Close()) }()
+	o.Layout, o.Belongs, o.Force = layout.Trailing, true, false
+	fsys := Options{FS: o.FS}.fs()
 	like, err := disk.Like(im.files.Data[0])
 	if err != nil {
 		return err

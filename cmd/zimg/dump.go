@@ -25,7 +25,7 @@ geometry. The form is in docs/JSON.md.`,
 		Example: "  zimg dump disk.zimg zones.json\n  zimg restore disk.zimg zones.json",
 		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			im, err := openToRead(cmd, args[0], image.Options{FS: files(cmd), ForceShare: share, Sidecar: sidecar})
+			im, err := openZones(cmd, args[0], image.Options{FS: files(cmd), ForceShare: share, Sidecar: sidecar})
 			if err != nil {
 				return err
 			}

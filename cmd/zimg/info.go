@@ -124,7 +124,7 @@ func (o *infoOptions) run(cmd *cobra.Command, path string) error {
 	if f != nil {
 		return o.runForeign(cmd, path, f)
 	}
-	im, err := openToRead(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share, Sidecar: o.sidecar})
+	im, err := openZones(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (o *mapOptions) run(cmd *cobra.Command, path string) error {
 	if o.width < 0 {
 		return cli.UsageError("--width %d: a number of columns, or 0 for the terminal's", o.width)
 	}
-	im, err := openToRead(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share, Sidecar: o.sidecar})
+	im, err := openZones(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -8,6 +9,9 @@ import (
 
 	"zimg/cmd/internal/cli"
 	"zimg/image"
+	"zimg/image/disk"
+	"zimg/image/live"
+	"zimg/layout"
 )
 
 // openToRead opens an image for a command that only reads it. A line on standard error says when its zones are not the newest.
@@ -15,6 +19,9 @@ func openToRead(cmd *cobra.Command, path string, o image.Options) (*image.Image,
 	im, err := image.Open(path, o)
 	if err != nil {
 		return nil, err
+	}
+	if o.ForceShare && showServed(im) {
+		return im, nil
 	}
 	warning, err := im.Warning()
 	if err != nil {
@@ -43,4 +50,33 @@ func lockHint(cmd *cobra.Command, path string) string {
 		hints = append(hints, "-U reads it as it was before, or in the middle of a change")
 	}
 	return strings.Join(hints, "; ")
+}
+
+// openZones is openToRead for a command that reads no data. Of an image that is being served it shows the zones as they
+// are now.
+func openZones(cmd *cobra.Command, path string, o image.Options) (*image.Image, error) {
+	im, err := openToRead(cmd, path, o)
+	if !errors.Is(err, disk.ErrLocked) {
+		return im, err
+	}
+	o.ForceShare = true
+	for range 3 { // the service may just be beginning or ending
+		if im, err := image.Open(path, o); err == nil {
+			if showServed(im) {
+				return im, nil
+			}
+			closeQuietly(im)
+		}
+	}
+	return nil, err
+}
+
+// showServed makes im show the zones of the process that serves it, if there is one.
+func showServed(im *image.Image) bool {
+	h := im.Header()
+	if h.Flags&layout.InUse == 0 || h.Session.Kind != layout.Served {
+		return false
+	}
+	c, err := im.Condition()
+	return err == nil && c == image.InUse && live.Watch(im, live.Options{}) == nil
 }

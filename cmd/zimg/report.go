@@ -123,7 +123,7 @@ func (o *reportOptions) spaces(cmd *cobra.Command, path string) ([]*report.Names
 		list, err := foreignSpaces(d, o.ns)
 		return list, closer, err
 	}
-	im, err := openToRead(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share, Sidecar: o.sidecar})
+	im, err := openZones(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -26,29 +26,79 @@ const (
 // blocks up to it that were not written read as zeroes.
 // An error wraps a *zns.StatusError where the state machine refused.
 func (d *Drive) ChangeZone(id layout.NSID, zone uint64, change ZoneChange, wp layout.LBA) error {
+	n, err := d.zoned(id, zone)
+	if err != nil {
+		return err
+	}
+	_, err = d.changeZone(n, zone, nil, change, wp)
+	return err
+}
+
+// ChangeZoneIf is ChangeZone for a zone in a state for which wanted returns true; others stay as they are. It reports
+// whether the zone was changed. written is for ChangeWP alone: the write pointer in blocks from the start of the zone.
+func (d *Drive) ChangeZoneIf(id layout.NSID, zone uint64, wanted func(layout.ZoneState) bool, change ZoneChange, written layout.LBA) (bool, error) {
+	n, err := d.zoned(id, zone)
+	if err != nil {
+		return false, err
+	}
+	wp := layout.LBA(zone)*n.ZoneSize + min(written, n.ZoneSize+1) // no overflow: more is refused alike
+	return d.changeZone(n, zone, wanted, change, wp)
+}
+
+// zoned is namespace id, which has the zone.
+func (d *Drive) zoned(id layout.NSID, zone uint64) (*namespace, error) {
+	n := d.namespace(id)
+	if n == nil {
+		return nil, fmt.Errorf("no namespace %d: %w", id, layout.ErrRange)
+	}
+	if !n.Zoned() || zone >= n.ZoneCount {
+		return nil, fmt.Errorf("namespace %d has %d zones, no zone %d: %w", id, n.ZoneCount, zone, layout.ErrRange)
+	}
+	return n, nil
+}
+
+func (d *Drive) changeZone(n *namespace, zone uint64, wanted func(layout.ZoneState) bool, change ZoneChange, wp layout.LBA) (bool, error) {
+	d.still.RLock()
+	defer d.still.RUnlock()
+	changed, err := n.changeLocked(zone, wanted, change, wp)
+	if err != nil || !changed {
+		return false, err
+	}
+	for _, c := range d.attached() {
+		c.events.zoneChanged(n.ID, layout.LBA(zone)*n.ZoneSize)
+	}
+	return true, nil
+}
+
+// CheckBlocks returns an error if namespace id does not have the blocks; 0 of them stand for all from lba on.
+func (d *Drive) CheckBlocks(id layout.NSID, lba, blocks layout.LBA) error {
 	n := d.namespace(id)
 	if n == nil {
 		return fmt.Errorf("no namespace %d: %w", id, layout.ErrRange)
 	}
-	if !n.Zoned() || zone >= n.ZoneCount {
-		return fmt.Errorf("namespace %d has %d zones, no zone %d: %w", id, n.ZoneCount, zone, layout.ErrRange)
-	}
-	changed, err := n.changeLocked(zone, change, wp)
-	if err != nil || !changed {
-		return err
-	}
-	for _, c := range d.attached() {
-		c.events.zoneChanged(id, layout.LBA(zone)*n.ZoneSize)
+	if lba >= n.Blocks || blocks > n.Blocks-lba {
+		return fmt.Errorf("namespace %d has %d blocks, not %d at LBA %d: %w", id, n.Blocks, max(blocks, 1), lba, layout.ErrRange)
 	}
 	return nil
 }
 
+// Still calls f while no command changes anything: those under way end first, others wait. What was answered before is
+// in the image, and flushed.
+func (d *Drive) Still(f func() error) error {
+	d.still.Lock()
+	defer d.still.Unlock()
+	if err := d.st.Flush(); err != nil {
+		return err
+	}
+	return f()
+}
+
 // changeLocked changes a zone under its lock, and reports whether it is another now.
-func (n *namespace) changeLocked(zone uint64, change ZoneChange, wp layout.LBA) (bool, error) {
+func (n *namespace) changeLocked(zone uint64, wanted func(layout.ZoneState) bool, change ZoneChange, wp layout.LBA) (bool, error) {
 	n.st.Lock(zone)
 	defer n.st.Unlock(zone)
 	before, err := n.zone(zone)
-	if err != nil {
+	if err != nil || wanted != nil && !wanted(before.State) {
 		return false, err
 	}
 	if change == ChangeWP && wp > before.Written && wp <= before.End() {

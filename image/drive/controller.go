@@ -208,6 +208,8 @@ func (c *Controller) Close() {
 func (d *Drive) shutdown(by *Controller) error {
 	for _, c := range d.attached() {
 		if c != by && c.ready.Load() && !c.shut() {
+			d.still.RLock()
+			defer d.still.RUnlock()
 			return d.st.Flush()
 		}
 	}

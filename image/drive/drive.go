@@ -135,7 +135,8 @@ type Drive struct {
 	faults  Faults
 	stats   statistics
 	scratch scratches
-	cached  atomic.Bool // there is a volatile write cache, and it is on
+	still   sync.RWMutex // commands under way, and who wants none, see Still
+	cached  atomic.Bool  // there is a volatile write cache, and it is on
 
 	mu          sync.Mutex
 	controllers map[*Controller]bool
@@ -201,6 +202,8 @@ func (d *Drive) Close() error { return d.rest() }
 
 // rest does what a power-down in order does, and makes it durable.
 func (d *Drive) rest() error {
+	d.still.RLock()
+	defer d.still.RUnlock()
 	for _, n := range d.ns {
 		if err := n.rest(); err != nil {
 			return err

@@ -146,6 +146,8 @@ func (c *Controller) io(qid uint16, cmd *Command, data, meta []byte, done func(C
 
 // finish executes a command that was checked, and keeps count.
 func (c *Controller) finish(qid uint16, cmd *Command, data, meta []byte) Completion {
+	c.d.still.RLock()
+	defer c.d.still.RUnlock()
 	r := request{c: c, cmd: cmd, qid: qid, lba: cmd.SLBA(), nlb: cmd.NLB(), data: data, meta: meta}
 	var cpl Completion
 	if cmd.NSID() == allNamespaces {

@@ -16,6 +16,7 @@ import (
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/drive"
+	"zimg/image/drive/control"
 	"zimg/image/live"
 	"zimg/layout"
 )
@@ -26,6 +27,9 @@ type Disk struct {
 	Drive *drive.Drive
 	Store *live.Store
 	im    *image.Image
+
+	control *control.Server // nil if there is none
+	log     func(format string, args ...any)
 }
 
 // Image is what to open.
@@ -68,7 +72,16 @@ func OpenDisk(i Image, log func(format string, args ...any)) (_ *Disk, err error
 	case live.Commits:
 		log("%s: its last owner died, and %s: zones and data are as of the last flush", i.Path, r.Reason)
 	}
-	return &Disk{Path: i.Path, Drive: d, Store: st, im: im}, nil
+	disk := &Disk{Path: i.Path, Drive: d, Store: st, im: im, log: log}
+	disk.control, err = control.Listen(control.SocketPath(im.Files().MetaName()), control.Options{
+		Drive: d, Session: im.Header().Session.ID,
+		Snapshot: func(name string) error { return image.SnapshotOpen(im, name, image.ConvertOptions{Stamp: i.Stamp}) },
+		Log:      func(format string, args ...any) { log("%s: "+format, append([]any{i.Path}, args...)...) },
+	})
+	if err != nil { // a file system without sockets, say; the image can still be served
+		log("%s: it cannot be controlled while it is served: %v", i.Path, err)
+	}
+	return disk, nil
 }
 
 // openServed opens an image that a drive has left in use, and refuses others with cause.
@@ -86,6 +99,11 @@ func openServed(path string, o image.Options, cause error) (*image.Image, error)
 // Close ends the service in order: zones are saved as after a power-down, and the image is clean. All controllers are to
 // be closed before it.
 func (d *Disk) Close() error {
+	if d.control != nil {
+		if err := d.control.Close(); err != nil {
+			d.log("%s: control socket: %v", d.Path, err)
+		}
+	}
 	err := d.Drive.Close()
 	if err == nil {
 		err = d.Store.Close()

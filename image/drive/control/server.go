@@ -1,0 +1,159 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"zimg/image/drive"
+)
+
+// Options are what a Server is for.
+type Options struct {
+	Drive *drive.Drive
+	// Snapshot takes a snapshot of the image; Server sees to it that no command runs meanwhile.
+	Snapshot func(name string) error
+	Session  [16]byte // of the image
+	Log      func(format string, args ...any)
+}
+
+const (
+	maxClients = 16               // at once; others wait in the socket's queue
+	patience   = 10 * time.Second // for a client to say what it wants, or to take the answer
+)
+
+// Server answers requests about one drive.
+type Server struct {
+	o    Options
+	path string
+	l    *net.UnixListener
+
+	clients chan struct{}
+	running sync.WaitGroup
+	doing   sync.Mutex // one request at a time
+	mu      sync.Mutex
+	conns   map[*net.UnixConn]bool
+	closed  bool
+}
+
+// Listen makes the socket at path, which the process with the lock of the image does: a socket that is there is one
+// that another process has left. Something else that is there stays, and is an error. The caller closes the Server.
+func Listen(path string, o Options) (*Server, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case err == nil && info.Mode().Type() != os.ModeSocket:
+		return nil, fmt.Errorf("%s is in the way of the control socket", path)
+	case err == nil:
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	folder, address, err := within(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = folder.Close() }()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: address, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // the address means nothing later
+	// Until the mode is set a stranger may connect, but is sent away by accept.
+	if err := os.Chmod(address, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close(), os.Remove(path))
+	}
+	s := &Server{o: o, path: path, l: l, clients: make(chan struct{}, maxClients), conns: map[*net.UnixConn]bool{}}
+	s.running.Go(s.accept)
+	return s, nil
+}
+
+// Close removes the socket, ends connections and waits for a request that is being done.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	err := errors.Join(os.Remove(s.path), s.l.Close())
+	for c := range s.conns {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+	return err
+}
+
+func (s *Server) accept() {
+	for {
+		s.clients <- struct{}{}
+		conn, err := s.l.AcceptUnix()
+		if err != nil {
+			<-s.clients
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			s.o.Log("control socket: %v", err)
+			time.Sleep(100 * time.Millisecond) // too many open files, which may pass
+			continue
+		}
+		if !s.begin(conn) {
+			_ = conn.Close()
+			return
+		}
+		s.running.Go(func() {
+			defer func() {
+				s.mu.Lock()
+				delete(s.conns, conn)
+				s.mu.Unlock()
+				_ = conn.Close()
+				<-s.clients
+			}()
+			if err := s.serve(conn); err != nil {
+				s.o.Log("control socket: %v", err)
+			}
+		})
+	}
+}
+
+func (s *Server) begin(conn *net.UnixConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.conns[conn] = true
+	}
+	return !s.closed
+}
+
+// serve answers one client.
+func (s *Server) serve(conn *net.UnixConn) error {
+	p, err := peerOf(conn)
+	if err != nil {
+		return err
+	}
+	if p.uid != 0 && p.uid != os.Geteuid() {
+		return fmt.Errorf("user %d, pid %d, is not the user that serves the image", p.uid, p.pid)
+	}
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	if err := send(conn, Hello{Version: Version, Session: fmt.Sprintf("%x", s.o.Session), PID: os.Getpid()}); err != nil {
+		return nil //nolint:nilerr // it has gone, as one does that only looks whether somebody is there
+	}
+	var q Request
+	if err := receive(conn, &q); err != nil {
+		if errors.Is(err, ErrMessage) {
+			return err
+		}
+		return nil // as above
+	}
+	s.doing.Lock()
+	r := s.do(&q)
+	s.doing.Unlock()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil //nolint:nilerr // the server is being closed
+	}
+	return send(conn, r)
+}
