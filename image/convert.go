@@ -26,6 +26,7 @@ type ConvertOptions struct {
 	// Progress, if not nil, is told the bytes of data done and to do; an error
 	// stops the conversion.
 	Progress func(done, total int64) error
+	served   bool // the source is in use by its owner, who has committed its zones and stopped changing them
 }
 
 // Limits are how many zones may be open and active; 0 is no limit.
@@ -133,7 +134,7 @@ func Derive(src, dst string, o ConvertOptions, change func(im *Image) error) (er
 
 // copyTo makes p, which has its names already, a copy of im.
 func (im *Image) copyTo(p *product, kind layout.Kind, o ConvertOptions) (err error) {
-	if im.hdr.Flags&layout.Clean == 0 {
+	if im.hdr.Flags&layout.Clean == 0 && !o.served {
 		return needsRepair(im.files, im.path, fmt.Errorf("%s: %w", im.path, ErrUnclean))
 	}
 	if err := im.CheckZones(); err != nil {

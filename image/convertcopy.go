@@ -63,6 +63,7 @@ func (im *Image) copySlots(file disk.File, plan *layout.Plan, compat uint32) err
 		first += uint64(len(b) / layout.BlockLen)
 	}
 	h := im.hdr
+	h.Flags, h.Session = layout.Clean, layout.Session{}
 	h.Tool, h.Committed, h.Compat = im.files.stamp.tool(), im.files.stamp.now(), h.Compat&^layout.Moving|compat
 	return writeHeaders(file, plan, &h, sums, im.hdr.Generation+1)
 }

@@ -67,6 +67,7 @@ func SnapshotOpen(im *Image, name string, o ConvertOptions) error {
 	if err := snapshotVacant(path, name, o); err != nil {
 		return err
 	}
+	o.served = true
 	return im.snapshot(path, name, o)
 }
 

@@ -34,7 +34,16 @@ var exampleSetups = map[string]string{
 		"echo DHHC-1:00:eGHcprOPJOI3FKucQVWMEr5MtQYpgJAG9+CIrPD4XMnv07Wz: >keys",
 	"zimg run":        "zimg convert -q disk.zimg a.zimg; zimg convert -q disk.zimg b.zimg",
 	"zimg zone close": "zimg zone open disk.zimg 4-9",
+	"zimg fault":      exampleFault, "zimg fault add": exampleFault, "zimg fault list": exampleFault, "zimg fault clear": exampleFault,
 }
+
+// exampleFault serves the image while the examples run, with a fault to be cleared.
+const exampleFault = `
+zimg serve -q --listen 127.0.0.1:0 --ready-fd 9 disk.zimg 9>started & service=$!
+trap 'kill $service; wait $service' EXIT
+until [ -s started ] || ! kill -0 $service 2>/dev/null; do sleep 0.02; done
+zimg fault add --delay 1ms disk.zimg
+`
 
 // exampleServe serves on a free port until hosts could connect.
 const exampleServe = `

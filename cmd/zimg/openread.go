@@ -39,7 +39,12 @@ func lockHint(cmd *cobra.Command, path string) string {
 	var hints []string
 	if im, err := image.Open(path, image.Options{ForceShare: true}); err == nil {
 		if c, err := im.Condition(); err == nil && c == image.InUse {
-			hints = append(hints, fmt.Sprintf("pid %d has it in use", im.Header().Session.PID))
+			pid := im.Header().Session.PID
+			hint := fmt.Sprintf("pid %d has it in use", pid)
+			if im.Header().Session.Kind == layout.Served {
+				hint = fmt.Sprintf("pid %d serves it; 'kill %d' ends that in order, and info, report, map, dump, zone, snapshot -c and fault work meanwhile", pid, pid)
+			}
+			hints = append(hints, hint)
 		}
 		closeQuietly(im)
 	}

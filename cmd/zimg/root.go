@@ -48,6 +48,7 @@ func commands() []command {
 		{"read", groupZones, newReadCommand},
 		{"run", groupBoot, newRunCommand},
 		{"serve", groupBoot, newServeCommand},
+		{"fault", groupBoot, newFaultCommand},
 		{"crash", groupBoot, newCrashCommand},
 		{"qemu-args", groupBoot, newQEMUArgsCommand},
 		{"completion", "", newCompletionCommand},

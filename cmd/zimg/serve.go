@@ -12,6 +12,7 @@ import (
 	"zimg/cmd/internal/cli"
 	"zimg/cmd/internal/serve"
 	"zimg/image/drive"
+	"zimg/image/drive/control"
 	"zimg/image/drive/tcp"
 )
 
@@ -34,7 +35,9 @@ type serveOptions struct {
 	sidecar    string
 	quiet      bool
 	sockets    []string
-	discoverAt string // address of the discovery service of its own
+	faults     []string
+	faultSpecs []faultSpec // parsed
+	discoverAt string      // address of the discovery service of its own
 }
 
 func newServeCommand() *cobra.Command {
@@ -59,6 +62,9 @@ that it knows, or --insecure. Data is not encrypted.
 Hypervisor, gets a PCI NVMe controller. Each image needs a socket of its own, and only its owner can
 connect to it. Give the machine shared memory (-object memory-backend-memfd,share=on), or every byte goes
 through the socket, which is slow. zimg run does all of this by itself.
+
+While an image is served, info, report, map and dump show its zones as they are, and zone, snapshot -c
+and fault act on the live drive, for the user that serves it.
 
 A key file has one key for all hosts, or lines of a host NQN and its key.
 
@@ -96,6 +102,7 @@ Exit status: 0 if it ended in order; 1 if it failed, 64 wrong usage.`,
 	f.BoolVar(&o.noCache, "no-write-cache", false, "make every write durable before it is answered")
 	f.StringArrayVar(&o.sockets, "vfio-user", nil, "serve a virtual machine over the socket `SOCKET`; one for each image, in their order")
 	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata of the one image")
+	f.StringArrayVar(&o.faults, "fault", nil, "fail on purpose: `SPEC` has the flags of zimg fault add, as in zone=3,op=read,status=unrecovered-read; may be repeated")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print neither the commands to connect nor what happens")
 	return c
 }
@@ -124,6 +131,9 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 			return err
 		}
 		disks = append(disks, d)
+		if err := o.addFaults(d); err != nil {
+			return err
+		}
 	}
 	if len(o.sockets) > 0 {
 		return o.serveSockets(cmd, disks, log)
@@ -148,6 +158,20 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 	err = target.Serve(cmd.Context())
 	serve.Stopping()
 	return err
+}
+
+// addFaults gives a drive the faults that were asked for.
+func (o *serveOptions) addFaults(d *serve.Disk) error {
+	for i := range o.faultSpecs {
+		f, err := o.faultSpecs[i].resolve(d.Store.Image())
+		if err == nil {
+			_, err = control.AddFault(d.Drive, f)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: --fault %s: %w", d.Path, o.faults[i], err)
+		}
+	}
+	return nil
 }
 
 // serveSockets serves virtual machines.
@@ -178,6 +202,8 @@ func (o *serveOptions) check(images int) ([]tcp.Host, error) {
 		return nil, cli.UsageError("%s for %s: each image needs a --vfio-user of its own", cli.Count(len(o.sockets), "socket", "sockets"), cli.Count(images, "image", "images"))
 	case images > 1 && o.sidecar != "":
 		return nil, cli.UsageError("--sidecar is for one image, %d were given", images)
+	case images > 1 && len(o.faults) > 0:
+		return nil, cli.UsageError("--fault is for one image, %d were given", images)
 	case o.ctrlKey != "" && o.key == "":
 		return nil, cli.UsageError("--dhchap-ctrl-key needs --dhchap-key")
 	case o.queues < 1 || o.queues > 1024:
@@ -186,6 +212,13 @@ func (o *serveOptions) check(images int) ([]tcp.Host, error) {
 		return nil, cli.UsageError("--max-hosts is 1 or more, not %d", o.maxHosts)
 	case o.mdts == 0:
 		return nil, cli.UsageError("--mdts is 1 or more, not 0")
+	}
+	for _, text := range o.faults {
+		f, err := parseFault(text)
+		if err != nil {
+			return nil, err
+		}
+		o.faultSpecs = append(o.faultSpecs, f)
 	}
 	for _, nqn := range append([]string{o.nqn}, o.hostNQNs...) {
 		if err := tcp.CheckNQN(nqn); nqn != "" && err != nil {

@@ -156,7 +156,7 @@ func TestServeOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.zimg")
 	zimg(t, "create", "--zones", "4", "--zone-size", "1M", path)
 	s := startServing(t, "--once", "--nqn", serveNQN, path)
-	if _, errs, code := zimgStatus("zone", "reset", path, "0"); code == 0 {
+	if _, errs, code := zimgStatus("write", "--zone", "0", path, "/dev/null"); code == 0 || !strings.Contains(errs, fmt.Sprintf("kill %d", s.cmd.Process.Pid)) {
 		t.Errorf("a served image is changed: %s", errs)
 	}
 	c, err := connectHost(s, 2)

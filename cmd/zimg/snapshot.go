@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -9,6 +10,7 @@ import (
 	"zimg/cmd/internal/report"
 	"zimg/image"
 	"zimg/image/disk"
+	"zimg/image/drive/control"
 )
 
 // snapshotView is a snapshot in JSON.
@@ -39,6 +41,8 @@ func newSnapshotCommand() *cobra.Command {
 		Long: `Snapshot keeps an image as it is under a name, lists what is kept, and goes back to it:
 zones and data. A snapshot is an image of its own, IMAGE.zsnap/NAME.zimg, by reflink where the file
 system can and a sparse copy elsewhere; every command takes it as it is.
+
+-c also works while the image is being served: the drive flushes, and commands wait until the copy is made.
 
 -a replaces the image as it is now, which may be damaged or lost. An interruption leaves the one or the
 other; in the sidecar layout the other may still have its metadata at its end (zimg convert --in-place --layout sidecar
@@ -84,7 +88,7 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 	}
 	switch {
 	case cmd.Flags().Changed("create"):
-		if err := image.TakeSnapshot(path, o.create, opts); err != nil {
+		if err := o.take(path, opts); err != nil {
 			return err
 		}
 		say("Snapshot '%s' of '%s' taken.\n", o.create, path)
@@ -103,6 +107,21 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 		return nil
 	}
 	return o.print(cmd, path, opts)
+}
+
+// take takes a snapshot, by the process that serves the image if there is one.
+func (o *snapshotOptions) take(path string, opts image.ConvertOptions) error {
+	err := image.TakeSnapshot(path, o.create, opts)
+	if !errors.Is(err, disk.ErrLocked) {
+		return err
+	}
+	served, found := openControlled(path, o.sidecar)
+	if !found {
+		return err
+	}
+	defer closeQuietly(served.im)
+	_, err = served.do(&control.Request{Snapshot: &control.Snapshot{Name: o.create}})
+	return err
 }
 
 // print lists the snapshots.

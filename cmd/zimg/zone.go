@@ -11,6 +11,7 @@ import (
 
 	"zimg/cmd/internal/cli"
 	"zimg/image"
+	"zimg/image/disk"
 	"zimg/layout"
 )
 
@@ -76,6 +77,10 @@ ZONE is a zone number from 0, a range such as 4-9, or the word all. With reset, 
 and finish, all is the drive's Select All: it passes over zones to which the action does not
 apply. If the action is refused for one zone, none is changed.
 
+If the image is being served by the same user (zimg serve, or zimg run with zimg's own drive), the
+zones of the live drive are changed, and its hosts are notified. There zones are changed one after the
+other: a refusal ends that, and zones changed before it stay changed. set-ext is for images at rest.
+
 A zone that is Offline or Read Only by mistake can be written again after
 'zimg zone set-wp'.`,
 		Example: "  zimg zone reset disk.zimg 0-3\n  zimg zone finish disk.zimg all\n  zimg zone set-wp --wp 81936 disk.zimg 5",
@@ -136,6 +141,15 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 
 func (o *zoneOptions) run(cmd *cobra.Command, a zoneAction, path, which string) (err error) {
 	im, err := image.Open(path, image.Options{FS: files(cmd), Write: true, Sidecar: o.sidecar, Stamp: stamp()})
+	change := (*image.Namespace).ChangeZones
+	if errors.Is(err, disk.ErrLocked) {
+		served, found := openControlled(path, o.sidecar)
+		if !found {
+			return err
+		}
+		im, err = served.im, nil
+		change = func(n *image.Namespace, c image.ZoneChange) (uint64, error) { return served.changeZones(n, a, c) }
+	}
 	if err != nil {
 		return err
 	}
@@ -144,26 +158,11 @@ func (o *zoneOptions) run(cmd *cobra.Command, a zoneAction, path, which string) 
 	if err != nil {
 		return err
 	}
-	if !n.Zoned() {
-		return fmt.Errorf("namespace %d has no zones", n.ID)
-	}
-	c := image.ZoneChange{
-		Action: a.action, All: a.selects && which == "all", Extension: o.extension, Written: layout.LBA(o.written),
-	}
-	if c.First, c.Last, err = parseZones(which, n.ZoneCount); err != nil {
+	c, err := o.change(n, a, which)
+	if err != nil {
 		return err
 	}
-	if o.wpF {
-		start := layout.LBA(c.First) * n.ZoneSize
-		if c.First != c.Last {
-			return cli.UsageError("--wp is for one zone; use --written for several")
-		}
-		if wp := layout.LBA(o.wp); wp < start || wp-start > n.ZoneSize {
-			return fmt.Errorf("LBA %d is not in zone %d, LBA %d to %d", wp, c.First, start, start+n.ZoneSize)
-		}
-		c.Written = layout.LBA(o.wp) - start
-	}
-	changed, err := n.ChangeZones(c)
+	changed, err := change(n, c)
 	if err != nil || o.quiet {
 		return err
 	}
@@ -173,6 +172,30 @@ func (o *zoneOptions) run(cmd *cobra.Command, a zoneAction, path, which string) 
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d zones changed.\n", changed)
 	}
 	return err
+}
+
+// change is what the flags and the word which ask to be done to zones of n.
+func (o *zoneOptions) change(n *image.Namespace, a zoneAction, which string) (c image.ZoneChange, err error) {
+	if !n.Zoned() {
+		return c, fmt.Errorf("namespace %d has no zones", n.ID)
+	}
+	c = image.ZoneChange{
+		Action: a.action, All: a.selects && which == "all", Extension: o.extension, Written: layout.LBA(o.written),
+	}
+	if c.First, c.Last, err = parseZones(which, n.ZoneCount); err != nil {
+		return c, err
+	}
+	if o.wpF {
+		start := layout.LBA(c.First) * n.ZoneSize
+		if c.First != c.Last {
+			return c, cli.UsageError("--wp is for one zone; use --written for several")
+		}
+		if wp := layout.LBA(o.wp); wp < start || wp-start > n.ZoneSize {
+			return c, fmt.Errorf("LBA %d is not in zone %d, LBA %d to %d", wp, c.First, start, start+n.ZoneSize)
+		}
+		c.Written = layout.LBA(o.wp) - start
+	}
+	return c, nil
 }
 
 // parseZones reads a zone number, a range or "all".

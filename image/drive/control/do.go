@@ -52,7 +52,7 @@ func (s *Server) do(q *Request) *Reply {
 		s.o.Drive.Faults().Clear()
 	case q.Clear != nil:
 		if !s.o.Drive.Faults().Remove(q.Clear.ID) {
-			err = fmt.Errorf("no fault %d: %w", q.Clear.ID, layout.ErrRange)
+			err = fmt.Errorf("no fault %d", q.Clear.ID)
 		}
 	case q.Snapshot != nil && s.o.Snapshot != nil:
 		err = s.o.Drive.Still(func() error { return s.o.Snapshot(q.Snapshot.Name) })
@@ -78,7 +78,7 @@ func changeZones(d *drive.Drive, q *Zones) (changed uint64, err error) {
 	case q.First > q.Last:
 		return 0, fmt.Errorf("zones %d to %d: %w", q.First, q.Last, layout.ErrRange)
 	case q.All && a.all == 0:
-		return 0, fmt.Errorf("%s has no Select All: %w", q.Action, layout.ErrRange)
+		return 0, fmt.Errorf("%s has no Select All", q.Action)
 	}
 	selected := func(layout.ZoneState) bool { return true }
 	if q.All {
@@ -108,7 +108,7 @@ func AddFault(d *drive.Drive, f *Fault) (int, error) {
 		return 0, err
 	}
 	if len(d.Faults().List()) >= maxFaults {
-		return 0, fmt.Errorf("the drive has %d faults already: %w", maxFaults, layout.ErrRange)
+		return 0, fmt.Errorf("the drive has %d faults already, and no more are possible", maxFaults)
 	}
 	return d.Faults().Add(fault), nil
 }
