@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"zimg/fsck"
@@ -156,49 +157,52 @@ func stateOf(t *testing.T, fs disk.FS) (text string, repaired bool) {
 // The power fails after every single operation of every command that changes zones
 // or data: a safe repair at most makes the image as it was before, or as it should be.
 func TestChangesPowerCut(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute")
-	}
 	t.Parallel()
-	total, repairs := 0, 0
+	var total, repairs atomic.Int64
+	t.Cleanup(func() { t.Logf("%d states, %d of them repaired", total.Load(), repairs.Load()) })
 	for _, kind := range []layout.Kind{layout.Trailing, layout.Sidecar} {
 		for _, c := range changes(t) {
-			clean := startChange(t, kind)
-			was, _ := stateOf(t, clean)
-			start := clean.Ops()
-			if err := runChange(clean, c.run); err != nil {
-				t.Fatalf("%s: %v", c.name, err)
-			}
-			steps := clean.Ops() - start
-			is, _ := stateOf(t, clean)
-			if is == was {
-				t.Fatalf("%s changes nothing", c.name)
-			}
-			seen := map[bool]int{}
-			for n := 1; n <= steps; n++ {
-				fs := startChange(t, kind)
-				fs.CrashAt(fs.Ops() + n)
-				if err := runChange(fs, c.run); !errors.Is(err, imagetest.ErrCrashed) && n < steps {
-					t.Fatalf("%s: cut at %d of %d: %v", c.name, n, steps, err)
+			t.Run(fmt.Sprint(kind, " ", c.name), func(t *testing.T) {
+				t.Parallel()
+				clean := startChange(t, kind)
+				was, _ := stateOf(t, clean)
+				start := clean.Ops()
+				if err := runChange(clean, c.run); err != nil {
+					t.Fatalf("%s: %v", c.name, err)
 				}
-				for name, after := range fs.CrashImages(8) {
-					got, repaired := stateOf(t, after)
-					if got != was && got != is {
-						t.Fatalf("%s: cut at %d of %d (%s): neither before nor after:\n%s\nbefore:\n%s", c.name, n, steps, name, got, was)
+				steps := clean.Ops() - start
+				is, _ := stateOf(t, clean)
+				if is == was {
+					t.Fatalf("%s changes nothing", c.name)
+				}
+				seen := map[bool]int{}
+				for n := 1; n <= steps; n++ {
+					if !imagetest.Sampled(n, steps) {
+						continue
 					}
-					seen[got == is]++
-					total++
-					if repaired {
-						repairs++
+					fs := startChange(t, kind)
+					fs.CrashAt(fs.Ops() + n)
+					if err := runChange(fs, c.run); !errors.Is(err, imagetest.ErrCrashed) && n < steps {
+						t.Fatalf("%s: cut at %d of %d: %v", c.name, n, steps, err)
+					}
+					for name, after := range fs.CrashImages(8) {
+						got, repaired := stateOf(t, after)
+						if got != was && got != is {
+							t.Fatalf("%s: cut at %d of %d (%s): neither before nor after:\n%s\nbefore:\n%s", c.name, n, steps, name, got, was)
+						}
+						seen[got == is]++
+						total.Add(1)
+						if repaired {
+							repairs.Add(1)
+						}
 					}
 				}
-			}
-			if seen[true] == 0 || seen[false] == 0 {
-				t.Errorf("%s: before %d times, after %d times: the cuts have not met the command", c.name, seen[false], seen[true])
-			}
+				if seen[true] == 0 || seen[false] == 0 {
+					t.Errorf("%s: before %d times, after %d times: the cuts have not met the command", c.name, seen[false], seen[true])
+				}
+			})
 		}
 	}
-	t.Logf("%d states, %d of them repaired", total, repairs)
 }
 
 // Every single call of the same commands fails in turn: the error says so, and a
@@ -206,35 +210,43 @@ func TestChangesPowerCut(t *testing.T) {
 func TestChangesEveryCallFails(t *testing.T) {
 	t.Parallel()
 	errDisk := errors.New("the disk says no")
-	total, unclean := 0, 0
+	var total, unclean atomic.Int64
+	t.Cleanup(func() {
+		t.Logf("%d calls failed, after %d of them the image had to be repaired", total.Load(), unclean.Load())
+	})
 	for _, c := range changes(t) {
-		clean := startChange(t, layout.Sidecar)
-		was, _ := stateOf(t, clean)
-		counter := imagetest.NewFaultFS(clean)
-		if err := runChange(counter, c.run); err != nil {
-			t.Fatalf("%s: %v", c.name, err)
-		}
-		is, _ := stateOf(t, clean)
-		for n := 1; n <= counter.Calls(); n++ {
-			under := startChange(t, layout.Sidecar)
-			fs := imagetest.NewFaultFS(under)
-			fs.FailAt(n, errDisk)
-			err := runChange(fs, c.run)
-			if err != nil && !errors.Is(err, errDisk) {
-				t.Errorf("%s: call %d (%s): %v", c.name, n, fs.Hit(), err)
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			clean := startChange(t, layout.Sidecar)
+			was, _ := stateOf(t, clean)
+			counter := imagetest.NewFaultFS(clean)
+			if err := runChange(counter, c.run); err != nil {
+				t.Fatalf("%s: %v", c.name, err)
 			}
-			got, repaired := stateOf(t, under)
-			if err == nil && got != is {
-				t.Errorf("%s: call %d (%s) failed, and nobody noticed", c.name, n, fs.Hit())
+			is, _ := stateOf(t, clean)
+			for n := 1; n <= counter.Calls(); n++ {
+				if !imagetest.Sampled(n, counter.Calls()) {
+					continue
+				}
+				under := startChange(t, layout.Sidecar)
+				fs := imagetest.NewFaultFS(under)
+				fs.FailAt(n, errDisk)
+				err := runChange(fs, c.run)
+				if err != nil && !errors.Is(err, errDisk) {
+					t.Errorf("%s: call %d (%s): %v", c.name, n, fs.Hit(), err)
+				}
+				got, repaired := stateOf(t, under)
+				if err == nil && got != is {
+					t.Errorf("%s: call %d (%s) failed, and nobody noticed", c.name, n, fs.Hit())
+				}
+				if got != was && got != is {
+					t.Fatalf("%s: call %d (%s): neither before nor after:\n%s", c.name, n, fs.Hit(), got)
+				}
+				total.Add(1)
+				if repaired {
+					unclean.Add(1)
+				}
 			}
-			if got != was && got != is {
-				t.Fatalf("%s: call %d (%s): neither before nor after:\n%s", c.name, n, fs.Hit(), got)
-			}
-			total++
-			if repaired {
-				unclean++
-			}
-		}
+		})
 	}
-	t.Logf("%d calls failed, after %d of them the image had to be repaired", total, unclean)
 }

@@ -189,70 +189,88 @@ func damaged(t testing.TB, kind layout.Kind) *imagetest.MemFS {
 // it can be done again, and undone.
 func TestRepairInterrupted(t *testing.T) {
 	for _, kind := range []layout.Kind{layout.Trailing, layout.Sidecar} {
-		clean := damaged(t, kind)
-		before := files(t, clean)
-		start := clean.Ops()
-		if r, codes, err := verdict(t, clean, fsck.Options{Mode: fsck.Safe}); err != nil || r.ExitCode() != 0 || r.Fixed < 3 {
-			t.Fatalf("%v, %v", codes, err)
-		}
-		repaired, err := describe(clean)
-		if err != nil {
-			t.Fatal(err)
-		}
-		states := 0
-		finish := func(what string, fs *imagetest.MemFS) {
-			t.Helper()
-			states++
-			undoable := false
-			if _, err := fs.Stat(path + fsck.UndoSuffix); err == nil {
-				undoable = true
-			}
-			all := files(t, fs)
-			if r, codes, err := verdict(t, fs, fsck.Options{Mode: fsck.Safe}); err != nil || r.ExitCode() != 0 {
-				t.Fatalf("%s: not repaired the second time: %v, %v", what, codes, err)
-			}
-			if got, err := describe(fs); err != nil || got != repaired {
-				t.Fatalf("%s: other zones after the second repair (%v)", what, err)
-			}
-			if !undoable {
-				return
-			}
-			fs = diskOf(all)
-			if err := fsck.Undo(path, fsck.Options{FS: fs}, false); err != nil {
-				t.Fatalf("%s: %v", what, err)
-			}
-			after := files(t, fs)
-			for name := range after {
-				if before[name] == nil {
-					delete(after, name) // a temporary file that a power cut left
-				}
-			}
-			if !same(before, after) {
-				t.Fatalf("%s: undo does not bring back the bytes", what)
-			}
-		}
-		for n := 1; n <= clean.Ops()-start; n++ {
-			fs := diskOf(before)
-			fs.CrashAt(fs.Ops() + n)
-			_, _ = fsck.Repair(path, fsck.Options{FS: fs, Mode: fsck.Safe})
-			for name, after := range fs.CrashImages(3) {
-				finish("cut at "+strconv.Itoa(n)+", "+name, after)
-			}
-		}
-		failing := errors.New("the disk is full")
-		for n := 1; ; n++ {
-			under := diskOf(before)
-			fs := imagetest.NewFaultFS(under)
-			fs.FailAt(n, failing)
-			_, err := fsck.Repair(path, fsck.Options{FS: fs, Mode: fsck.Safe})
-			if fs.Hit() == "" {
-				break
-			}
-			if err != nil && !errors.Is(err, failing) {
-				t.Fatalf("call %d (%s): %v", n, fs.Hit(), err)
-			}
-			finish("call "+strconv.Itoa(n)+" ("+fs.Hit()+")", under)
-		}
-		t.Logf("%v: %d states", kind, states)
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			repairInterrupted(t, kind)
+		})
 	}
+}
+
+func repairInterrupted(t *testing.T, kind layout.Kind) {
+	clean := damaged(t, kind)
+	before := files(t, clean)
+	start := clean.Ops()
+	if r, codes, err := verdict(t, clean, fsck.Options{Mode: fsck.Safe}); err != nil || r.ExitCode() != 0 || r.Fixed < 3 {
+		t.Fatalf("%v, %v", codes, err)
+	}
+	repaired, err := describe(clean)
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := 0
+	finish := func(what string, fs *imagetest.MemFS) {
+		t.Helper()
+		states++
+		undoable := false
+		if _, err := fs.Stat(path + fsck.UndoSuffix); err == nil {
+			undoable = true
+		}
+		all := files(t, fs)
+		if r, codes, err := verdict(t, fs, fsck.Options{Mode: fsck.Safe}); err != nil || r.ExitCode() != 0 {
+			t.Fatalf("%s: not repaired the second time: %v, %v", what, codes, err)
+		}
+		if got, err := describe(fs); err != nil || got != repaired {
+			t.Fatalf("%s: other zones after the second repair (%v)", what, err)
+		}
+		if !undoable {
+			return
+		}
+		fs = diskOf(all)
+		if err := fsck.Undo(path, fsck.Options{FS: fs}, false); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		after := files(t, fs)
+		for name := range after {
+			if before[name] == nil {
+				delete(after, name) // a temporary file that a power cut left
+			}
+		}
+		if !same(before, after) {
+			t.Fatalf("%s: undo does not bring back the bytes", what)
+		}
+	}
+	steps := clean.Ops() - start
+	for n := 1; n <= steps; n++ {
+		if !imagetest.Sampled(n, steps) {
+			continue
+		}
+		fs := diskOf(before)
+		fs.CrashAt(fs.Ops() + n)
+		_, _ = fsck.Repair(path, fsck.Options{FS: fs, Mode: fsck.Safe})
+		for name, after := range fs.CrashImages(3) {
+			finish("cut at "+strconv.Itoa(n)+", "+name, after)
+		}
+	}
+	failing := errors.New("the disk is full")
+	counter := imagetest.NewFaultFS(diskOf(before))
+	if _, err := fsck.Repair(path, fsck.Options{FS: counter, Mode: fsck.Safe}); err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= counter.Calls(); n++ {
+		if !imagetest.Sampled(n, counter.Calls()) {
+			continue
+		}
+		under := diskOf(before)
+		fs := imagetest.NewFaultFS(under)
+		fs.FailAt(n, failing)
+		_, err := fsck.Repair(path, fsck.Options{FS: fs, Mode: fsck.Safe})
+		if fs.Hit() == "" {
+			t.Fatalf("call %d is not made", n)
+		}
+		if err != nil && !errors.Is(err, failing) {
+			t.Fatalf("call %d (%s): %v", n, fs.Hit(), err)
+		}
+		finish("call "+strconv.Itoa(n)+" ("+fs.Hit()+")", under)
+	}
+	t.Logf("%d states", states)
 }

@@ -130,7 +130,7 @@ func (d *own) discard() error {
 // where the caller says what memory there is in more than a size.
 func sharedMemory(args []string) []string {
 	size, plain := "", true
-	_ = options(args, func(name, value string) error { //nolint:errcheck // the function returns none
+	_ = options(args, func(name, value string) error { // the function returns none
 		switch {
 		case name == "m":
 			size = memorySize(value)
