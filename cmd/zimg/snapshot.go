@@ -132,12 +132,12 @@ func (o *snapshotOptions) print(cmd *cobra.Command, path string, opts image.Conv
 	}
 	views := []snapshotView{}
 	var rows [][]string
-	real, err := disk.Resolve(disk.OS, path)
+	resolved, err := disk.Resolve(disk.OS, path)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		v, err := describeSnapshot(real, name)
+		v, err := describeSnapshot(resolved, name)
 		if err != nil {
 			return err
 		}

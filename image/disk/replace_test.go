@@ -150,8 +150,8 @@ func TestReplaceAllOrNone(t *testing.T) {
 func TestResolve(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	real := filepath.Join(dir, "real", "file")
-	err := errors.Join(os.MkdirAll(filepath.Dir(real), 0o700), os.WriteFile(real, nil, 0o600),
+	actual := filepath.Join(dir, "real", "file")
+	err := errors.Join(os.MkdirAll(filepath.Dir(actual), 0o700), os.WriteFile(actual, nil, 0o600),
 		os.Symlink("real", filepath.Join(dir, "folder")),
 		os.Symlink("../folder/file", filepath.Join(dir, "real", "one")),
 		os.Symlink("real/one", filepath.Join(dir, "two")),
@@ -160,7 +160,7 @@ func TestResolve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := os.Stat(real)
+	want, err := os.Stat(actual)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ type Progress struct {
 	stop   func()
 }
 
+// NewProgress shows how far a command is, on a terminal or where force is given.
 func NewProgress(cmd *cobra.Command, force bool) *Progress {
 	p := &Progress{ctx: cmd.Context(), w: cmd.ErrOrStderr(), always: force, live: force, start: time.Now()}
 	if f, ok := p.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {

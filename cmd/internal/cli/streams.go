@@ -133,7 +133,7 @@ func CreateOutput(cmd *cobra.Command, name string) (*OutFile, error) {
 		}
 		return &OutFile{file, func(err error) error { return errors.Join(err, file.Close()) }}, nil
 	}
-	real, err := disk.Resolve(disk.OS, name)
+	resolved, err := disk.Resolve(disk.OS, name)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func CreateOutput(cmd *cobra.Command, name string) (*OutFile, error) {
 		}
 		return refuseImage(cmd, name) // again, now that it is locked
 	}}
-	file, err := r.Create(real)
+	file, err := r.Create(resolved)
 	if err != nil {
 		return nil, r.Abandon(err)
 	}

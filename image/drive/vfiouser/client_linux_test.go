@@ -37,7 +37,6 @@ type client struct {
 	how  sharing
 	ram  []byte // what the guest sees
 	fd   int
-	irq  []int
 	err  chan error // of Serve
 	done chan struct{}
 

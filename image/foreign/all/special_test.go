@@ -26,7 +26,7 @@ func TestZoneFileOfSeveralNamespaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Content(0); !errors.Is(err, layout.ErrRange) {
+	if _, err := d.Content(0); !errors.Is(err, foreign.ErrWhichNamespace) {
 		t.Errorf("no namespace named: %v", err)
 	}
 	for id, want := range map[layout.NSID]layout.ZoneState{1: layout.Closed, 2: layout.Empty} {
