@@ -24,6 +24,7 @@ var jsonSections = []struct {
 	{"info", []string{"info d.zimg", "info d.qcow2"}, []any{infoView{}, foreignInfoView{}}, "qemu-img info | zimg | trailing | sidecar | clean | in use | interrupted | zoned | nvm"},
 	{"report", []string{"report -e d.zimg"}, nil, "-e | seq-write-required | conventional | ZFC | FZR | RZR | ZRWAV | ZDEV | report --output nvme"},
 	{"snapshot", []string{"snapshot d.zimg"}, []any{snapshotView{}}, ""},
+	{"fault list", nil, []any{faultView{}}, "read | write | zone | zimg fault add | 0x4281 | 30s"},
 	{"check", []string{"check d.zimg", "check --repair=all broken.zimg"}, []any{checkView{}, uncheckedView{}}, "--dry-run | --repair=all | ERROR | WARNING | NOTE | safe | lossy | none | data | journal"},
 	{"compare", []string{"compare d.zimg other.zimg", "compare d.zimg third.zimg"}, []any{compareView{}}, "--all | --strict | geometry | type | state | write pointer | capacity | attributes | extension | data | block metadata | identity | written"},
 	{"crash --list", nil, []any{crashList{}}, "write:N | flush:N | write | discard | flush | reset | finish | finish-all"},

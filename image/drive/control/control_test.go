@@ -121,7 +121,10 @@ func TestMessages(t *testing.T) {
 	defer func() { _ = folder.Close() }()
 	message := func(s string) []byte { return append(binary.LittleEndian.AppendUint32(nil, uint32(len(s))), s...) }
 	for _, b := range [][]byte{
-		{}, {1, 0}, {255, 255, 255, 255}, message("{"), message("[]"), message(`{"Unknown":1}`), message(`{"Zones":{"NSID":-1}}`),
+		{},
+		{1, 0},
+		{255, 255, 255, 255},
+		message("{"), message("[]"), message(`{"Unknown":1}`), message(`{"Zones":{"NSID":-1}}`),
 		message("{}")[:5],
 	} {
 		conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: address, Net: "unix"})
@@ -208,8 +211,14 @@ func TestRequests(t *testing.T) {
 		t.Errorf("faults that were cleared: %v", left)
 	}
 	for _, f := range []Fault{
-		{NSID: 1}, {NSID: 99, Status: "busy"}, {NSID: 1, Status: "0x8000"}, {NSID: 1, Status: "12"}, {NSID: 1, Status: "busy", Ops: []string{"erase"}},
-		{NSID: 1, LBA: 1 << 62, Blocks: 1 << 62, Status: "busy"}, {NSID: 1, Delay: -1}, {NSID: 1, Status: "busy", Count: -1},
+		{NSID: 1},
+		{NSID: 99, Status: "busy"},
+		{NSID: 1, Status: "0x8000"},
+		{NSID: 1, Status: "12"},
+		{NSID: 1, Status: "busy", Ops: []string{"erase"}},
+		{NSID: 1, LBA: 1 << 62, Blocks: 1 << 62, Status: "busy"},
+		{NSID: 1, Delay: -1},
+		{NSID: 1, Status: "busy", Count: -1},
 	} {
 		if _, err := Do(path, session, &Request{Fault: &f}); err == nil {
 			t.Errorf("%+v is added", f)
