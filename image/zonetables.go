@@ -3,6 +3,7 @@ package image
 import (
 	"fmt"
 	"iter"
+
 	"zimg/layout"
 )
 

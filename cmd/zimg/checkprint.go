@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+
 	"zimg/cmd/internal/cli"
 	"zimg/fsck"
 )

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/bits"
+
 	"zimg/cmd/internal/cli"
 	"zimg/image"
 	"zimg/layout"

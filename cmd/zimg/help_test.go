@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
 	"zimg/cmd/internal/man"
 
 	"github.com/spf13/cobra"

@@ -158,9 +158,19 @@ func (g *geometry) applyLike() ([]geometry, error) {
 		to *uint64
 		v  uint64
 	}{
-		{&g.zoneSize, l.zoneSize}, {&g.block, l.block}, {&g.maxOpen, l.maxOpen}, {&g.maxAct, l.maxAct}, {&g.ext, l.ext},
-		{&g.zrwas, l.zrwas}, {&g.zrwafg, l.zrwafg}, {&g.numZRWA, l.numZRWA}, {&g.ms, l.ms}, {&g.mset, l.mset}, {&g.pi, l.pi},
-		{&g.pil, l.pil}, {&g.pif, l.pif},
+		{&g.zoneSize, l.zoneSize},
+		{&g.block, l.block},
+		{&g.maxOpen, l.maxOpen},
+		{&g.maxAct, l.maxAct},
+		{&g.ext, l.ext},
+		{&g.zrwas, l.zrwas},
+		{&g.zrwafg, l.zrwafg},
+		{&g.numZRWA, l.numZRWA},
+		{&g.ms, l.ms},
+		{&g.mset, l.mset},
+		{&g.pi, l.pi},
+		{&g.pil, l.pil},
+		{&g.pif, l.pif},
 	} {
 		if *f.to == 0 {
 			*f.to = f.v

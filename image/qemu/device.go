@@ -153,7 +153,10 @@ func controller(uuid [16]byte, id string, more []Property) []Property {
 // namespace is the device of a namespace on the block node drive, at the controller bus.
 func namespace(n *layout.Namespace, bus, drive string, shared bool) []Property {
 	p := []Property{
-		{"driver", "nvme-ns"}, {"drive", drive}, {"bus", bus}, {"nsid", fmt.Sprint(n.ID)},
+		{"driver", "nvme-ns"},
+		{"drive", drive},
+		{"bus", bus},
+		{"nsid", fmt.Sprint(n.ID)},
 		{"logical_block_size", fmt.Sprint(n.BlockSize())},
 		// QEMU refuses a logical block larger than the physical one.
 		{"physical_block_size", fmt.Sprint(max(n.BlockSize(), 512))},
