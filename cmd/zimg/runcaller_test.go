@@ -204,8 +204,8 @@ func TestRunLog(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	b := startBoxed(t, smallImage(t), nil, nil, serial(t, "-D", log, "-trace", "pci_nvme_mmio_write"), nil)
 	b.await(b.console, "READY", 1)
-	if target, err := os.Readlink(b.path + ".ztrace"); err != nil || target != log {
-		t.Errorf("the journal is %q, %v", target, err)
+	if _, err := os.Stat(b.path + ".ztrace"); err != nil {
+		t.Errorf("no journal is kept beside the caller's log: %v", err)
 	}
 	b.typed("o")
 	b.end(0, 0)
@@ -274,6 +274,10 @@ func TestRunWaitingChardev(t *testing.T) {
 	b := startBoxed(t, smallImage(t), nil, []string{"--answer-timeout", "1s"}, args, nil)
 	b.await(b.stderr, "waiting for QEMU, which waits for a client", 1)
 	conn, err := net.Dial("unix", socket)
+	for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); { // QEMU has not made it yet
+		time.Sleep(10 * time.Millisecond)
+		conn, err = net.Dial("unix", socket)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
