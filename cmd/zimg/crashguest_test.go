@@ -28,7 +28,7 @@ func TestStockQEMUKilled(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			if _, err := vm.WaitLine(ctx, "wrote 3 "); err != nil {
 				t.Fatal(err)

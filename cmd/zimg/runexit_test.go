@@ -28,7 +28,7 @@ echo READY
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if _, err := vm.WaitLine(ctx, "READY"); err != nil {
 		t.Fatal(err)

@@ -156,7 +156,7 @@ func TestRunKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		if _, err := vm.WaitLine(ctx, "wrote 0 "); err != nil {
 			t.Fatalf("%v\n%s", err, vm.Output())
 		}
