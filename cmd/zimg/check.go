@@ -262,14 +262,14 @@ func (o *checkOptions) options(cmd *cobra.Command) (fsck.Options, error) {
 }
 
 // work checks or repairs the image, by the format that it is of. clear makes room for a line of findings.
-func (c *imageCheck) work(opts fsck.Options, clear func()) (*fsck.Report, error) {
+func (c *imageCheck) work(opts fsck.Options, clearLine func()) (*fsck.Report, error) {
 	c.findings = findings{w: c.err, path: c.path, all: c.all, keep: c.output == "json", dryRun: c.dryRun}
 	opts.Found = func(f fsck.Finding) {
-		clear()
+		clearLine()
 		c.findings.add(f)
 	}
 	r, err := c.check(opts)
-	clear()
+	clearLine()
 	c.findings.end()
 	return r, err
 }

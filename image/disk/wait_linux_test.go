@@ -10,7 +10,7 @@ import (
 )
 
 // patient opens name in a file system that waits for locks.
-func patient(t *testing.T, ctx context.Context, d time.Duration, name string) disk.File {
+func patient(ctx context.Context, t *testing.T, d time.Duration, name string) disk.File {
 	t.Helper()
 	f, err := disk.Patient(ctx, d).Open(name, disk.ReadWrite, 0)
 	if err != nil {
@@ -27,19 +27,19 @@ func TestPatient(t *testing.T) {
 	lock(t, holder, disk.LockWrite)
 
 	start := time.Now()
-	err := patient(t, t.Context(), 50*time.Millisecond, name).Lock(disk.LockRead)
+	err := patient(t.Context(), t, 50*time.Millisecond, name).Lock(disk.LockRead)
 	if waited := time.Since(start); !errors.Is(err, disk.ErrLocked) || waited < 50*time.Millisecond {
 		t.Errorf("after %v: %v", waited, err)
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := patient(t, ctx, time.Hour, name).Lock(disk.LockRead); !errors.Is(err, context.Canceled) {
+	if err := patient(ctx, t, time.Hour, name).Lock(disk.LockRead); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 
 	result := make(chan error, 1)
-	waiting := patient(t, t.Context(), time.Hour, name)
+	waiting := patient(t.Context(), t, time.Hour, name)
 	go func() { result <- waiting.Lock(disk.LockWrite) }()
 	select {
 	case err := <-result:
