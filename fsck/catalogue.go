@@ -13,14 +13,14 @@ const (
 	Note    Severity = "NOTE"
 )
 
-// Class says which repair mends a finding.
+// Class is the kind of repair that fixes a finding.
 type Class string
 
 // Classes of repair.
 const (
 	ClassSafe  Class = "safe"  // loses nothing that the guest wrote
-	ClassLossy Class = "lossy" // chooses, or gives up what is gone; repaired only on demand
-	ClassNone  Class = "none"  // nothing mends it
+	ClassLossy Class = "lossy" // makes a choice or loses data; repaired only on demand
+	ClassNone  Class = "none"  // cannot be repaired, or needs no repair
 )
 
 // Entry is what the catalogue knows of a code. docs/CHECKS.md has the same table.
@@ -96,64 +96,64 @@ const (
 
 // Catalogue lists every finding, in the order of the passes.
 var Catalogue = []Entry{
-	{LocatorDamaged, Error, ClassSafe, "the locator at the end of the file is missing or damaged", "writes it anew where the slot headers say that it belongs, and ends the file behind it"},
-	{HeaderDamaged, Warning, ClassSafe, "a slot has no sound header: damage, or an interrupted commit", "writes the slot anew from the other one"},
-	{ChecksumsDamaged, Warning, ClassSafe, "a slot does not match its checksum array: damage, or an interrupted commit", "writes the slot anew from the other one"},
-	{TableDamaged, Warning, ClassSafe, "a slot's namespace table is damaged", "writes the slot anew from the other one"},
-	{SlotForeign, Error, ClassSafe, "a slot is of another image", "writes the slot anew from the other one"},
-	{SlotsSalvaged, Error, ClassLossy, "neither slot is sound, but tables of one can still be read", "trusts the tables as they are, checks every zone and scans the data"},
-	{SlotsLost, Error, ClassNone, "neither slot is sound, and no namespace table can be read", "none, unless the geometry is given: then it is metadata-lost"},
-	{MetadataLost, Error, ClassLossy, "no metadata is left; the geometry was given", "makes new metadata, with the zones as the data says: finished, read-only and offline zones and extensions are lost"},
-	{SameGeneration, Error, ClassLossy, "both slots have the same generation and differ", "takes slot 0"},
-	{BitFlipped, Error, ClassSafe, "one bit of the metadata has flipped, and the checksum says which one", "flips it back"},
-	{BlockDamaged, Error, ClassSafe, "a block of the metadata is damaged; the other slot has it whole", "restores it from there"},
-	{BlockLost, Error, ClassLossy, "a block of the metadata is damaged in both slots", "rebuilds it from the other tables and from the data: states of finished, read-only and offline zones and extensions in it are lost"},
-	{OlderDamaged, Warning, ClassSafe, "blocks of the older slot do not match it: damage, or an interrupted commit", "writes them anew"},
-	{SidecarLeftover, Warning, ClassSafe, "a sidecar that an interrupted conversion left is beside the image", "removes it"},
-	{SidecarForeign, Note, ClassNone, "a sidecar of another image is beside this one", "none: move it away"},
-	{TailLeftover, Warning, ClassSafe, "metadata that an interrupted conversion left is behind the data area", "cuts it off"},
-	{DataShort, Error, ClassLossy, "a data file is shorter than its data area", "makes it as long; what is missing reads as zeroes"},
-	{DataFileName, Note, ClassNone, "the data file has another name than the metadata says", "none needed: it was found by the name of the sidecar"},
+	{LocatorDamaged, Error, ClassSafe, "locator missing or damaged", "rewrites it at the place given by the slot headers, and truncates the file after it"},
+	{HeaderDamaged, Warning, ClassSafe, "invalid slot header (damage or an interrupted commit)", "rewrites the slot from the other one"},
+	{ChecksumsDamaged, Warning, ClassSafe, "slot does not match its checksum array (damage or an interrupted commit)", "rewrites the slot from the other one"},
+	{TableDamaged, Warning, ClassSafe, "namespace table of a slot is damaged", "rewrites the slot from the other one"},
+	{SlotForeign, Error, ClassSafe, "slot belongs to another image", "rewrites the slot from the other one"},
+	{SlotsSalvaged, Error, ClassLossy, "both slots are damaged, but the tables of one are readable", "uses these tables, checks every zone and scans the data"},
+	{SlotsLost, Error, ClassNone, "both slots are damaged, and no namespace table is readable", "none; with the geometry, see metadata-lost"},
+	{MetadataLost, Error, ClassLossy, "all metadata is lost; the geometry was given", "creates new metadata and derives the zones from the data; finished, read-only and offline states and extensions are lost"},
+	{SameGeneration, Error, ClassLossy, "both slots have the same generation but differ", "uses slot 0"},
+	{BitFlipped, Error, ClassSafe, "single-bit error in the metadata", "corrects the bit"},
+	{BlockDamaged, Error, ClassSafe, "metadata block damaged in one slot", "copies it from the other slot"},
+	{BlockLost, Error, ClassLossy, "metadata block damaged in both slots", "rebuilds it from the other tables and the data; finished, read-only and offline states and extensions in it are lost"},
+	{OlderDamaged, Warning, ClassSafe, "blocks of the older slot do not match it (damage or an interrupted commit)", "rewrites them"},
+	{SidecarLeftover, Warning, ClassSafe, "sidecar left by an interrupted conversion", "removes it"},
+	{SidecarForeign, Note, ClassNone, "the sidecar next to the image belongs to another image", "none; move it"},
+	{TailLeftover, Warning, ClassSafe, "metadata left after the data area by an interrupted conversion", "truncates the file"},
+	{DataShort, Error, ClassLossy, "data file is shorter than its data area", "extends it; the missing part reads as zeros"},
+	{DataFileName, Note, ClassNone, "the name of the data file differs from the one in the metadata", "none needed; it was found by the name of the sidecar"},
 
-	{ZoneType, Error, ClassLossy, "a reserved zone type", "makes it sequential write required"},
-	{ZoneState, Error, ClassLossy, "a reserved zone state", "makes it what its write pointer and data say"},
-	{ZoneAttributes, Error, ClassSafe, "reserved bits in a descriptor", "clears them"},
-	{ZoneStart, Error, ClassSafe, "a zone does not start where it must", "puts the start where the zone's number says"},
-	{ZoneCapacity, Error, ClassSafe, "an impossible zone capacity", "takes the namespace's"},
-	{ZoneConvState, Error, ClassSafe, "a conventional zone in a state of sequential ones, or the other way round", "gives it the state of its type"},
-	{WPUnexpected, Warning, ClassSafe, "a write pointer where the state has none", "takes it away"},
-	{WPRange, Error, ClassSafe, "the write pointer is outside the zone", "takes the write-pointer array's"},
-	{WPMismatch, Error, ClassSafe, "descriptor and write-pointer array disagree", "takes the larger one, so that no data is lost"},
-	{WrittenRange, Error, ClassLossy, "the write-pointer array points outside the zone", "takes the descriptor's write pointer; without one, the end of the data"},
-	{EmptyWritten, Error, ClassSafe, "an Empty zone that was written to", "makes it Closed"},
-	{EmptyExtension, Error, ClassSafe, "an Empty zone with an extension", "makes it Closed, as after a power-up"},
-	{ExtensionOrphan, Error, ClassSafe, "an extension where the namespace has none", "clears the attribute"},
-	{OpenedAtRest, Note, ClassNone, "a zone is open at rest", "none needed: a power-up closes it"},
-	{FullAtCapacity, Error, ClassSafe, "a zone that is written to its capacity is not Full", "makes it Full"},
+	{ZoneType, Error, ClassLossy, "reserved zone type", "sets it to sequential write required"},
+	{ZoneState, Error, ClassLossy, "reserved zone state", "derives it from write pointer and data"},
+	{ZoneAttributes, Error, ClassSafe, "reserved bits set in a zone descriptor", "clears them"},
+	{ZoneStart, Error, ClassSafe, "wrong zone start", "sets it from the zone number"},
+	{ZoneCapacity, Error, ClassSafe, "invalid zone capacity", "uses the capacity of the namespace"},
+	{ZoneConvState, Error, ClassSafe, "state does not match the zone type", "sets the state of its type"},
+	{WPUnexpected, Warning, ClassSafe, "write pointer in a state that has none", "removes it"},
+	{WPRange, Error, ClassSafe, "write pointer outside the zone", "uses the one in the write-pointer array"},
+	{WPMismatch, Error, ClassSafe, "zone descriptor and write-pointer array differ", "uses the larger one, so that no data is lost"},
+	{WrittenRange, Error, ClassLossy, "write-pointer array points outside the zone", "uses the write pointer in the descriptor, or else the end of the data"},
+	{EmptyWritten, Error, ClassSafe, "Empty zone contains data", "sets it Closed"},
+	{EmptyExtension, Error, ClassSafe, "Empty zone has an extension", "sets it Closed, as after a power-up"},
+	{ExtensionOrphan, Error, ClassSafe, "zone has an extension, but the namespace has none", "clears the attribute"},
+	{OpenedAtRest, Note, ClassNone, "zone is open", "none needed; the next power-up closes it"},
+	{FullAtCapacity, Error, ClassSafe, "zone is written to its capacity but not Full", "sets it Full"},
 
-	{CountsWrong, Error, ClassSafe, "the header's counts of zones are wrong", "counts them anew"},
-	{TooManyOpen, Error, ClassSafe, "more zones are open than allowed", "closes zones, implicitly opened ones first"},
-	{TooManyActive, Error, ClassLossy, "more zones are active than allowed", "finishes zones, those with the least room left first: they cannot be written until they are reset"},
+	{CountsWrong, Error, ClassSafe, "wrong zone counts in the header", "recounts them"},
+	{TooManyOpen, Error, ClassSafe, "too many open zones", "closes zones, implicitly opened ones first"},
+	{TooManyActive, Error, ClassLossy, "too many active zones", "finishes the zones with the least space left; they cannot be written until they are reset"},
 
-	{DriveDied, Warning, ClassSafe, "a drive that served the image died; the live file has every zone as the host knows it", "takes the zones from there and closes opened ones; nothing is lost"},
-	{DrivePower, Warning, ClassSafe, "a drive that served the image lost power, or its disk failed", "takes the zones of the last flush, discards what was written since, and closes opened ones"},
-	{LiveFileLost, Error, ClassLossy, "a drive that served the image died, and its live file is not here", "takes the zones of the last flush, and discards what was written since"},
-	{RunCrashed, Error, ClassSafe, "a run that had the image in use died", "brings the zones to what journal and data say, and closes opened ones"},
-	{ChangeInterrupted, Error, ClassSafe, "a zimg command that was changing the image was interrupted", "discards what it left beyond the write pointers: the image is as before the command, or as after a reset"},
-	{JournalMissing, Note, ClassNone, "the run's journal is missing or torn: finished and reset zones are told from the data alone", "none"},
-	{DataBeyondWP, Error, ClassSafe, "there is data beyond the write pointer", "moves the write pointer forward to cover it"},
-	{DataGone, Error, ClassSafe, "data below the write pointer is gone: the zone was reset", "starts the zone again where its new data ends"},
-	{DataBeyondCap, Error, ClassLossy, "there is data beyond the zone's capacity", "discards it"},
-	{ZoneFinished, Error, ClassSafe, "the zone was finished before the crash", "makes it Full"},
-	{ZoneExtensionLost, Warning, ClassLossy, "a descriptor extension was set before the crash, and went with it", "none of its bytes are known: the zone has none"},
-	{RemainsBeyondWP, Error, ClassSafe, "an interrupted command left data beyond the write pointer", "discards it"},
-	{ProtectionWrong, Error, ClassNone, "protection information does not match the block: a guest cannot read it", "none: the block has to be written again"},
+	{DriveDied, Warning, ClassSafe, "a drive serving the image was killed; the live file has the current zones", "uses the zones of the live file and closes open ones; nothing is lost"},
+	{DrivePower, Warning, ClassSafe, "a drive serving the image lost power, or its disk failed", "uses the zones of the last flush, discards later writes and closes open zones"},
+	{LiveFileLost, Error, ClassLossy, "a drive serving the image was killed, and its live file is missing", "uses the zones of the last flush and discards later writes"},
+	{RunCrashed, Error, ClassSafe, "the last run was interrupted", "recovers the zones from journal and data, and closes open ones"},
+	{ChangeInterrupted, Error, ClassSafe, "a zimg command was interrupted while changing the image", "discards data after the write pointers; the image is as before the command, or as after a reset"},
+	{JournalMissing, Note, ClassNone, "the journal of the run is missing or incomplete; zones are recovered from the data alone", "none"},
+	{DataBeyondWP, Error, ClassSafe, "data after the write pointer", "moves the write pointer to the end of the data"},
+	{DataGone, Error, ClassSafe, "data before the write pointer is gone; the zone was reset", "moves the write pointer to the end of the new data"},
+	{DataBeyondCap, Error, ClassLossy, "data after the zone capacity", "discards it"},
+	{ZoneFinished, Error, ClassSafe, "the zone was finished before the crash", "sets it Full"},
+	{ZoneExtensionLost, Warning, ClassLossy, "zone descriptor extension lost in the crash", "removes the extension; its contents are not known"},
+	{RemainsBeyondWP, Error, ClassSafe, "data after the write pointer, left by an interrupted command", "discards it"},
+	{ProtectionWrong, Error, ClassNone, "protection information does not match the block; a guest cannot read it", "none; write the block again"},
 
-	{ForeignUnreadable, Error, ClassNone, "a foreign format that cannot be understood here", "none, and it cannot be imported as it is"},
-	{ForeignWiped, Error, ClassNone, "the program that this format belongs to would reset zones when it starts, and say nothing", "none: import it instead"},
-	{ForeignRefused, Error, ClassNone, "the program that this format belongs to would refuse it", "none: import it instead"},
-	{ForeignOdd, Warning, ClassNone, "not as the program that this format belongs to writes it", "none"},
-	{ForeignChanged, Note, ClassNone, "the program that this format belongs to changes this when it starts", "none needed"},
+	{ForeignUnreadable, Error, ClassNone, "cannot parse this file", "none; the file cannot be imported"},
+	{ForeignWiped, Error, ClassNone, "its own program would silently reset zones when it starts", "none; import it"},
+	{ForeignRefused, Error, ClassNone, "its own program would reject this file", "none; import it"},
+	{ForeignOdd, Warning, ClassNone, "unusual, but accepted by its own program", "none"},
+	{ForeignChanged, Note, ClassNone, "its own program will change this when it starts", "none needed"},
 }
 
 var catalogue = func() map[Code]*Entry {

@@ -23,11 +23,11 @@ func transcript(fs *imagetest.MemFS, mode fsck.Mode) (text string, codes map[fsc
 	codes = map[fsck.Code]int{}
 	o := fsck.Options{FS: fs, Stamp: imagetest.Stamp, Mode: mode, Data: fsck.DataAlways, Found: func(f fsck.Finding) {
 		codes[f.Code]++
-		mended := ""
-		if f.Mended {
-			mended = " [mended]"
+		repaired := ""
+		if f.Repaired {
+			repaired = " [repaired]"
 		}
-		fmt.Fprintf(&b, "%s%s\n", f.String(), mended)
+		fmt.Fprintf(&b, "%s%s\n", f.String(), repaired)
 	}}
 	work := fsck.Check
 	if mode != fsck.CheckOnly {
@@ -38,7 +38,7 @@ func transcript(fs *imagetest.MemFS, mode fsck.Mode) (text string, codes map[fsc
 		fmt.Fprintf(&b, "error: %v\n", err)
 		return b.String(), codes
 	}
-	fmt.Fprintf(&b, "errors %d, warnings %d, notes %d, mended %d; afterwards %d\n", r.Errors, r.Warnings, r.Notes, r.Fixed, r.ExitCode())
+	fmt.Fprintf(&b, "errors %d, warnings %d, notes %d, repaired %d; afterwards %d\n", r.Errors, r.Warnings, r.Notes, r.Fixed, r.ExitCode())
 	return b.String(), codes
 }
 
@@ -71,7 +71,7 @@ func TestDamage(t *testing.T) {
 			again, _ := transcript(fs, fsck.All)
 			compare(t, filepath.Join(dir, "expect.1"), "check:\n"+check+"\nrepair:\n"+safe+"\nrepair=all:\n"+all)
 			compare(t, filepath.Join(dir, "expect.2"), again)
-			if !strings.Contains(again, "mended 0; afterwards") {
+			if !strings.Contains(again, "repaired 0; afterwards") {
 				t.Errorf("the second repair has something to do:\n%s", again)
 			}
 			undo(t, fs, before)

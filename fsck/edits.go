@@ -7,7 +7,7 @@ import (
 	"zimg/image/disk"
 )
 
-// apply writes what was mended: first the undo file; then the data, as the
+// apply writes what was repaired: first the undo file; then the data, as the
 // image's mark still says that it is not to be trusted; then the metadata, in the one way that
 // every commit goes, to one slot and then the other; last what only lies about. A crash anywhere
 // leaves an image that the same repair can be run on, and the undo file.

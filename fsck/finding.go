@@ -18,7 +18,7 @@ type Finding struct {
 	Off       int64
 	Detail    string // what it is about: "slot 1", "namespace 2 write-pointer array", ...
 	Got, Want string // may be empty
-	Mended    bool   // a repair has mended it, or would
+	Repaired  bool   // it was repaired, or a dry run would repair it
 	Source    string // what a repair of a crashed run leans on: "data", "journal"
 }
 

@@ -1,7 +1,7 @@
 // Package fsck tells the truth about an image, and finds the way back to it.
 //
 // Check runs passes over an image, each leaning only on what those before it
-// found sound or mended. What a pass finds becomes a Finding: a code of the
+// found sound or repaired. What a pass finds becomes a Finding: a code of the
 // catalogue, a place, what is there and what should be. A mend is made in memory
 // at once, so that later passes see what a repair would leave; nothing reaches the disk
 // but through Repair, which saves the old bytes to an undo file, commits in the one way
@@ -29,7 +29,7 @@ import (
 // Mode says what a repair may do.
 type Mode int
 
-// What is mended. Safe loses nothing that the guest wrote; All chooses where the image
+// What a repair fixes. Safe loses nothing that the guest wrote; All chooses where the image
 // does not say, and gives up what is gone.
 const (
 	CheckOnly Mode = iota
@@ -146,7 +146,7 @@ func run(path string, o Options) (_ *Report, err error) {
 		}
 		if err := p.run(s); err != nil {
 			if errors.Is(err, errBeyond) {
-				return s.report, nil // what could not be mended has been told
+				return s.report, nil // the remaining problems have been reported
 			}
 			return nil, fmt.Errorf("pass %q: %w", p.name, err)
 		}

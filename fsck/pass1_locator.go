@@ -42,7 +42,7 @@ func (s *state) checkLocator() error {
 
 func (s *state) locatorError() string {
 	if s.files.LocatorErr == nil {
-		return fmt.Sprintf("it says layout %v", s.files.Locator.Kind)
+		return fmt.Sprintf("layout %v in the locator", s.files.Locator.Kind)
 	}
 	return s.files.LocatorErr.Error()
 }

@@ -12,7 +12,7 @@ import (
 // checkSlots reads both slots and chooses the live one.
 func (s *state) checkSlots() error {
 	if s.loc == nil {
-		return s.renew("nothing of it can be found")
+		return s.renew("no metadata found")
 	}
 	var errs [2]error
 	for i := range s.slots {
@@ -28,7 +28,7 @@ func (s *state) checkSlots() error {
 		case err == nil && slot.Header.UUID != s.loc.UUID:
 			err = fmt.Errorf("UUID %x: %w", slot.Header.UUID, errForeign)
 		case err == nil && !s.placed(slot, i):
-			err = fmt.Errorf("its header and the locator disagree: %w", layout.ErrDamaged)
+			err = fmt.Errorf("header and locator differ: %w", layout.ErrDamaged)
 		case err == nil:
 			s.slots[i] = slot
 		case !judgement(err) || errors.Is(err, layout.ErrNewer):
@@ -108,7 +108,7 @@ func (s *state) unforeign(errs *[2]error) {
 		if !s.locator {
 			s.loc.UUID = slot.Header.UUID
 			end := int64(s.loc.MetaOff + 2*s.loc.SlotLen)
-			_ = s.found(s.inMeta(LocatorDamaged, end, "its UUID is not the slots'"), func() error {
+			_ = s.found(s.inMeta(LocatorDamaged, end, "UUID differs from that of the slots"), func() error {
 				s.locator = true
 				return nil
 			})

@@ -57,7 +57,7 @@ func (s *state) checkZones() error {
 	return nil
 }
 
-// setZone stores a mended zone, where there is somewhere to store it.
+// setZone stores a repaired zone, where there is somewhere to store it.
 func (s *state) setZone(sp *space, i uint64, z layout.Zone) error {
 	if sp.img == nil {
 		return nil

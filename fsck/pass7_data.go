@@ -232,7 +232,7 @@ func (s *state) crashed(sp *space, i uint64, z layout.Zone, end layout.LBA) (lay
 	m := z
 	f := Finding{Namespace: sp.ns.ID, Zone: i, InZone: true, Source: "data"}
 	if ev.Unclear && !ev.Finished {
-		f.Detail = "it, or the zone of another drive of the run, was finished"
+		f.Detail = "this zone, or a zone of another drive of the run, was finished"
 	}
 	if ev.Reset || ev.Finished {
 		f.Source = "journal"

@@ -1,6 +1,6 @@
 package fsck
 
-// Report is what a check found. Counts are of findings; those mended are not
+// Report is what a check found. Counts are of findings; those repaired are not
 // among Errors and Warnings.
 type Report struct {
 	Path     string
@@ -17,7 +17,7 @@ type Report struct {
 	Unsound bool
 	// Lost: no metadata is left. A repair needs to be given the geometry.
 	Lost     bool
-	NeedsAll bool // nothing can be mended before something is given up
+	NeedsAll bool // nothing can be repaired before something is given up
 	Changed  bool
 	UndoFile string
 	After    *Report // the check after a repair
@@ -59,7 +59,7 @@ func (r *Report) ExitCode() int {
 func (r *Report) count(f *Finding) {
 	e := f.Entry()
 	switch {
-	case f.Mended:
+	case f.Repaired:
 		r.Fixed++
 		return
 	case e.Severity == Error:

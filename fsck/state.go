@@ -11,14 +11,14 @@ import (
 
 // errBeyond ends a check at something that no later pass can see past; the
 // finding that says so has been made.
-var errBeyond = errors.New("nothing more can be told")
+var errBeyond = errors.New("cannot check further")
 
 // space is a zoned namespace to be judged.
 type space struct {
 	ns     *layout.Namespace
 	zones  layout.Zones
 	img    *image.Namespace // nil for foreign metadata
-	counts layout.Counts    // of the zones as mended, after the zone pass
+	counts layout.Counts    // of the zones as repaired, after the zone pass
 }
 
 // state is what the passes share.
@@ -37,14 +37,14 @@ type state struct {
 	flags   layout.StateFlags // as found
 	journal *journal.Journal  // nil: none that is of use
 
-	served  bool // a drive had the image in use and died, see checkServed
-	fresh   bool // the metadata is new, see renew
-	mended  bool // something is to be committed
-	blocked bool // something that is not allowed to be mended stands in the way of a commit
-	locator bool // the locator is to be written
-	discard []discard
-	remove  []string // files to remove
-	trim    []trim
+	served   bool // a drive had the image in use and died, see checkServed
+	fresh    bool // the metadata is new, see renew
+	repaired bool // something is to be committed
+	blocked  bool // something that is not allowed to be repaired stands in the way of a commit
+	locator  bool // the locator is to be written
+	discard  []discard
+	remove   []string // files to remove
+	trim     []trim
 }
 
 // discard is a range of a data file that is to read as zeroes.
@@ -67,7 +67,7 @@ func (s *state) found(f Finding, mend func() error) error {
 		panic(fmt.Sprintf("fsck: %s is not in the catalogue", f.Code))
 	}
 	allowed := mend != nil && !s.blocked && (e.Class == ClassSafe && s.o.Mode >= Safe || e.Class == ClassLossy && s.o.Mode == All)
-	f.Mended = allowed
+	f.Repaired = allowed
 	s.report.count(&f)
 	if s.o.Found != nil {
 		s.o.Found(f)
@@ -76,7 +76,7 @@ func (s *state) found(f Finding, mend func() error) error {
 		return nil
 	}
 	if allowed {
-		s.mended = true
+		s.repaired = true
 		return mend()
 	}
 	if s.o.Mode == CheckOnly || s.blocked { // nothing of it will be written
@@ -92,7 +92,7 @@ func (s *state) inMeta(c Code, off int64, detail string) Finding {
 
 // pending tells whether there is anything to write.
 func (s *state) pending() bool {
-	return s.mended && !s.blocked
+	return s.repaired && !s.blocked
 }
 
 // describe fills the summary.

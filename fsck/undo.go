@@ -116,7 +116,7 @@ func (s *state) undoName(path string) (file uint32, name string, err error) {
 	}
 	suffix, beside := strings.CutPrefix(path, s.path)
 	if !beside || !slices.Contains(undoSuffixes, suffix) {
-		return 0, "", fmt.Errorf("%s: an undo file of %s cannot refer to it", path, s.path)
+		return 0, "", fmt.Errorf("%s cannot belong to an undo file of %s", path, s.path)
 	}
 	return undoBeside, suffix, nil
 }

@@ -49,7 +49,7 @@ func Undo(path string, o Options, force bool) (err error) {
 	}
 	file, err := fsys.Open(name, disk.ReadOnly, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: no repair to undo, there is no %s: %w", path, name, ErrUndo)
+		return layout.Errorf(ErrUndo, "nothing to undo: %s does not exist", name)
 	}
 	if err != nil {
 		return err
@@ -88,8 +88,8 @@ func (u *undoer) openImage(o Options) error {
 	opening := image.Options{FS: o.FS, Write: true, Sidecar: o.Sidecar}
 	if u.place == undoAtNamed && o.Sidecar == "" {
 		return &image.HintError{
-			Err:  fmt.Errorf("%s: was repaired with a sidecar that the user named: %w", u.path, ErrUndo),
-			Hint: "name the same sidecar again",
+			Err:  layout.Errorf(ErrUndo, "%s was repaired with a sidecar given by the user", u.path),
+			Hint: "pass the same sidecar again",
 		}
 	}
 	files, err := image.OpenFiles(u.path, opening)
@@ -125,7 +125,7 @@ func (u *undoer) slot(i int) (*image.Slot, error) {
 func (u *undoer) fits(force bool) error {
 	ours := false
 	other := func(uuid [16]byte) error {
-		return fmt.Errorf("%s: has the UUID %x, the repair was of an image %x: %w", u.path, uuid, u.uuid, ErrUndo)
+		return layout.Errorf(ErrUndo, "%s has UUID %x, but the repaired image had %x", u.path, uuid, u.uuid)
 	}
 	if loc := u.files.Locator; loc != nil {
 		if loc.UUID != u.uuid {
@@ -145,8 +145,8 @@ func (u *undoer) fits(force bool) error {
 			return other(h.UUID)
 		case h.UUID == u.uuid && h.Generation > u.gen && !force:
 			return &image.HintError{
-				Err:  fmt.Errorf("%s: has been changed since the repair: %w", u.path, ErrUndo),
-				Hint: "undo it by force, and all changes since are lost",
+				Err:  layout.Errorf(ErrUndo, "%s has changed since the repair", u.path),
+				Hint: "use --force to undo the repair and lose all later changes",
 			}
 		}
 		ours = ours || h.UUID == u.uuid
@@ -168,7 +168,7 @@ func (u *undoer) fits(force bool) error {
 		restored = restored || same
 	}
 	if !restored {
-		return fmt.Errorf("%s: nothing in it shows that it is the image that was repaired: %w", u.path, ErrUndo)
+		return layout.Errorf(ErrUndo, "%s cannot be identified as the repaired image", u.path)
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func (u *undoer) target(rec undoEntry) (disk.File, error) {
 	}
 	if rec.name == "" {
 		if len(u.files.Data) != 1 {
-			return nil, fmt.Errorf("%s: has %d data files, and the undo file does not say which one is meant: %w", u.path, len(u.files.Data), ErrUndo)
+			return nil, layout.Errorf(ErrUndo, "%s has %d data files, and the undo file does not name one", u.path, len(u.files.Data))
 		}
 		return u.files.Data[0], nil
 	}
@@ -195,7 +195,7 @@ func (u *undoer) target(rec undoEntry) (disk.File, error) {
 	// After an undo that was interrupted the namespace table may be unreadable. The
 	// image is known to be the one that was repaired, so its word counts as much.
 	if u.known {
-		return nil, fmt.Errorf("%s: has no data file called %q: %w", u.path, rec.name, ErrUndo)
+		return nil, layout.Errorf(ErrUndo, "%s has no data file named %q", u.path, rec.name)
 	}
 	f, err := disk.OpenBeside(u.fs, filepath.Dir(u.files.MetaName()), rec.name, disk.ReadWrite)
 	if err != nil {

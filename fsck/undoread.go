@@ -40,7 +40,7 @@ type undoReader struct {
 
 // damagedUndo is the refusal of an undo file that is not as a repair writes it.
 func damagedUndo(format string, args ...any) error {
-	return fmt.Errorf("damaged: %s: %w", fmt.Sprintf(format, args...), ErrUndo)
+	return layout.Errorf(ErrUndo, "damaged: %s", fmt.Sprintf(format, args...))
 }
 
 // load reads the header and all records, and checks everything in them, as well
@@ -55,13 +55,13 @@ func (r *undoReader) load() error {
 		return shortUndo(err)
 	}
 	if string(head[:8]) != undoMagic {
-		return fmt.Errorf("not an undo file: %w", ErrUndo)
+		return layout.Errorf(ErrUndo, "not an undo file")
 	}
 	if err := r.verify(size); err != nil {
 		return err
 	}
 	if v := binary.LittleEndian.Uint32(head[8:]); v != undoVersion {
-		return fmt.Errorf("undo file of version %d, this zimg reads version %d: %w", v, undoVersion, ErrUndo)
+		return layout.Errorf(ErrUndo, "unsupported undo file version %d, want %d", v, undoVersion)
 	}
 	r.place = binary.LittleEndian.Uint32(head[12:])
 	copy(r.uuid[:], head[16:])
@@ -70,7 +70,7 @@ func (r *undoReader) load() error {
 	r.locOff = int64(binary.LittleEndian.Uint64(head[48:]))
 	switch {
 	case r.place < undoAtPath || r.place > undoAtNamed:
-		return damagedUndo("place of the metadata %d", r.place)
+		return damagedUndo("invalid metadata place %d", r.place)
 	case r.metaOff < 0 || r.locOff < r.metaOff || r.locOff > 1<<62:
 		return damagedUndo("metadata from byte %d to a locator at byte %d", r.metaOff, r.locOff)
 	case binary.LittleEndian.Uint64(head[56:]) != 0:
@@ -84,7 +84,7 @@ func (r *undoReader) loadRecords(end int64) error {
 	b := make([]byte, undoRecord)
 	for off := int64(undoHead); ; {
 		if off > end-undoRecord {
-			return damagedUndo("it has no end record")
+			return damagedUndo("no end record")
 		}
 		if _, err := r.file.ReadAt(b, off); err != nil {
 			return shortUndo(err)
@@ -97,12 +97,12 @@ func (r *undoReader) loadRecords(end int64) error {
 		nameLen := int64(binary.LittleEndian.Uint32(b[8:]))
 		if rec.kind == undoEnd {
 			if off != end || !allZero(b) {
-				return damagedUndo("there is something after its end record")
+				return damagedUndo("data after the end record")
 			}
 			return nil
 		}
 		if nameLen > layout.NameLen || rec.at < 0 || rec.len < 0 || rec.len > end-off-nameLen || rec.at > 1<<62 {
-			return damagedUndo("a record at byte %d reaches beyond its end", off-undoRecord)
+			return damagedUndo("record at byte %d extends past the end", off-undoRecord)
 		}
 		if len(r.records) == maxUndoRecords {
 			return damagedUndo("more than %d records", maxUndoRecords)
@@ -126,18 +126,18 @@ func (rec *undoEntry) check() error {
 	case undoRange, undoFile:
 	case undoLength:
 		if rec.len != 0 {
-			return damagedUndo("a length record with %d bytes", rec.len)
+			return damagedUndo("length record of %d bytes", rec.len)
 		}
 	default:
-		return damagedUndo("a record of unknown type %d", rec.kind)
+		return damagedUndo("unknown record type %d", rec.kind)
 	}
 	if rec.kind == undoFile != (rec.file == undoBeside) || rec.kind == undoFile && rec.at != 0 || rec.mode&^fs.ModePerm != 0 {
-		return damagedUndo("a record of type %d for file %d", rec.kind, rec.file)
+		return damagedUndo("invalid record of type %d for file %d", rec.kind, rec.file)
 	}
 	switch rec.file {
 	case undoMeta:
 		if rec.name != "" {
-			return damagedUndo("a name for the metadata file")
+			return damagedUndo("name record for the metadata file")
 		}
 	case undoData:
 		if rec.name == "" {
@@ -148,10 +148,10 @@ func (rec *undoEntry) check() error {
 		}
 	case undoBeside:
 		if !slices.Contains(undoSuffixes, rec.name) {
-			return damagedUndo("a record for the suffix %q, which no repair removes", rec.name)
+			return damagedUndo("invalid suffix %q", rec.name)
 		}
 	default:
-		return damagedUndo("a record for file %d, which there is not", rec.file)
+		return damagedUndo("record for file %d, which does not exist", rec.file)
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func (rec *undoEntry) check() error {
 // shortUndo is what a failed read of an undo file means.
 func shortUndo(err error) error {
 	if errors.Is(err, io.EOF) {
-		return damagedUndo("it is too short")
+		return damagedUndo("too short")
 	}
 	return err
 }
@@ -167,7 +167,7 @@ func shortUndo(err error) error {
 // verify checks the sum at the end.
 func (r *undoReader) verify(size int64) error {
 	if size < undoHead+undoRecord+4 {
-		return damagedUndo("it is too short")
+		return damagedUndo("too short")
 	}
 	sum := uint32(0)
 	buf := make([]byte, 1<<20)
@@ -184,7 +184,7 @@ func (r *undoReader) verify(size int64) error {
 		return shortUndo(err)
 	}
 	if binary.LittleEndian.Uint32(b) != sum {
-		return damagedUndo("its checksum is wrong")
+		return damagedUndo("wrong checksum")
 	}
 	return nil
 }

@@ -105,7 +105,7 @@ const generationsKept = 4
 
 // ErrWornOut is returned when an image has had so many commits that its
 // generation cannot be counted on. A copy of it begins anew.
-var ErrWornOut = errors.New("the generation of the metadata is at its end: only a copy of the image can be changed")
+var ErrWornOut = errors.New("the metadata generation counter is exhausted; copy the image to change it")
 
 // forceCommit commits even where nothing has changed.
 func (im *Image) forceCommit(flags layout.StateFlags, session layout.Session) error {

@@ -14,7 +14,7 @@ import (
 // they first differ.
 func (c *comparison) content(place Difference, a, b *foreign.Content, from, to layout.LBA) error {
 	if a.Data == nil || b.Data == nil {
-		return errors.New("there is no data beside it to compare")
+		return errors.New("no data file to compare")
 	}
 	off, err := c.data(a.Data, b.Data, int64(a.NS.ByteOff(from)), int64(a.NS.ByteOff(to)), c.tick)
 	if err != nil {

@@ -64,11 +64,11 @@ func (im *Image) Warning() (string, error) {
 	c, err := im.Condition()
 	switch c {
 	case InUse:
-		return fmt.Sprintf("%s: in use by pid %d, which has its zones in memory; these are those of before", im.path, im.hdr.Session.PID), err
+		return fmt.Sprintf("%s is in use by pid %d; its zones may have changed since", im.path, im.hdr.Session.PID), err
 	case Crashed:
-		return fmt.Sprintf("%s: a run that had it in use died; these are its zones of before that run", im.path), err
+		return fmt.Sprintf("%s: the last run was interrupted; these are the zones before that run", im.path), err
 	case Interrupted:
-		return fmt.Sprintf("%s: a command that was changing it was interrupted", im.path), err
+		return fmt.Sprintf("%s: a command was interrupted while changing the image", im.path), err
 	case Sound:
 	}
 	return "", err

@@ -188,7 +188,7 @@ func ConvertInPlace(path string, o ConvertOptions) error {
 	}
 	switch o.Layout {
 	case im.hdr.Kind, 0:
-		err = fmt.Errorf("%s already has the layout %v", path, im.hdr.Kind)
+		err = fmt.Errorf("%s already has layout %v", path, im.hdr.Kind)
 	case layout.Sidecar:
 		err = im.toSidecar(o)
 	default:

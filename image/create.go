@@ -140,7 +140,7 @@ func Create(path string, o CreateOptions) error {
 	switch {
 	case o.Namespaces[0].File != "":
 		if o.Sidecar != "" && filepath.Clean(o.Sidecar) != filepath.Clean(path) {
-			return marked(layout.ErrGeometry, "with data files of their own for the namespaces %s is the sidecar, not %s", path, o.Sidecar)
+			return marked(layout.ErrGeometry, "an image with separate data files is named by its sidecar: %s, not %s", path, o.Sidecar)
 		}
 		for _, n := range o.Namespaces {
 			file, err := besideImage(path, n.File)
@@ -160,7 +160,7 @@ func Create(path string, o CreateOptions) error {
 		}
 	default:
 		if o.Sidecar != "" {
-			return marked(layout.ErrGeometry, "a sidecar %s for an image of trailing layout", o.Sidecar)
+			return marked(layout.ErrGeometry, "trailing images have no sidecar (%s)", o.Sidecar)
 		}
 		p.data = []string{path}
 	}
@@ -192,8 +192,8 @@ func besideImage(path, name string) (string, error) {
 	folder := filepath.Dir(path)
 	if name != filepath.Base(name) && filepath.Dir(name) != folder {
 		return "", &HintError{
-			Err:  marked(layout.ErrGeometry, "data file %s is not in the folder of %s", name, path),
-			Hint: fmt.Sprintf("name it %s: it is made beside the image", filepath.Base(name)),
+			Err:  marked(layout.ErrGeometry, "data file %s is not in the directory of %s", name, path),
+			Hint: fmt.Sprintf("name it %s; it is created next to the image", filepath.Base(name)),
 		}
 	}
 	return filepath.Join(folder, filepath.Base(name)), nil
@@ -238,7 +238,7 @@ func makeData(file disk.File, length int64, p Preallocation, tick func(n int64) 
 		if err := file.Allocate(0, length); !errors.Is(err, disk.ErrUnsupported) {
 			return err
 		}
-		return fmt.Errorf("preallocation=falloc: %w; full or off work everywhere", disk.ErrUnsupported)
+		return fmt.Errorf("preallocation falloc is %w; use full or off", disk.ErrUnsupported)
 	case PreallocFull:
 		zero := make([]byte, chunk)
 		for off := int64(0); off < length; off += chunk {
@@ -254,7 +254,7 @@ func makeData(file disk.File, length int64, p Preallocation, tick func(n int64) 
 	case PreallocOff, "":
 		return file.Truncate(length)
 	}
-	return fmt.Errorf("preallocation %q: off, falloc or full", p)
+	return fmt.Errorf("invalid preallocation %q: must be off, falloc or full", p)
 }
 
 // writeFresh writes the metadata area of a new image: both slots whole, so that

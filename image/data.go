@@ -1,8 +1,6 @@
 package image
 
 import (
-	"fmt"
-
 	"zimg/image/disk"
 	"zimg/layout"
 )
@@ -13,7 +11,7 @@ func (n *Namespace) File() disk.File { return n.im.files.Data[n.DataFile] }
 // inside checks that length bytes from off are bytes of the namespace's blocks.
 func (n *Namespace) inside(off, length int64) error {
 	if off < 0 || length < 0 || off > int64(n.Size())-length {
-		return fmt.Errorf("namespace %d has %d bytes, no %d bytes at %d: %w", n.ID, n.Size(), length, off, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "namespace %d has %d bytes; there are no %d bytes at %d", n.ID, n.Size(), length, off)
 	}
 	return nil
 }
@@ -47,7 +45,7 @@ func (n *Namespace) DiscardZone(i uint64, from layout.LBA) error {
 	}
 	end := layout.LBA(i+1) * n.ZoneSize
 	if start := layout.LBA(i) * n.ZoneSize; from < start || from > end {
-		return fmt.Errorf("block %d is not in zone %d: %w", from, i, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "block %d is not in zone %d", from, i)
 	}
 	if from == end {
 		return nil

@@ -71,7 +71,7 @@ func (d *undumper) document() error {
 		}},
 	})
 	if err == nil && count < len(d.im.ns) {
-		err = d.errorf("%d namespaces, %s has %d", count, d.im.path, len(d.im.ns))
+		err = d.errorf("the dump has %d namespaces, but %s has %d", count, d.im.path, len(d.im.ns))
 	}
 	return err
 }
@@ -101,7 +101,7 @@ func (d *undumper) namespace(n *Namespace) error {
 	for _, m := range geometryMembers(n.Namespace) {
 		fields = append(fields, field{m.key, false, func() error {
 			if err := d.same(m.value); err != nil {
-				return &HintError{Err: err, Hint: "the geometry has to be that of " + d.im.path + ": only zones are restored"}
+				return &HintError{Err: err, Hint: "the geometry of the dump differs from that of " + d.im.path + "; only zones can be restored"}
 			}
 			return nil
 		}})
@@ -151,7 +151,7 @@ func (d *undumper) zone(n *Namespace, listed []uint64) error {
 				return err
 			}
 			if stateIndex(dz.State) < 0 {
-				return d.errorf("%q is no state of a zone: %v", dz.State, layout.ZoneStates)
+				return d.errorf("invalid zone state %q: must be one of %v", dz.State, layout.ZoneStates)
 			}
 			return nil
 		}},
@@ -168,11 +168,11 @@ func (d *undumper) zone(n *Namespace, listed []uint64) error {
 	ext, err := hex.DecodeString(dz.Extension)
 	if err != nil || len(ext) > n.ExtSize() {
 		d.path = append(d.path[:base], ".extension"...)
-		return d.errorf("not hexadecimal digits of at most %d bytes", n.ExtSize())
+		return d.errorf("must be hexadecimal, at most %d bytes", n.ExtSize())
 	}
 	if has := dz.Attributes&uint64(layout.ZDEV) != 0; len(ext) > 0 && !has {
 		d.path = append(d.path[:base], ".extension"...)
-		return d.errorf("attributes without %d, which says that there is one", layout.ZDEV)
+		return d.errorf("the attributes lack bit %#x (zone descriptor extension valid)", layout.ZDEV)
 	}
 	return d.set(n, dz.Zone, dz.zone(n.EmptyZone(dz.Zone)), ext)
 }

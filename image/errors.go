@@ -25,7 +25,7 @@ type ZoneDroppedError struct {
 }
 
 func (e *ZoneDroppedError) Error() string {
-	return fmt.Sprintf("%s: namespace %d zone %d is %v and would be dropped", e.Path, e.Namespace, e.Zone, e.State)
+	return fmt.Sprintf("%s: namespace %d zone %d is %v and would be removed", e.Path, e.Namespace, e.Zone, e.State)
 }
 
 // DataMissingError is the error of a sidecar whose data file is not beside it.
@@ -73,5 +73,5 @@ func (e *markedError) Unwrap() []error { return e.kinds }
 
 // marked is an error of a kind, such as layout.ErrGeometry, with a text of its own.
 func marked(kind error, format string, args ...any) error {
-	return &markedError{text: fmt.Sprintf(format, args...), kinds: []error{kind}}
+	return layout.Errorf(kind, format, args...)
 }

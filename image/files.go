@@ -161,8 +161,8 @@ func (f *Files) checkPair(data disk.File) error {
 		return err
 	}
 	return &HintError{
-		Err:  fmt.Errorf("%s: is an image of its own, and %s is not its sidecar: %w", data.Name(), f.Meta.Name(), layout.ErrDamaged),
-		Hint: "name the image without a sidecar",
+		Err:  fmt.Errorf("%s is a complete image; %s is not its sidecar: %w", data.Name(), f.Meta.Name(), layout.ErrDamaged),
+		Hint: "pass the image without a sidecar",
 	}
 }
 
@@ -217,7 +217,7 @@ func (f *Files) openData(sidecar string, o Options) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%s: which data file this is the sidecar of cannot be read: %w", sidecar, err)
+		return fmt.Errorf("%s: cannot read the name of the data file: %w", sidecar, err)
 	}
 	for _, name := range names {
 		file, err := f.openOwn(name, o)
@@ -225,7 +225,7 @@ func (f *Files) openData(sidecar string, o Options) error {
 			return &DataMissingError{Sidecar: sidecar, Name: name, Err: err}
 		}
 		if errors.Is(err, disk.ErrNotOwn) {
-			return &HintError{Err: fmt.Errorf("%s: its data file cannot be used: %w", sidecar, err), Hint: "name the data file, and this sidecar as its sidecar"}
+			return &HintError{Err: fmt.Errorf("%s: cannot use its data file: %w", sidecar, err), Hint: "pass both the data file and this sidecar"}
 		}
 		if err != nil {
 			return err
@@ -240,7 +240,7 @@ func (f *Files) openData(sidecar string, o Options) error {
 func (f *Files) openOwn(name string, o Options) (disk.File, error) {
 	dir, own := filepath.Split(f.Meta.Name())
 	if name == own {
-		return nil, fmt.Errorf("%s: names itself as its data file: %w", f.Meta.Name(), layout.ErrDamaged)
+		return nil, fmt.Errorf("%s names itself as its data file: %w", f.Meta.Name(), layout.ErrDamaged)
 	}
 	file, err := disk.OpenBeside(f.FS, dir, name, o.mode())
 	if err != nil {
@@ -278,7 +278,7 @@ func (f *Files) openMoreData(o Options) error {
 	}
 	if !used {
 		_ = given.Close()
-		return fmt.Errorf("%s: not one of the data files of %s (%s): %w", given.Name(), f.Meta.Name(), strings.Join(names, ", "), layout.ErrNotImage)
+		return fmt.Errorf("%s is not a data file of %s (%s): %w", given.Name(), f.Meta.Name(), strings.Join(names, ", "), layout.ErrNotImage)
 	}
 	return nil
 }

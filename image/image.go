@@ -100,7 +100,7 @@ func (im *Image) Namespace(id layout.NSID) (*Namespace, error) {
 			return n, nil
 		}
 	}
-	return nil, fmt.Errorf("%s: no namespace %d: %w", im.path, id, layout.ErrRange)
+	return nil, fmt.Errorf("%s has no namespace %d: %w", im.path, id, layout.ErrRange)
 }
 
 // Metadata is the image in the form that every format shares; zones are read
@@ -256,7 +256,7 @@ func (n *Namespace) inRange(i uint64) error {
 	if !n.Zoned() {
 		return fmt.Errorf("namespace %d has no zones: %w", n.ID, layout.ErrRange)
 	}
-	return fmt.Errorf("namespace %d has zones 0 to %d, no zone %d: %w", n.ID, n.ZoneCount-1, i, layout.ErrRange)
+	return fmt.Errorf("namespace %d has zones 0 to %d; there is no zone %d: %w", n.ID, n.ZoneCount-1, i, layout.ErrRange)
 }
 
 // Zone returns zone i.

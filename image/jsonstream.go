@@ -12,7 +12,7 @@ import (
 )
 
 // ErrDump is wrapped by errors about what a dump says.
-var ErrDump = errors.New("not a dump that can be restored")
+var ErrDump = errors.New("invalid dump")
 
 // jsonStream reads JSON value by value, strictly: a key that is unknown, given twice or missing, and a
 // value of another type are errors that name the path of the value.
@@ -41,7 +41,7 @@ func (s *jsonStream) token() (json.Token, error) {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, s.errorf("ends too early, at byte %d", s.dec.InputOffset())
+		return nil, s.errorf("unexpected end at byte %d", s.dec.InputOffset())
 	case errors.As(err, &syntax):
 		return nil, s.errorf("%v, at byte %d", syntax, syntax.Offset)
 	}
@@ -87,7 +87,7 @@ func (s *jsonStream) object(fields []field) error {
 		i := slices.IndexFunc(fields, func(f field) bool { return f.key == key })
 		switch {
 		case i < 0:
-			return s.errorf("there is no such key")
+			return s.errorf("unknown key")
 		case seen&(1<<i) != 0:
 			return s.errorf("given twice")
 		}
@@ -102,7 +102,7 @@ func (s *jsonStream) object(fields []field) error {
 	}
 	for i, f := range fields {
 		if !f.optional && seen&(1<<i) == 0 {
-			return s.errorf("%q is missing", f.key)
+			return s.errorf("missing key %q", f.key)
 		}
 	}
 	return nil
@@ -128,7 +128,7 @@ func (s *jsonStream) array(elem func(i int) error) error {
 // end refuses whatever follows the document.
 func (s *jsonStream) end() error {
 	if _, err := s.dec.Token(); !errors.Is(err, io.EOF) {
-		return s.errorf("something follows it, at byte %d", s.dec.InputOffset())
+		return s.errorf("unexpected data after the end, at byte %d", s.dec.InputOffset())
 	}
 	return nil
 }
@@ -162,7 +162,7 @@ func (s *jsonStream) integer(t json.Token, to *uint64, limit uint64) error {
 	}
 	n, err := strconv.ParseUint(v.String(), 10, 64)
 	if err != nil || n > limit {
-		return s.errorf("%s is no integer from 0 to %d", v, limit)
+		return s.errorf("%s is not an integer from 0 to %d", v, limit)
 	}
 	*to = n
 	return nil

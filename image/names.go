@@ -103,7 +103,7 @@ func (n *naming) sidecarOfData(file disk.File) error {
 	}
 	return &HintError{
 		Err:  fmt.Errorf("%s %w, and is not a sidecar of %s", n.sidecar, ErrExists, n.data[0]),
-		Hint: "if it is left over from that image, move it away; an image with its metadata at its end has no sidecar",
+		Hint: "if it is left over from that image, move it; trailing images have no sidecar",
 	}
 }
 

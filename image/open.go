@@ -53,7 +53,7 @@ func openFiles(f *Files, path string, o Options, unclean bool) (*Image, error) {
 		return nil, needsRepair(f, path, fmt.Errorf("%s: %w", f.MetaName(), asDamage(f.LocatorErr)))
 	}
 	if f.Locator.Kind != f.Kind {
-		return nil, needsRepair(f, path, fmt.Errorf("%s: a locator of layout %v where %v was expected: %w", f.MetaName(), f.Locator.Kind, f.Kind, layout.ErrDamaged))
+		return nil, needsRepair(f, path, fmt.Errorf("%s: locator has layout %v, want %v: %w", f.MetaName(), f.Locator.Kind, f.Kind, layout.ErrDamaged))
 	}
 	slots, errs, err := readSlots(f.Meta, f.Locator)
 	if err != nil {
@@ -85,7 +85,7 @@ func (im *Image) finishMove(o Options) (*Image, error) {
 	}
 	err := move(ConvertOptions{Force: true})
 	if err != nil {
-		err = fmt.Errorf("%s: moving the metadata to where an interrupted command would have: %w", name, err)
+		err = fmt.Errorf("%s: completing an interrupted move of the metadata: %w", name, err)
 	}
 	if err := errors.Join(err, im.Close()); err != nil {
 		return nil, err
@@ -101,13 +101,13 @@ func (im *Image) judge(o Options, unclean bool) error {
 		return needsRepair(im.files, im.path, fmt.Errorf("%s: the locator and the slot headers disagree: %w", f.MetaName(), layout.ErrDamaged))
 	}
 	if h.Kind != f.Kind {
-		return needsRepair(im.files, im.path, fmt.Errorf("%s: a slot of layout %v where %v was expected: %w", f.MetaName(), h.Kind, f.Kind, layout.ErrDamaged))
+		return needsRepair(im.files, im.path, fmt.Errorf("%s: slot has layout %v, want %v: %w", f.MetaName(), h.Kind, f.Kind, layout.ErrDamaged))
 	}
 	if x := h.ReadOnlyFeatures(); x != 0 && o.Write {
-		return fmt.Errorf("%s: read-only compatible features %#x, so it can be read but not written: %w", im.path, x, layout.ErrNewer)
+		return fmt.Errorf("%s can only be read; it has features %#x and was %w", im.path, x, layout.ErrNewer)
 	}
 	if len(f.Data) != len(im.plan.DataLen) {
-		return needsRepair(im.files, im.path, fmt.Errorf("%s: %d data files, the metadata knows %d: %w", im.path, len(f.Data), len(im.plan.DataLen), layout.ErrDamaged))
+		return needsRepair(im.files, im.path, fmt.Errorf("%s: %d data files, but %d in the metadata: %w", im.path, len(f.Data), len(im.plan.DataLen), layout.ErrDamaged))
 	}
 	for i, d := range f.Data {
 		size, err := d.Size()
@@ -117,28 +117,28 @@ func (im *Image) judge(o Options, unclean bool) error {
 		want := int64(im.plan.DataLen[i])
 		if size < want {
 			return &HintError{
-				Err:  fmt.Errorf("%s: %d bytes, its data area has %d: the file is truncated or not this image's: %w", d.Name(), size, want, layout.ErrDamaged),
+				Err:  marked(layout.ErrDamaged, "%s has %d bytes, but the data area needs %d; it is truncated or belongs to another image", d.Name(), size, want),
 				Hint: "is this the data file that belongs to " + f.MetaName() + "?",
 			}
 		}
 		if h.Kind == layout.Sidecar && size > want { // a sidecar that was named is not weighed against it by probe
 			if loc, err := readLocator(d); err == nil && loc.Kind == layout.Trailing && loc.UUID == h.UUID {
 				return &HintError{
-					Err:  fmt.Errorf("%s: has the metadata at its end, and %s is what a command that was interrupted left: %w", d.Name(), f.MetaName(), layout.ErrDamaged),
-					Hint: "name the image without its sidecar",
+					Err:  fmt.Errorf("%s has its metadata at the end; %s was left by an interrupted command: %w", d.Name(), f.MetaName(), layout.ErrDamaged),
+					Hint: "pass the image without its sidecar",
 				}
 			}
 		}
 	}
 	if o.Write && !unclean && (im.slots[0] == nil || im.slots[1] == nil) {
-		return needsRepair(f, im.path, fmt.Errorf("%s: one of the two copies of the metadata is damaged, and it may have been the newer one: %w", im.path, ErrUnclean))
+		return needsRepair(f, im.path, marked(ErrUnclean, "%s: one metadata copy is damaged and may have been the newer one", im.path))
 	}
 	if o.Write && !unclean && h.Flags&layout.Clean == 0 {
-		what := "a zimg command that was changing it was interrupted"
+		what := "a zimg command was interrupted while changing the image"
 		if h.Flags&layout.InUse != 0 {
-			what = "a run that had it in use died"
+			what = "the last run was interrupted"
 		}
-		return needsRepair(f, im.path, fmt.Errorf("%s: %s: %w", im.path, what, ErrUnclean))
+		return needsRepair(f, im.path, marked(ErrUnclean, "%s: %s", im.path, what))
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
 	}
 	return found{}, &HintError{
 		Err:  fmt.Errorf("%s: %w", name, layout.ErrNotImage),
-		Hint: fmt.Sprintf("it has no locator at its end, no slot header, and no sidecar %s beside it", sidecar),
+		Hint: fmt.Sprintf("no zimg locator, slot header or sidecar (%s) found", sidecar),
 	}
 }
 
@@ -104,7 +104,7 @@ func foundByHeader(file disk.File, locErr error) (f found, ok bool, err error) {
 	}
 	return found{
 		kind:       h.Kind,
-		locatorErr: fmt.Errorf("a slot header is at byte %d, but no sound locator at the end of the file: %w", off, asDamage(locErr)),
+		locatorErr: fmt.Errorf("found a slot header at byte %d, but no valid locator at the end of the file: %w", off, asDamage(locErr)),
 	}, true, nil
 }
 

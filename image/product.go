@@ -128,7 +128,7 @@ func (p *product) publishPair(data, sidecar *disk.Replacement, file disk.File, t
 		err = file.Sync()
 	}
 	if err != nil {
-		err = fmt.Errorf("%s is complete, but its metadata is still at its end: %w", p.data[0], err)
+		err = fmt.Errorf("%s is complete, but its metadata is still at the end of the file: %w", p.data[0], err)
 	}
 	return err
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // ErrShrink is wrapped by the refusal to drop zones that nobody said may go.
-var ErrShrink = errors.New("zones would be dropped")
+var ErrShrink = errors.New("zones would be removed")
 
 // ResizeOptions say what a namespace is to become.
 type ResizeOptions struct {
@@ -56,20 +56,20 @@ func (im *Image) resizable(o ResizeOptions) (int, error) {
 	for i, n := range im.ns {
 		if o.Namespace == n.ID || o.Namespace == 0 && n.Zoned() {
 			if index >= 0 {
-				return 0, marked(layout.ErrRange, "%s: has more than one zoned namespace, and none was chosen", im.path)
+				return 0, marked(layout.ErrRange, "%s has more than one zoned namespace", im.path)
 			}
 			index = i
 		}
 	}
 	if index < 0 {
-		return 0, marked(layout.ErrRange, "%s: no zoned namespace %d", im.path, o.Namespace)
+		return 0, marked(layout.ErrRange, "%s has no zoned namespace %d", im.path, o.Namespace)
 	}
 	n := im.ns[index]
 	switch {
 	case !n.Zoned():
 		return 0, marked(layout.ErrRange, "%s: namespace %d has no zones", im.path, n.ID)
 	case o.Zones == 0:
-		return 0, marked(layout.ErrGeometry, "%s: a namespace has at least one zone", im.path)
+		return 0, marked(layout.ErrGeometry, "%s: a namespace needs at least one zone", im.path)
 	case n.MS > 0:
 		return 0, marked(layout.ErrGeometry, "%s: namespace %d has LBA metadata after its last block, which would have to move", im.path, n.ID)
 	case o.Zones < n.ZoneCount && !o.Shrink:
@@ -77,7 +77,7 @@ func (im *Image) resizable(o ResizeOptions) (int, error) {
 	}
 	for _, later := range im.ns[index+1:] {
 		if later.DataFile == n.DataFile {
-			return 0, marked(layout.ErrGeometry, "%s: namespace %d is not the last of its data file: only the last can be resized", im.path, n.ID)
+			return 0, marked(layout.ErrGeometry, "%s: namespace %d is not the last one in its data file; only the last can be resized", im.path, n.ID)
 		}
 	}
 	if o.Zones >= n.ZoneCount {

@@ -234,7 +234,7 @@ func noSlot(errs [2]error) error {
 	if errors.Is(errs[0], layout.ErrNotImage) && errors.Is(errs[1], layout.ErrNotImage) {
 		return fmt.Errorf("neither copy of the metadata has a header: %w", layout.ErrDamaged)
 	}
-	return fmt.Errorf("neither copy of the metadata is sound: slot 0: %w; slot 1: %w", errs[0], errs[1])
+	return fmt.Errorf("both copies of the metadata are damaged: slot 0: %w; slot 1: %w", errs[0], errs[1])
 }
 
 // readSlots reads both slots; a slot that is not sound is nil and has its
@@ -253,7 +253,7 @@ func readSlots(file disk.File, loc *layout.Locator) (slots [2]*Slot, errs [2]err
 			return slots, errs, err
 		}
 		if loc == nil {
-			errs[1] = fmt.Errorf("its place is not known: %w", layout.ErrDamaged)
+			errs[1] = fmt.Errorf("its position is not known: %w", layout.ErrDamaged)
 			return slots, errs, nil
 		}
 		slotLen = int64(loc.SlotLen)

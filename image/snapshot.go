@@ -34,7 +34,7 @@ func validSnapshotName(name string) bool {
 // SnapshotPath is the path of the snapshot called name.
 func SnapshotPath(path, name string) (string, error) {
 	if !validSnapshotName(name) {
-		return "", marked(layout.ErrRange, "snapshot name %q: letters, digits, dot, dash and underscore, up to 100, not a dot or dash first", name)
+		return "", marked(layout.ErrRange, "invalid snapshot name %q: use up to 100 letters, digits, '.', '-' and '_', starting with a letter, digit or '_'", name)
 	}
 	return filepath.Join(path+SnapshotSuffix, name+snapshotExt), nil
 }
@@ -117,7 +117,7 @@ func (im *Image) snapshot(path, name string, o ConvertOptions) error {
 }
 
 // ErrOtherImage is wrapped by the refusal to apply a snapshot of another image, which is known by its UUID.
-var ErrOtherImage = errors.New("was taken of another image")
+var ErrOtherImage = errors.New("is of another image")
 
 // ApplySnapshot makes the image at path what it was when the snapshot was taken. The image as it is
 // now is lost; it may be damaged or gone already. It is locked from start to end, and replaced in one step (see product).
@@ -206,7 +206,7 @@ func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 			return nil, err
 		}
 		if header {
-			return nil, fmt.Errorf("%s is a sidecar, and damaged: name the data file instead: %w", path, layout.ErrDamaged)
+			return nil, fmt.Errorf("%s is a damaged sidecar; pass the data file instead: %w", path, layout.ErrDamaged)
 		}
 	}
 	r := &replaced{data: path, sidecar: o.Source}
@@ -232,7 +232,7 @@ func oneDataFile(path string, files int) error {
 	if files <= 1 {
 		return nil
 	}
-	return marked(layout.ErrGeometry, "%s has %d data files, a snapshot is one: convert the snapshot to a new image instead", path, files)
+	return marked(layout.ErrGeometry, "%s has %d data files, but a snapshot is one file; convert the snapshot to a new image instead", path, files)
 }
 
 // namedSidecar is the naming for an image whose sidecar the user named: it is replaced only if it is one of the image. UUID is the
@@ -249,8 +249,8 @@ func (r *replaced) namedSidecar(o ConvertOptions, uuid [16]byte) (naming, error)
 	}
 	if im.hdr.Kind == layout.Trailing {
 		err = &HintError{
-			Err:  fmt.Errorf("%s has its metadata at its end, and there is no sidecar %s: %w", r.data, r.sidecar, fs.ErrNotExist),
-			Hint: "name the image without a sidecar",
+			Err:  fmt.Errorf("%s has its metadata at the end of the file; there is no sidecar %s: %w", r.data, r.sidecar, fs.ErrNotExist),
+			Hint: "pass the image without a sidecar",
 		}
 	}
 	return n, errors.Join(err, im.Close())
@@ -294,13 +294,13 @@ func hasSnapshot(path, name, snap string, o ConvertOptions) error {
 	fsys := Options{FS: o.FS}.fs()
 	dir, err := fsys.Lstat(filepath.Dir(snap))
 	if err == nil && !dir.IsDir() {
-		return fmt.Errorf("%s: is not a folder: %w", filepath.Dir(snap), disk.ErrNotOwn)
+		return fmt.Errorf("%s is not a directory: %w", filepath.Dir(snap), disk.ErrNotOwn)
 	}
 	if err == nil {
 		err = disk.CheckBeside(fsys, filepath.Dir(snap), filepath.Base(snap))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return marked(ErrNoSnapshot, "%s has no snapshot %s: there is no %s", path, name, snap)
+		return marked(ErrNoSnapshot, "%s has no snapshot %s: %s does not exist", path, name, snap)
 	}
 	return err
 }

@@ -70,7 +70,7 @@ func openSource(path string, o *TransferOptions) (*source, error) {
 	}
 	c, err := d.Content(o.NS)
 	if err == nil && c.Data == nil {
-		err = fmt.Errorf("%s: %w beside it to convert", path, foreign.ErrNoData)
+		err = fmt.Errorf("%s: %w next to it", path, foreign.ErrNoData)
 	}
 	if err == nil {
 		if !o.KeepOpen {
@@ -188,7 +188,7 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 	fitted := &foreign.Fitted{Content: s.content}
 	if o.To != nil {
 		if o.To.Encode == nil {
-			return fmt.Errorf("the format %s is only read: %w", o.To.Name, foreign.ErrUnsupported)
+			return fmt.Errorf("format %s is read-only: writing it is %w", o.To.Name, foreign.ErrUnsupported)
 		}
 		if fitted, err = o.To.Holds.Fit(s.content, o.KeepOpen); err != nil {
 			return fmt.Errorf("%s as %s: %w", src, o.To.Name, err)
@@ -286,7 +286,7 @@ func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, like []s
 		Mkdir: func(path string) error {
 			err := r.Mkdir(path)
 			if errors.Is(err, fs.ErrExist) {
-				return &HintError{Err: fmt.Errorf("%s already exists: %w", path, fs.ErrExist), Hint: "a directory is not overwritten: remove it, or choose another name"}
+				return &HintError{Err: fmt.Errorf("%s already exists: %w", path, fs.ErrExist), Hint: "remove it, or choose another name; directories are not overwritten"}
 			}
 			return err
 		},

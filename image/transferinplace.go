@@ -30,10 +30,10 @@ func TransferInPlace(path string, o TransferOptions) error {
 		f = o.From
 	}
 	if f == nil || f.Shape != foreign.TwoFiles {
-		return fmt.Errorf("in place only formats of a data file and a second one can be converted: %w", foreign.ErrUnsupported)
+		return fmt.Errorf("in-place conversion of a format without a separate state file is %w", foreign.ErrUnsupported)
 	}
 	if o.To != nil && o.From != nil {
-		return fmt.Errorf("in place from one foreign format to another: convert twice: %w", foreign.ErrUnsupported)
+		return fmt.Errorf("in-place conversion from one foreign format to another is %w", foreign.ErrUnsupported)
 	}
 	path, err := Options{FS: o.FS}.resolve(path)
 	if err != nil {
@@ -98,7 +98,7 @@ func (o *TransferOptions) adopt(path string) (err error) {
 	if err := r.Publish(); err != nil {
 		return err
 	}
-	o.Say("the second file of the format %s is still there, and is not kept up to date any more", o.From.Name)
+	o.Say("the state file of format %s is still there, but is no longer updated", o.From.Name)
 	return nil
 }
 
@@ -148,7 +148,7 @@ func (o *TransferOptions) release(path string) (err error) {
 	defer func() { err = errors.Join(err, im.Close()) }()
 	if im.hdr.Kind != layout.Sidecar || len(im.ns) != 1 {
 		return &markedError{
-			text: fmt.Sprintf("%s: layout %v, %d namespaces: only a sidecar image of one namespace can become another format in place",
+			text: fmt.Sprintf("%s (layout %v, %d namespaces): only a sidecar image with one namespace can be converted in place",
 				path, im.hdr.Kind, len(im.ns)),
 			kinds: []error{layout.ErrGeometry, ErrNotInPlace},
 		}
@@ -165,7 +165,7 @@ func (o *TransferOptions) release(path string) (err error) {
 		return err
 	}
 	if size, err := data.Size(); err != nil || size != int64(n.Size()) {
-		return errors.Join(err, marked(layout.ErrGeometry, "%s: %d bytes, its namespace has %d: the format takes one for the other", data.Name(), size, n.Size()))
+		return errors.Join(err, marked(layout.ErrGeometry, "%s has %d bytes, but its namespace has %d; the format requires the same size", data.Name(), size, n.Size()))
 	}
 	second := o.Second
 	if second == "" {

@@ -47,7 +47,7 @@ type WriteOptions struct {
 }
 
 // ErrShortBlock is wrapped by the refusal of data that ends within a block.
-var ErrShortBlock = errors.New("the data is not whole blocks")
+var ErrShortBlock = errors.New("the data is not a whole number of blocks")
 
 // AppendLimit is how many bytes one append of Append has at most: what a controller
 // with an MDTS of 7 and pages of 4 KiB takes, which does not set ZASL.
@@ -287,7 +287,7 @@ func (w *writing) expectEnd(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("the data is too long: namespace %d ends at block %d", w.n.ID, w.n.Blocks)
+	return fmt.Errorf("the data does not fit: namespace %d ends at block %d", w.n.ID, w.n.Blocks)
 }
 
 // put writes the blocks p at the LBA of c, with their metadata, and makes the change.

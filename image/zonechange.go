@@ -1,8 +1,6 @@
 package image
 
 import (
-	"fmt"
-
 	"zimg/image/zns"
 	"zimg/layout"
 )
@@ -46,7 +44,7 @@ func (n *Namespace) ChangeZones(c ZoneChange) (changed uint64, err error) {
 		return 0, err
 	}
 	if c.First > c.Last {
-		return 0, fmt.Errorf("zones %d to %d: %w", c.First, c.Last, layout.ErrRange)
+		return 0, layout.Errorf(layout.ErrRange, "zones %d to %d", c.First, c.Last)
 	}
 	if err := n.CheckZones(c.First, c.Last); err != nil {
 		return 0, err
@@ -110,7 +108,7 @@ func (s *changeStore) one(m *zns.Machine, c ZoneChange, i uint64) error {
 		s.discard = append(s.discard, discardedZone{s.Namespace, i, wp})
 		return nil
 	}
-	return fmt.Errorf("zone action %d: %w", c.Action, layout.ErrRange)
+	return layout.Errorf(layout.ErrRange, "zone action %d", c.Action)
 }
 
 // SetZone is that of Namespace. The data of a zone that was reset goes.

@@ -17,7 +17,7 @@ func CheckZone(n *Namespace, i uint64, z Zone) error {
 	case z.Cap == 0 || z.Cap > n.ZoneSize:
 		return bad("capacity %d outside 1 to %d", z.Cap, n.ZoneSize)
 	case !z.State.Valid() || (z.State == NotWP) != (z.Type == Conventional):
-		return bad("state %v of a zone of type %v", z.State, z.Type)
+		return bad("state %v is not valid for zone type %v", z.State, z.Type)
 	case z.Written < start || z.Written > z.End():
 		return bad("written to block %d, outside %d to %d", z.Written, start, z.End())
 	case z.State.HasWP() != (z.WP != NoWP) || z.State.HasWP() && !z.writtenToWP(n):

@@ -20,6 +20,21 @@ var ErrRange = errors.New("out of range")
 // ErrGeometry is wrapped by errors about a geometry that no image can have.
 var ErrGeometry = errors.New("impossible geometry")
 
+// kindError is an error of a kind whose own text is not shown.
+type kindError struct {
+	text string
+	kind error
+}
+
+func (e *kindError) Error() string { return e.text }
+func (e *kindError) Unwrap() error { return e.kind }
+
+// Errorf is an error of a kind, such as ErrRange, that reads as format and args say: the text of the kind is not
+// part of it.
+func Errorf(kind error, format string, args ...any) error {
+	return &kindError{fmt.Sprintf(format, args...), kind}
+}
+
 // GeometryError says what is impossible about a geometry. It is an ErrGeometry.
 type GeometryError struct {
 	NSID NSID   // the namespace, 0 if it is about the image

@@ -71,7 +71,7 @@ func CorrectHeader(b []byte, base Bytes) (*Header, int64, error) {
 	}
 	_, err := DecodeHeader(b, base)
 	if err == nil {
-		err = fmt.Errorf("slot header at byte %d: no bit has flipped: %w", base, ErrDamaged)
+		err = fmt.Errorf("slot header at byte %d: not a single-bit error: %w", base, ErrDamaged)
 	}
 	return nil, 0, err
 }

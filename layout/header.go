@@ -59,9 +59,9 @@ func (k Kind) String() string {
 func CheckLabel(label string) error {
 	switch {
 	case len(label) > LabelLen:
-		return fmt.Errorf("label of %d bytes, at most %d: %w", len(label), LabelLen, ErrGeometry)
+		return Errorf(ErrGeometry, "label of %d bytes is too long: at most %d", len(label), LabelLen)
 	case !utf8.ValidString(label) || strings.ContainsRune(label, 0):
-		return fmt.Errorf("label %q: UTF-8 without NUL: %w", label, ErrGeometry)
+		return Errorf(ErrGeometry, "label %q must be UTF-8 without NUL bytes", label)
 	}
 	return nil
 }

@@ -68,10 +68,10 @@ func (p *Plan) checkNames() error {
 		case !first[f]:
 			names[f], first[f] = e.Name, true
 		case names[f] != e.Name:
-			return fmt.Errorf("namespaces of one data file call it %q and %q: %w", names[f], e.Name, ErrGeometry)
+			return Errorf(ErrGeometry, "namespaces with the same data file name it %q and %q", names[f], e.Name)
 		}
 		if other, taken := owner[e.Name]; taken && other != f {
-			return fmt.Errorf("two data files called %q: %w", e.Name, ErrGeometry)
+			return Errorf(ErrGeometry, "two data files are named %q", e.Name)
 		}
 		owner[e.Name] = f
 	}

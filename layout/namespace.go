@@ -171,13 +171,13 @@ func (n *Namespace) Validate() error {
 	case n.PIFormat != 0 && n.PIFormat != 2:
 		return bad("protection format %d is neither 0 (16-bit guard) nor 2 (64-bit guard)", n.PIFormat)
 	case n.PI > 0 && n.PIFormat == 0 && n.MS < 8:
-		return bad("protection information takes 8 bytes of metadata per block, there are %d", n.MS)
+		return bad("protection information needs 8 bytes of metadata per block, not %d", n.MS)
 	case n.PI > 0 && n.PIFormat == 2 && n.MS < 16:
-		return bad("protection information with 64-bit guards takes 16 bytes of metadata per block, there are %d", n.MS)
+		return bad("protection information with 64-bit guards needs 16 bytes of metadata per block, not %d", n.MS)
 	case n.Blocks == 0:
 		return bad("no blocks")
 	case n.Blocks > 1<<61>>n.BlockBits:
-		return bad("%d blocks of %d bytes are more than a file can hold", n.Blocks, n.BlockSize())
+		return bad("%d blocks of %d bytes are too large for a file", n.Blocks, n.BlockSize())
 	}
 	if !n.Zoned() {
 		if n.ZoneCount != 0 || n.ZoneSize != 0 || n.ZoneCap != 0 || n.ZDES != 0 || n.MAR != 0 || n.MOR != 0 ||
@@ -190,15 +190,15 @@ func (n *Namespace) Validate() error {
 	case n.ZoneSize == 0 || n.ZoneCount == 0:
 		return bad("no zones")
 	case n.ZoneCount > MaxZones:
-		return bad("%d zones are more than %d", n.ZoneCount, uint64(MaxZones))
+		return bad("%d zones are too many: at most %d", n.ZoneCount, uint64(MaxZones))
 	case n.Blocks/n.ZoneSize != LBA(n.ZoneCount) || n.Blocks%n.ZoneSize != 0:
 		return bad("%d blocks are not %d zones of %d", n.Blocks, n.ZoneCount, n.ZoneSize)
 	case n.ZoneCap == 0 || n.ZoneCap > n.ZoneSize:
 		return bad("zone capacity of %d blocks is not 1 to the zone size of %d blocks", n.ZoneCap, n.ZoneSize)
 	case n.MOR != NoLimit && n.MAR != NoLimit && n.MOR > n.MAR || n.MOR == NoLimit && n.MAR != NoLimit:
-		return bad("at most %s open zones and %s active ones: an open zone is active", limitText(n.MOR), limitText(n.MAR))
+		return bad("the limit of %s open zones is larger than the limit of %s active zones", limitText(n.MOR), limitText(n.MAR))
 	case n.ZRWAS == 0 && (n.ZRWAFG != 0 || n.NumZRWA != 0):
-		return bad("zone random write areas of no size")
+		return bad("zone random write areas have size 0")
 	case n.ZRWAS != 0 && (n.ZRWAFG == 0 || n.ZRWAS%n.ZRWAFG != 0):
 		return bad("zone random write area of %d blocks is not a multiple of its flush granularity of %d blocks", n.ZRWAS, n.ZRWAFG)
 	case n.ZRWAS != 0 && LBA(n.ZRWAS) > n.ZoneCap:

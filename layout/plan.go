@@ -44,7 +44,7 @@ func Place(kind Kind, namespaces []*Entry) (*Plan, error) {
 		return nil, &GeometryError{Text: fmt.Sprintf(format, args...)}
 	}
 	if len(namespaces) == 0 || len(namespaces) > MaxNamespaces {
-		return bad("%d namespaces, an image has 1 to %d", len(namespaces), MaxNamespaces)
+		return bad("%d namespaces: an image has 1 to %d", len(namespaces), MaxNamespaces)
 	}
 	p := &Plan{Kind: kind}
 	var zones uint64
@@ -54,7 +54,7 @@ func Place(kind Kind, namespaces []*Entry) (*Plan, error) {
 			return nil, err
 		}
 		if seen[n.ID] {
-			return bad("namespace %d occurs twice", n.ID)
+			return bad("namespace %d is used twice", n.ID)
 		}
 		seen[n.ID] = true
 		if zones += n.ZoneCount; zones > MaxZones {
@@ -70,7 +70,7 @@ func Place(kind Kind, namespaces []*Entry) (*Plan, error) {
 		p.Entries = append(p.Entries, &e)
 	}
 	if files := len(p.DataLen); files != 1 && files != len(p.Entries) {
-		return bad("%d namespaces in %d data files: all share one, or each has its own", len(p.Entries), files)
+		return bad("%d namespaces in %d data files: namespaces must share one data file or each have their own", len(p.Entries), files)
 	}
 	if err := p.checkNames(); err != nil {
 		return nil, err

@@ -76,7 +76,7 @@ func newCheckCommand() *cobra.Command {
 	var o checkOptions
 	c := &cobra.Command{
 		Use:   "check [flags] IMAGE...",
-		Short: "validate write pointers against zone states and data, and repair",
+		Short: "check an image for errors, and repair it",
 		Long: `Check looks at everything in an image: where its metadata is, both copies of it and
 their checksums, every zone's state and write pointer, the limits on open and active
 zones; and how far each zone was really written, if a crash left the image or its data
@@ -109,25 +109,25 @@ of those that occurred.`,
 		RunE: o.run,
 	}
 	f := c.Flags()
-	f.StringVar(&o.repair, "repair", "", "mend what can be mended: `safe` (the default) or all")
+	f.StringVar(&o.repair, "repair", "", "repair `MODE`: safe (the default) or all")
 	f.Lookup("repair").NoOptDefVal = "safe"
-	f.StringVarP(&o.classic, "repair-as-qemu", "r", "", "leaks (as --repair=safe) or all, as qemu-img check `WHAT`")
-	f.BoolVarP(&o.preen, "preen", "p", false, "as --repair=safe")
-	f.BoolVarP(&o.preen, "auto", "a", false, "as --repair=safe: what boot scripts pass to fsck")
+	f.StringVarP(&o.classic, "repair-as-qemu", "r", "", "repair as qemu-img check -r `MODE` does: leaks (same as --repair=safe) or all")
+	f.BoolVarP(&o.preen, "preen", "p", false, "same as --repair=safe")
+	f.BoolVarP(&o.preen, "auto", "a", false, "same as --repair=safe; passed by boot scripts")
 	_ = f.MarkHidden("auto") // there is such a flag
-	f.BoolVarP(&o.yes, "yes", "y", false, "as --repair=all")
+	f.BoolVarP(&o.yes, "yes", "y", false, "same as --repair=all")
 	f.BoolVarP(&o.no, "no", "n", false, "change nothing (the default)")
-	f.BoolVar(&o.dryRun, "dry-run", false, "show what --repair would do, change nothing")
-	f.BoolVar(&o.data, "data", false, "compare the data area with the write pointers in any case")
-	f.BoolVar(&o.noData, "no-data", false, "look at the data area only after a crash")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "no summary")
-	f.BoolVarP(&o.share, "force-share", "U", false, "check an image that is in use; what is found may be half a change")
-	f.BoolVar(&o.all, "all", false, fmt.Sprintf("list every finding, not only the first %d of a kind", maxAlike))
-	f.BoolVar(&o.showBar, "progress", false, "show progress even if standard error is no terminal")
-	f.BoolVar(&o.fsck, "fsck", false, "exit status of fsck(8)")
-	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
-	f.StringArrayVar(&o.spaces, "ns", nil, "a namespace of an image whose metadata is lost, `KEY=VALUE,...` as for create; repeated for several")
-	f.StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the summary: human or json")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show what --repair would do without changing anything")
+	f.BoolVar(&o.data, "data", false, "always compare the write pointers with the data")
+	f.BoolVar(&o.noData, "no-data", false, "read the data only after a crash")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print the summary")
+	f.BoolVarP(&o.share, "force-share", "U", false, "check an image that is in use; findings may be due to a change in progress")
+	f.BoolVar(&o.all, "all", false, fmt.Sprintf("list every finding, not only the first %d of each kind", maxAlike))
+	f.BoolVar(&o.showBar, "progress", false, "show progress even if standard error is not a terminal")
+	f.BoolVar(&o.fsck, "fsck", false, "use the exit status of fsck(8)")
+	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	f.StringArrayVar(&o.spaces, "ns", nil, "rebuild lost metadata for a namespace with this geometry, `KEY=VALUE,...` as in create; may be repeated")
+	f.StringVarP(&o.output, "output", "o", "human", "print the summary in `FORMAT`: human or json")
 	o.foreign.addFlags(f)
 	return c
 }
@@ -148,7 +148,7 @@ func (o *checkOptions) args(cmd *cobra.Command, args []string) error {
 		}
 	}
 	if len(args) > 1 && o.sidecar != "" {
-		return cli.UsageError("--sidecar is for one image, %d were given", len(args))
+		return cli.UsageError("--sidecar can only be used with one image, not %d", len(args))
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func (o *checkOptions) mode() (fsck.Mode, error) {
 	case "all":
 		modes[fsck.All] = true
 	default:
-		return 0, cli.UsageError("-r %q: leaks or all", o.classic)
+		return 0, cli.UsageError("invalid value %q for -r: must be leaks or all", o.classic)
 	}
 	if o.preen {
 		modes[fsck.Safe] = true
@@ -184,7 +184,7 @@ func (o *checkOptions) mode() (fsck.Mode, error) {
 		modes[fsck.CheckOnly] = true
 	}
 	if len(modes) > 1 {
-		return 0, cli.UsageError("--repair, -r, -p, -y and -n contradict one another")
+		return 0, cli.UsageError("only one of --repair, -r, -p, -y and -n can be used")
 	}
 	for m := range modes {
 		return m, nil
@@ -237,7 +237,7 @@ func (o *checkOptions) options(cmd *cobra.Command) (fsck.Options, error) {
 	case err != nil:
 		return opts, err
 	case o.data && o.noData:
-		return opts, cli.UsageError("--data and --no-data contradict one another")
+		return opts, cli.UsageError("--data and --no-data cannot be used together")
 	case o.data:
 		opts.Data = fsck.DataAlways
 	case o.noData:

@@ -27,13 +27,13 @@ func (c *imageCheck) print(r *fsck.Report) {
 	w := c.out
 	if r.Changed {
 		fmt.Fprintf(w, "%s repaired.\n", cli.Count(r.Fixed, "problem was", "problems were"))
-		fmt.Fprintf(w, "The old bytes are in '%s'; zimg undo %s brings them back.\n", cli.Printable(r.UndoFile), cli.ShellWord(r.Path))
-		fmt.Fprintln(w, "Double checking the repaired image now...")
+		fmt.Fprintf(w, "The old bytes are saved in '%s'; zimg undo %s restores them.\n", cli.Printable(r.UndoFile), cli.ShellWord(r.Path))
+		fmt.Fprintln(w, "Checking the repaired image again...")
 	}
 	f := r.Final()
 	if f.Errors == 0 && f.Warnings == 0 {
 		if r.DryRun && r.Fixed > 0 {
-			fmt.Fprintf(w, "%s be repaired, and none would be left.\n", cli.Count(r.Fixed, "problem would", "problems would"))
+			fmt.Fprintf(w, "%s be repaired; none would remain.\n", cli.Count(r.Fixed, "problem would", "problems would"))
 			return
 		}
 		fmt.Fprintln(w, "No errors were found on the image.")
@@ -42,7 +42,7 @@ func (c *imageCheck) print(r *fsck.Report) {
 			fmt.Fprintf(w, "%s found on the image.\n", cli.Count(f.Errors, "error was", "errors were"))
 		}
 		if f.Warnings > 0 {
-			fmt.Fprintf(w, "%s no harm.\n", cli.Count(f.Warnings, "warning was found on the image; it does", "warnings were found on the image; they do"))
+			fmt.Fprintf(w, "%s found (harmless).\n", cli.Count(f.Warnings, "warning was", "warnings were"))
 		}
 	}
 	s := &f.Summary
@@ -67,22 +67,22 @@ func nextStep(r *fsck.Report, format, sidecar string) string {
 	case left == 0:
 		return ""
 	case r.Unreadable || r.Unsound:
-		return "It cannot be imported as it is."
+		return "The file cannot be imported in this state."
 	case format != ownFormat:
 		return fmt.Sprintf("zimg convert -f %s %s DST imports what can be read.", format, cli.ShellWord(r.Path))
 	case f.Lost:
-		return fmt.Sprintf("If the geometry is known, new metadata can be made from the data. Run: %s", rebuildCommand(image))
+		return fmt.Sprintf("If you know the geometry, new metadata can be built from the data. Run: %s", rebuildCommand(image))
 	case f.NeedsAll || f.Lossy == left && r.Mode != fsck.All || r.Mode == fsck.Safe && f.Lossy > 0:
 		return fmt.Sprintf("The remaining problems cannot be repaired without losing data. Run: zimg check --repair=all --dry-run %s", image)
 	case r.Mode == fsck.CheckOnly:
 		return fmt.Sprintf("Run: zimg check --repair %s", image)
 	}
-	return "What is left cannot be repaired; zimg dump shows what can still be read."
+	return "The remaining problems cannot be repaired. zimg dump shows what can still be read."
 }
 
 // rebuildCommand is the command that makes new metadata for image, whose name is quoted.
 func rebuildCommand(image string) string {
-	return "zimg check --repair=all --ns zones=N,zone-size=SIZE " + image + " (--ns as it was given to create)"
+	return "zimg check --repair=all --ns zones=N,zone-size=SIZE " + image + " (with the --ns used for create)"
 }
 
 // Exit bits of fsck(8).

@@ -49,28 +49,29 @@ func newCompareCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "compare [flags] A B",
 		Short: "compare two images: geometry, zones and data",
-		Long: `Compare says in what geometry differs, and which zones differ in state, write pointer,
-capacity, attributes, extension or written data. Layouts are not compared. With --strict, labels and
-identities are as well, how far zones without a write pointer were written, and stale bytes beyond write
+		Long: `Compare lists differences in geometry, and the zones that differ in state, write pointer,
+capacity, attributes, extension or written data. It ignores the layout. --strict also compares
+labels, UUIDs, how far zones without a write pointer are written, and stale data after write
 pointers.
 
-Files of foreign formats are compared as they would be imported (zimg convert --help lists them). What one side
-does not tell of its geometry is taken from the other; limits that a format cannot hold are not compared.
+Files in foreign formats are compared as they would be imported (see zimg convert --help). If
+one side does not record part of its geometry, the other side's is used; limits that a format
+cannot store are not compared.
 
-Exit status: 0 the images are alike, 1 they differ, 2 they could not be compared.`,
-		Example: "  zimg compare disk.zimg copy.zimg\n  zimg compare disk.zimg export.qcow2\n  zimg compare -q disk.zimg copy.zimg && echo alike",
+Exit status: 0 the images are identical, 1 they differ, 2 they could not be compared.`,
+		Example: "  zimg compare disk.zimg copy.zimg\n  zimg compare disk.zimg export.qcow2\n  zimg compare -q disk.zimg copy.zimg && echo identical",
 		Args:    cli.ExactArgs("A B"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
 	}
 	f := c.Flags()
-	f.StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the result: human or json")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing, only the exit status tells")
+	f.StringVarP(&o.output, "output", "o", "human", "print the result in `FORMAT`: human or json")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing; only set the exit status")
 	f.BoolVarP(&o.share, "force-share", "U", false, "read images that are in use")
-	f.BoolVarP(&o.strict, "strict", "s", false, "compare also what a guest does not see")
+	f.BoolVarP(&o.strict, "strict", "s", false, "also compare what a guest cannot see")
 	f.BoolVar(&o.all, "all", false, fmt.Sprintf("list every difference, not only the first %d", compareShown))
-	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
+	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is not a terminal")
 	o.foreign.addFlags(f)
-	f.StringVarP(&o.formatB, "second-format", "F", "", "`NAME` of the format of B, as -f is of A")
+	f.StringVarP(&o.formatB, "second-format", "F", "", "read B as foreign format `NAME` (-f sets the format of A)")
 	return c
 }
 

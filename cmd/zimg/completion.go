@@ -14,10 +14,10 @@ var completionShells = []string{"bash", "zsh", "fish", "powershell"}
 func newCompletionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion SHELL",
-		Short: "print the script that completes command lines in a shell",
-		Long: `Completion prints a script for SHELL: bash (with the package bash-completion), zsh, fish or powershell.
-It completes commands, flags and their values, formats, and from the image named its
-namespaces and zones. make install and the Debian package install it.`,
+		Short: "print a shell completion script",
+		Long: `Completion prints a completion script for SHELL: bash (needs the package bash-completion), zsh,
+fish or powershell. It completes commands, flags and their values, formats, and the namespaces and
+zones of the image. Make install and the Debian package install it.`,
 		Example:   "  source <(zimg completion bash)\n  zimg completion zsh > ~/.zfunc/_zimg\n  zimg completion fish > ~/.config/fish/completions/zimg.fish",
 		ValidArgs: completionShells,
 		Args:      cli.ExactArgs("SHELL"),

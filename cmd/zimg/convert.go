@@ -33,18 +33,20 @@ func newConvertCommand() *cobra.Command {
 	var o convertOptions
 	c := &cobra.Command{
 		Use:   "convert [flags] SRC DST | convert --in-place --layout LAYOUT IMAGE",
-		Short: "convert between the layouts, and from and to foreign formats",
-		Long: `Convert makes a new image DST with the zones and data of SRC: by reflink where
-the file system can, holes stay holes.
+		Short: "copy an image, change its layout, or import and export other formats",
+		Long: `Convert creates a new image DST with the zones and data of SRC. It uses reflinks where the
+file system supports them, and keeps holes.
 
-With --in-place only the metadata moves, out of the image into a sidecar or back, and
-the data is not touched. An interruption leaves one or the other.
+With --in-place, convert only moves the metadata, into a sidecar or back to the end of the
+image; it does not touch the data. If it is interrupted, the image has either its old or its
+new layout.
 
--f names the format of SRC, if it cannot be told by a magic, and -O that of DST. What a
-format cannot hold is listed and refused, but with --lossy. Zones that are open come out as
-Closed, as after a power cycle, but with --keep-open. What is written is read back before
-DST gets its name. SRC and DST name the data file, the directory, or what the names of both files begin
-with; a second file is beside the first unless --sidecar and --source-sidecar say where.
+-f sets the format of SRC if it cannot be detected, -O that of DST. If DST cannot store
+everything, convert lists what would be lost and stops, unless --lossy is given. Open zones
+become Closed, as after a power cycle, unless --keep-open is given. Convert reads the result
+back before it puts DST in place. SRC and DST name the data file, the directory, or the common
+prefix of the file names. A second file is expected next to the first unless --sidecar or
+--source-sidecar is given.
 
 --geometry max-open=N,max-active=M gives the copy of an image of zimg's own other limits, as far as
 its zones allow: 0 is no limit, and --ns names one of several namespaces.
@@ -55,18 +57,18 @@ its zones allow: 0 is no limit, and --ns names one of several namespaces.
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.layout, "layout", "", "`LAYOUT` of the result: trailing or sidecar (default: as the source)")
-	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the result's metadata (default DST.zmeta)")
-	f.StringVar(&o.source, "source-sidecar", "", "`FILE` of the source's metadata")
-	f.BoolVar(&o.inPlace, "in-place", false, "move the metadata of IMAGE, leave the data where it is")
+	f.StringVar(&o.layout, "layout", "", "use `LAYOUT` for the result: trailing or sidecar (default: the layout of the source)")
+	f.StringVar(&o.sidecar, "sidecar", "", "write the metadata of DST to `FILE` (default DST.zmeta)")
+	f.StringVar(&o.source, "source-sidecar", "", "read the metadata of SRC from `FILE`")
+	f.BoolVar(&o.inPlace, "in-place", false, "move the metadata of IMAGE and leave its data in place")
 	f.BoolVar(&o.force, "force", false, "overwrite existing files")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
-	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
+	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is not a terminal")
 	o.foreign.addFlags(f)
-	f.StringVarP(&o.to, "output-format", "O", "", "`NAME` of the result's format (default zimg)")
-	f.Uint32Var(&o.ns, "ns", 0, "convert only namespace `N`, from or to a foreign format")
-	f.BoolVar(&o.lossy, "lossy", false, "leave out what the result's format cannot hold")
-	f.BoolVar(&o.open, "keep-open", false, "zones that are open stay so")
+	f.StringVarP(&o.to, "output-format", "O", "", "write DST in format `NAME` (default zimg)")
+	f.Uint32Var(&o.ns, "ns", 0, "import or export only namespace `N`")
+	f.BoolVar(&o.lossy, "lossy", false, "leave out what the format of DST cannot store")
+	f.BoolVar(&o.open, "keep-open", false, "keep open zones open")
 	return c
 }
 

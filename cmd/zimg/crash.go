@@ -32,23 +32,24 @@ func newCrashCommand() *cobra.Command {
 	var o crashOptions
 	c := &cobra.Command{
 		Use:   "crash --list DIR | crash --at write:N|flush:N DIR DST | crash --every flush|write --run COMMAND DIR",
-		Short: "make images as they would be had the power failed during a recorded run",
-		Long: `Crash makes images out of what zimg run --record kept: the image before the run, every
-write, discard and flush since, in order, and what was done to zones.
+		Short: "reconstruct images as of a power failure during a recorded run",
+		Long: `Crash reconstructs an image from a recording made with zimg run --record, which holds the image
+before the run and every later write, discard, flush and zone command in order.
 
---at makes DST as it would be had the power failed right after write N or flush N, counted from
-1; 0 is the moment before the first. What becomes of the writes that no flush followed by then
---unflushed says: drop, none is there; keep, all are; torn, a part that --seed chooses: of each zone
-what was written up to some block, of a namespace without zones any of the blocks.
-A zone reset or finish is never undone. The same point, fate and seed give the same image.
+--at creates DST as the image would be after a power failure right after write N or flush N. The
+first is 1; 0 is the start of the run. --unflushed controls writes not yet flushed at that point:
+drop discards them, keep applies them all, and torn applies a random subset chosen by --seed: in
+each zone, the writes up to some block; in a namespace without zones, any of the blocks. Zone
+resets and finishes are never undone. The same point, --unflushed and --seed always give the same
+image.
 
---every walks all flushes, or all writes, and runs COMMAND by the shell for each, {} standing
-for the image, which is removed afterwards, and $ZIMG_POINT for the point. It tells for which the
-command failed, and exits 1 if there were any.
+--every runs COMMAND in a shell for each flush or write. {} in COMMAND is replaced by the path of
+the image, which is removed afterwards; $ZIMG_POINT is the point. Crash prints the points at which
+the command failed, and exits with status 1 if there were any.
 
---list shows the points, with what happened at each.
+--list shows the points and what happened at each.
 
-What crash takes for granted of a drive is in docs/CRASH.md.`,
+docs/CRASH.md describes the assumptions about the drive.`,
 		Example: `  zimg run --record rec disk.zimg -- qemu-system-x86_64 ...
   zimg crash --list rec
   zimg crash --at flush:12 --unflushed torn --seed 7 rec crashed.zimg
@@ -58,17 +59,17 @@ What crash takes for granted of a drive is in docs/CRASH.md.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	f := c.Flags()
-	f.BoolVar(&o.list, "list", false, "list writes, discards and flushes")
-	f.StringVar(&o.at, "at", "", "the `POINT`: write:N or flush:N")
-	f.StringVar(&o.every, "every", "", "walk all points of a `KIND`: flush or write")
-	f.StringVar(&o.command, "run", "", "`COMMAND` to run for each point of --every; {} is the image, quoted where it has to be")
-	f.StringVar(&o.unflushed, "unflushed", "drop", "`FATE` of unflushed writes: keep, drop or torn")
-	f.Uint64Var(&o.seed, "seed", 1, "`N` that decides what is torn")
+	f.BoolVar(&o.list, "list", false, "list all writes, discards and flushes")
+	f.StringVar(&o.at, "at", "", "create the image as of `POINT`: write:N or flush:N")
+	f.StringVar(&o.every, "every", "", "run a command for every point of this `KIND`: flush or write")
+	f.StringVar(&o.command, "run", "", "run `COMMAND` for each point; {} is replaced by the path of the image, quoted for the shell")
+	f.StringVar(&o.unflushed, "unflushed", "drop", "what happens to unflushed writes, the `FATE`: keep, drop or torn")
+	f.Uint64Var(&o.seed, "seed", 1, "set the random seed of --unflushed torn to `N`")
 	f.BoolVar(&o.force, "force", false, "overwrite DST")
-	f.BoolVar(&o.keep, "keep", false, "keep the images for which COMMAND failed, in DIR")
-	f.BoolVar(&o.stop, "stop", false, "stop at the first point for which COMMAND failed")
-	f.StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the list: human or json")
-	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress of --every even if standard error is no terminal")
+	f.BoolVar(&o.keep, "keep", false, "keep the images for which COMMAND fails, in DIR")
+	f.BoolVar(&o.stop, "stop", false, "stop at the first point at which COMMAND fails")
+	f.StringVarP(&o.output, "output", "o", "human", "print the list in `FORMAT`: human or json")
+	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress of --every even if standard error is not a terminal")
 	return c
 }
 
@@ -86,11 +87,20 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 		}
 	}
 	if want := map[bool]int{true: 2, false: 1}[o.at != ""]; modes != 1 || len(args) != want || (o.every != "") != (o.command != "") {
-		return cli.UsageError("crash takes --list DIR, or --at POINT DIR DST, or --every KIND --run COMMAND DIR")
+		return cli.UsageError("use --list DIR, --at POINT DIR DST, or --every KIND --run COMMAND DIR")
 	}
-	for flag, with := range map[string]bool{"force": o.at != "", "keep": o.every != "", "stop": o.every != "", "output": o.list, "seed": o.unflushed == string(crash.Torn)} {
-		if cmd.Flags().Changed(flag) && !with {
-			return cli.UsageError("--%s means nothing here: --force goes with --at, --keep and --stop with --every, --output with --list, --seed with --unflushed torn", flag)
+	for _, f := range []struct {
+		name, needs string
+		met         bool
+	}{
+		{"force", "--at", o.at != ""},
+		{"keep", "--every", o.every != ""},
+		{"stop", "--every", o.every != ""},
+		{"output", "--list", o.list},
+		{"seed", "--unflushed torn", o.unflushed == string(crash.Torn)},
+	} {
+		if cmd.Flags().Changed(f.name) && !f.met {
+			return cli.UsageError("--%s requires %s", f.name, f.needs)
 		}
 	}
 	if o.every != "" {
@@ -98,7 +108,7 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 			return err
 		}
 		if !strings.Contains(o.command, "{}") {
-			return cli.UsageError("--run %q: {} must stand for the image in it", o.command)
+			return cli.UsageError("--run must contain {}, which is replaced by the path of the image")
 		}
 	}
 	kind, n, err := o.point()
@@ -132,7 +142,7 @@ func (o *crashOptions) point() (crash.Kind, int, error) {
 	kind, number, _ := strings.Cut(o.at, ":")
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 0 || kind != string(crash.AtWrite) && kind != string(crash.AtFlush) {
-		return "", 0, cli.UsageError("--at %q: write:N or flush:N", o.at)
+		return "", 0, cli.UsageError("invalid value %q for --at: must be write:N or flush:N", o.at)
 	}
 	return crash.Kind(kind), n, nil
 }

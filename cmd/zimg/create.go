@@ -32,24 +32,24 @@ func newCreateCommand() *cobra.Command {
 	var o createOptions
 	c := &cobra.Command{
 		Use:   "create [flags] IMAGE [SIZE]",
-		Short: "make a new image",
-		Long: `Create makes an image with one namespace described by flags, or with several,
-one for each --ns. Without a size, --zones times --zone-size is it.
+		Short: "create a new image",
+		Long: `Create makes an image with one namespace, described by the flags, or with one namespace for
+each --ns. If no size is given, it is --zones times --zone-size.
 
-The data area is sparse unless preallocated. Nothing is rounded: a size that is no
-multiple of the zone size is refused, and the nearest that are said. An
-existing file is not overwritten without --force.
+The data area is sparse unless --preallocation is given. Sizes are not rounded: if the size is
+not a multiple of the zone size, create prints the nearest valid sizes and stops. Existing
+files are not overwritten unless --force is given.
 
---ns takes the names of the flags as keys (size, zones, zone-size, zone-capacity, max-open,
+The keys of --ns are the names of the flags (size, zones, zone-size, zone-capacity, max-open,
 max-active, block-size, metadata-size, pi, descr-ext-size, zrwas, zrwafg, numzrwa, like), and
-type=zoned|nvm, nsid, uuid, nguid, eui64, cross-read and file (the name of the namespace's own
-data file).
+type=zoned|nvm, nsid, uuid, nguid, eui64, cross-read and file=PATH, which gives the namespace
+its own data file.
 
--o takes what follows -device in a QEMU command line, whole: nvme-ns,drive=z0,zoned=on,... Where
-it says nothing, QEMU's defaults hold: blocks of 512 bytes, zones of 128 MiB. What is not a
-property of the namespace is left out, and zimg says so; the controller's properties (mdts,
-zoned.zasl, serial, ...) are printed as an option of zimg run. The zone.* options of qemu-img
-with zoned qcow2 are taken as well.`,
+-o takes the argument of -device from a QEMU command line, for example
+nvme-ns,drive=z0,zoned=on,... Missing properties have QEMU's defaults: 512-byte blocks and
+128 MiB zones. Create lists the properties that do not describe the namespace and leaves them
+out; it prints those of the controller (mdts, zoned.zasl, serial, ...) as an option of zimg
+run. -o also accepts the zone.* options of qemu-img with zoned qcow2.`,
 		Example: `  zimg create --zones 64 --zone-size 64M disk.zimg
   zimg create --like zn540 --zones 32 zn540.zimg
   zimg create --ns zones=64,zone-size=64M,zone-capacity=48M --ns type=nvm,size=1G two.zimg
@@ -67,33 +67,33 @@ func (o *createOptions) addFlags(c *cobra.Command) {
 		name, usage string
 		to          *uint64
 	}{
-		{"size", "`SIZE` of the namespace", &o.geo.size},
-		{"zone-size", "`SIZE` of a zone (default 128M)", &o.geo.zoneSize},
-		{"zone-capacity", "capacity of a zone, a `SIZE` (default: the zone size)", &o.geo.zoneCap},
-		{"block-size", "`SIZE` of a logical block (default 4096)", &o.geo.block},
-		{"descr-ext-size", "`BYTES` of a zone descriptor extension, a multiple of 64", &o.geo.ext},
-		{"zrwas", "`SIZE` of a zone random write area", &o.geo.zrwas},
-		{"zrwafg", "`SIZE` of its flush granularity", &o.geo.zrwafg},
+		{"size", "set the namespace `SIZE`", &o.geo.size},
+		{"zone-size", "set the zone `SIZE` (default 128M)", &o.geo.zoneSize},
+		{"zone-capacity", "set the zone capacity to `SIZE` (default: the zone size)", &o.geo.zoneCap},
+		{"block-size", "set the logical block `SIZE` (default 4096)", &o.geo.block},
+		{"descr-ext-size", "set the size of zone descriptor extensions in `BYTES`, a multiple of 64", &o.geo.ext},
+		{"zrwas", "set the `SIZE` of zone random write areas", &o.geo.zrwas},
+		{"zrwafg", "set the flush granularity of zone random write areas to `SIZE`", &o.geo.zrwafg},
 	} {
 		f.Var(&cli.SizeFlag{To: s.to}, s.name, s.usage)
 	}
-	f.Uint64Var(&o.geo.zones, "zones", 0, "number `N` of zones")
-	f.Uint64Var(&o.geo.maxOpen, "max-open", 0, "at most `N` open zones (default 0: no limit)")
-	f.Uint64Var(&o.geo.maxAct, "max-active", 0, "at most `N` active zones (default 0: no limit)")
-	f.Uint64Var(&o.geo.ms, "metadata-size", 0, "`BYTES` of metadata per logical block")
-	f.Uint64Var(&o.geo.pi, "pi", 0, "protection information `TYPE` 1 to 3")
-	f.Uint64Var(&o.geo.numZRWA, "numzrwa", 0, "`N` zone random write area resources")
-	f.StringVar(&o.geo.like, "like", "", "geometry of `NAME`: "+strings.Join(likeNames(), ", ")+"; or of an image or zoned device")
-	f.StringArrayVar(&o.namespaces, "ns", nil, "a namespace, `KEY=VALUE,...`; repeated for several")
-	f.StringArrayVarP(&o.properties, "options", "o", nil, "a QEMU device line, `[nvme-ns,]KEY=VALUE,...`")
-	f.StringVar(&o.label, "label", "", "`TEXT` to know the image by")
-	f.StringVar(&o.layout, "layout", "trailing", "`LAYOUT`, where the metadata goes: trailing or sidecar")
-	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata (default IMAGE.zmeta)")
-	f.StringVar(&o.uuid, "uuid", "", "`UUID` of the image (default: a random one)")
-	f.StringVar(&o.prealloc, "preallocation", "off", "`MODE` of the data area: off, falloc or full")
+	f.Uint64Var(&o.geo.zones, "zones", 0, "create `N` zones")
+	f.Uint64Var(&o.geo.maxOpen, "max-open", 0, "allow at most `N` open zones (default 0: no limit)")
+	f.Uint64Var(&o.geo.maxAct, "max-active", 0, "allow at most `N` active zones (default 0: no limit)")
+	f.Uint64Var(&o.geo.ms, "metadata-size", 0, "set the metadata size of a logical block in `BYTES`")
+	f.Uint64Var(&o.geo.pi, "pi", 0, "enable protection information of `TYPE` 1, 2 or 3")
+	f.Uint64Var(&o.geo.numZRWA, "numzrwa", 0, "allow at most `N` zone random write areas")
+	f.StringVar(&o.geo.like, "like", "", "use the geometry of `NAME`: "+strings.Join(likeNames(), ", ")+"; or of an image or zoned device")
+	f.StringArrayVar(&o.namespaces, "ns", nil, "add a namespace described by `KEY=VALUE,...`; may be repeated")
+	f.StringArrayVarP(&o.properties, "options", "o", nil, "take the geometry from a QEMU device line, `[nvme-ns,]KEY=VALUE,...`")
+	f.StringVar(&o.label, "label", "", "set the label of the image to `TEXT`")
+	f.StringVar(&o.layout, "layout", "trailing", "store the metadata as `LAYOUT`: trailing (end of the image) or sidecar (separate file)")
+	f.StringVar(&o.sidecar, "sidecar", "", "write the metadata to `FILE` (default IMAGE.zmeta)")
+	f.StringVar(&o.uuid, "uuid", "", "set the `UUID` of the image (default: random)")
+	f.StringVar(&o.prealloc, "preallocation", "off", "preallocate the data area by `MODE`: off, falloc or full")
 	f.BoolVar(&o.force, "force", false, "overwrite existing files")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
-	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
+	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is not a terminal")
 }
 
 func (o *createOptions) run(cmd *cobra.Command, args []string) error {
@@ -154,12 +154,12 @@ func (o *createOptions) complete(args []string) error {
 			return cli.UsageError("%v", err)
 		}
 		if o.geo.size != 0 && o.geo.size != uint64(n) {
-			return cli.UsageError("two sizes: %s and --size %s", args[1], cli.FormatSize(int64(o.geo.size)))
+			return cli.UsageError("the sizes %s and --size %s differ", args[1], cli.FormatSize(int64(o.geo.size)))
 		}
 		o.geo.size = uint64(n)
 	}
 	if len(o.namespaces) > 0 && (o.geo.size != 0 || o.geo.zones != 0) {
-		return cli.UsageError("a size and --ns: give each --ns a size, or zones, of its own")
+		return cli.UsageError("a size cannot be used with --ns: set size= or zones= in each --ns")
 	}
 	for _, p := range o.properties {
 		if err := o.geo.parseLine(p); err != nil {

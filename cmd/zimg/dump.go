@@ -18,10 +18,10 @@ func newDumpCommand() *cobra.Command {
 	var sidecar string
 	c := &cobra.Command{
 		Use:   "dump [flags] IMAGE [FILE]",
-		Short: "write all metadata as JSON that can be edited",
-		Long: `Dump writes geometry, label, zones and extensions to FILE, or to standard output. Zones that are
-not listed are Empty. Restore reads it back, after an edit or into another image of the same
-geometry. The form is in docs/JSON.md.`,
+		Short: "write all metadata as editable JSON",
+		Long: `Dump writes the geometry, label, zones and extensions of an image to FILE, or to standard
+output. Zones that are not listed are Empty. Zimg restore reads the dump back, also after an edit
+or into another image with the same geometry. docs/JSON.md describes the format.`,
 		Example: "  zimg dump disk.zimg zones.json\n  zimg restore disk.zimg zones.json",
 		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -38,7 +38,7 @@ geometry. The form is in docs/JSON.md.`,
 			return image.WriteDump(&stoppable{cmd.Context(), out}, im)
 		},
 	}
-	c.Flags().StringVar(&sidecar, "sidecar", "", "`FILE` of the metadata")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	c.Flags().BoolVarP(&share, "force-share", "U", false, "read an image that is in use")
 	return c
 }
@@ -48,10 +48,11 @@ func newRestoreCommand() *cobra.Command {
 	var sidecar string
 	c := &cobra.Command{
 		Use:   "restore [flags] IMAGE [FILE]",
-		Short: "set all zones from what dump wrote",
-		Long: `Restore takes zones, extensions and the label from FILE, or from standard input. They
-are judged as check would before anything is changed. Data beyond the new write pointers is
-discarded; data is not brought back where a write pointer moves forward: zeroes are.`,
+		Short: "set all zones from a dump",
+		Long: `Restore sets the zones, extensions and label of an image from FILE, or from standard input.
+It checks the dump, as zimg check would, before it changes anything. Restore does not bring data
+back: where a write pointer moves forward, zeros follow; data after the new write pointers is
+discarded.`,
 		Example: "  zimg dump disk.zimg | jq '.label = \"other\"' | zimg restore disk.zimg",
 		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -69,7 +70,7 @@ discarded; data is not brought back where a write pointer moves forward: zeroes 
 			return nil
 		},
 	}
-	c.Flags().StringVar(&sidecar, "sidecar", "", "`FILE` of the metadata")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing")
 	return c
 }

@@ -26,7 +26,7 @@ type faultSpec struct {
 }
 
 func (f *faultSpec) addFlags(c *cobra.Command) {
-	c.Flags().Uint32Var(&f.ns, "ns", 0, "namespace `N` (default: the only one, or the only zoned one)")
+	c.Flags().Uint32Var(&f.ns, "ns", 0, "use namespace `N` (default: the only one, or the only zoned one)")
 	c.Flags().StringVar(&f.lba, "lba", "", "the blocks `LBA`, or a range such as 8-15")
 	c.Flags().StringVar(&f.zone, "zone", "", "the `ZONES`: a number, a range such as 4-9, or all")
 	c.Flags().StringSliceVar(&f.ops, "op", nil, "commands `OPS`: "+strings.Join(control.FaultOps(), ", ")+" (default read,write)")
@@ -163,7 +163,7 @@ management of zones: reset, finish, open and close.`,
 		},
 	}
 	f.addFlags(c)
-	c.Flags().StringVar(&sidecar, "sidecar", "", "`FILE` of the metadata")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	return c
 }
 
@@ -190,8 +190,8 @@ func newFaultListCommand() *cobra.Command {
 			return printFaults(cmd, output, r.Faults)
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", "human", "`FORMAT` of the list: human or json")
-	c.Flags().StringVar(&sidecar, "sidecar", "", "`FILE` of the metadata")
+	c.Flags().StringVarP(&output, "output", "o", "human", "print the list in `FORMAT`: human or json")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	return c
 }
 
@@ -263,7 +263,7 @@ func newFaultClearCommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&sidecar, "sidecar", "", "`FILE` of the metadata")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	return c
 }
 

@@ -29,7 +29,7 @@ type findingView struct {
 	Found    string  `json:"found,omitempty"`
 	Expected string  `json:"expected,omitempty"`
 	Source   string  `json:"source,omitempty"`
-	Mended   bool    `json:"mended"`
+	Repaired bool    `json:"repaired"`
 }
 
 // findings prints what a check finds as it is found, and keeps it for JSON.
@@ -56,9 +56,9 @@ func (l *findings) add(f fsck.Finding) {
 	if l.all || l.seen[f.Code] <= maxAlike {
 		prefix := ""
 		switch {
-		case f.Mended && l.dryRun:
+		case f.Repaired && l.dryRun:
 			prefix = "Would repair: "
-		case f.Mended:
+		case f.Repaired:
 			prefix = "Repairing: "
 		}
 		fmt.Fprintf(l.w, "%s: %s%s\n", cli.Printable(l.path), prefix, cli.Printable(f.String()))
@@ -73,7 +73,7 @@ func (l *findings) add(f fsck.Finding) {
 	e := f.Entry()
 	v := findingView{
 		Code: string(f.Code), Severity: string(e.Severity), Repair: string(e.Class), NSID: uint32(f.Namespace), File: f.File,
-		Text: e.Text, Detail: f.Detail, Found: f.Got, Expected: f.Want, Source: f.Source, Mended: f.Mended,
+		Text: e.Text, Detail: f.Detail, Found: f.Got, Expected: f.Want, Source: f.Source, Repaired: f.Repaired,
 	}
 	if f.InZone {
 		v.Zone = &f.Zone

@@ -27,8 +27,8 @@ type foreignOptions struct {
 }
 
 func (o *foreignOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVarP(&o.format, "format", "f", "", "`NAME` of the file's format, if it is a foreign one that has no magic (docs/FORMATS.md)")
-	f.StringVar(&o.geometry, "geometry", "", "`KEY=VALUE,...` as of create --ns, for what a foreign format does not hold: zone-size, zone-capacity, block-size, ...")
+	f.StringVarP(&o.format, "format", "f", "", "read the file as foreign format `NAME`; needed for formats that cannot be detected")
+	f.StringVar(&o.geometry, "geometry", "", "geometry that the foreign format does not record, as `KEY=VALUE,...` (zone-size, zone-capacity, block-size, ...)")
 }
 
 // find is the format of path: nil for our own. It is told by a magic, or named.
@@ -112,7 +112,7 @@ func formatList() string {
 		}
 		fmt.Fprintf(&b, "  %-13s %-2s %s\n", f.Name, note, f.Title)
 	}
-	return b.String() + "\nr: is only read, not written. *: has no magic, so that -f must name it."
+	return b.String() + "\nr: read only. *: cannot be detected; use -f."
 }
 
 // unmarked are the formats that detection cannot find.

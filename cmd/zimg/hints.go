@@ -35,9 +35,9 @@ func hintAbout(cmd *cobra.Command, paths []string, err error, hint string) strin
 	case errors.Is(err, image.ErrExists) && cmd.Flags().Lookup("force") != nil:
 		return "use --force to overwrite it"
 	case errors.As(err, new(*image.ClaimedError)):
-		return "move it away, or choose another name for the image"
+		return "move it, or choose another name for the image"
 	case errors.As(err, new(*disk.NotRegularError)):
-		return "only regular files are replaced; to fill a block device, make the image as a file and copy it to the device"
+		return "create the image as a regular file, then copy it to the device"
 	case errors.Is(err, image.ErrOtherImage):
 		return "use --force to apply it anyway"
 	case errors.Is(err, disk.ErrLocked): // the message asks the question itself
@@ -46,7 +46,7 @@ func hintAbout(cmd *cobra.Command, paths []string, err error, hint string) strin
 			return lockHint(cmd, lock.Name)
 		}
 	case errors.Is(err, layout.ErrNewer):
-		return "a newer zimg can read it: zimg version tells which this is"
+		return "use a newer version of zimg (zimg version prints the version)"
 	case errors.As(err, &repair):
 		named := ""
 		if repair.Sidecar != "" {
@@ -68,12 +68,12 @@ var kindHints = []struct {
 	kind error
 	hint string
 }{
-	{image.ErrShrink, "use --shrink to drop them; only Empty zones are dropped, never data"},
+	{image.ErrShrink, "use --shrink to remove zones; only Empty zones are removed"},
 	{image.ErrNoSnapshot, "zimg snapshot -l lists the snapshots"},
-	{image.ErrNotInPlace, "make it one with zimg convert --in-place --layout sidecar, or convert to a new file"},
-	{foreign.ErrNoData, "name the data file, and this file with --source-sidecar"},
-	{image.ErrLossy, "use --lossy to convert what is left"},
-	{crash.ErrNoRecording, "zimg run --record DIR makes one"},
+	{image.ErrNotInPlace, "run zimg convert --in-place --layout sidecar first, or convert to a new file"},
+	{foreign.ErrNoData, "pass the data file as SRC and this file with --source-sidecar"},
+	{image.ErrLossy, "use --lossy to convert anyway"},
+	{crash.ErrNoRecording, "make a recording with zimg run --record DIR"},
 	{foreign.ErrNoGeometry, "use --geometry zone-size=SIZE,zone-capacity=SIZE,block-size=BYTES"},
 	{foreign.ErrWhichNamespace, "choose one with --ns"},
 	{foreign.ErrOccupied, "use --force to reset and overwrite its zones"},
@@ -98,13 +98,13 @@ func hintBelow(err error) string {
 		return fmt.Sprintf("reset it first if its data is not needed: zimg zone reset --ns %d %s %d",
 			dropped.Namespace, cli.ShellWord(dropped.Path), dropped.Zone)
 	case errors.As(err, &missing):
-		return fmt.Sprintf("put the data file beside the sidecar as %q, or name it: --sidecar %s DATAFILE",
+		return fmt.Sprintf("put the data file next to the sidecar as %q, or pass both: --sidecar %s DATAFILE",
 			missing.Name, cli.ShellWord(missing.Sidecar))
 	case errors.As(err, &after):
-		return fmt.Sprintf("if an interrupted command left it: zimg check --repair %s; otherwise cut it off: truncate -s %d %s",
+		return fmt.Sprintf("after an interrupted command, run: zimg check --repair %s; otherwise remove the extra data: truncate -s %d %s",
 			cli.ShellWord(after.Path), after.Length, cli.ShellWord(after.Data))
 	case errors.As(err, &unsound):
-		return fmt.Sprintf("zimg check -f %s %s shows all that is wrong", unsound.Format, cli.ShellWord(unsound.Path))
+		return fmt.Sprintf("run: zimg check -f %s %s", unsound.Format, cli.ShellWord(unsound.Path))
 	}
 	return ""
 }
@@ -114,7 +114,7 @@ func hintBelow(err error) string {
 func hintForeign(cmd *cobra.Command, paths []string, hint string) string {
 	for _, path := range paths {
 		if f, err := foreign.Detect(all.Formats, disk.OS, path); err == nil && f != nil {
-			return fmt.Sprintf("it is of the format %s: zimg convert %s disk.zimg imports it", f.Name, cli.ShellWord(path))
+			return fmt.Sprintf("the file is in format %s; to import it, run: zimg convert %s disk.zimg", f.Name, cli.ShellWord(path))
 		}
 		if what := fileKind(path); what != "" {
 			return fmt.Sprintf("%s is %s", cli.ShellWord(path), what)
@@ -125,10 +125,10 @@ func hintForeign(cmd *cobra.Command, paths []string, hint string) string {
 		hints = append(hints, hint)
 	}
 	if cmd.Flags().Lookup("format") != nil {
-		hints = append(hints, "a foreign format without a magic must be named by -f: "+strings.Join(unmarked(), ", "))
+		hints = append(hints, "if it is in another format, choose it with -f: "+strings.Join(unmarked(), ", "))
 	}
 	if len(paths) > 0 {
-		hints = append(hints, "if it was an image and its metadata is lost: "+rebuildCommand(cli.ShellWord(paths[0])))
+		hints = append(hints, "if it was an image and its metadata is lost, run: "+rebuildCommand(cli.ShellWord(paths[0])))
 	}
 	return strings.Join(hints, "; ")
 }

@@ -97,16 +97,16 @@ func newInfoCommand() *cobra.Command {
 	var o infoOptions
 	c := &cobra.Command{
 		Use:   "info [flags] IMAGE",
-		Short: "tell what an image is: geometry, layout, state, zones by state",
-		Long: `Info reads the header of an image and nothing else, so that it costs the same
-for ten zones and for a million. It names the format of foreign files too, and counts
-their zones (zimg convert --help lists the formats).`,
+		Short: "show geometry, layout, state and zone counts of an image",
+		Long: `Info reads only the header of an image, so it takes the same time for ten zones and for a
+million. It also shows the format and the zones of files in foreign formats (see zimg convert
+--help).`,
 		Example: "  zimg info disk.zimg\n  zimg info --output json disk.zimg | jq '.\"format-specific\".data.generation'",
 		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	c.Flags().StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the result: human or json")
-	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
+	c.Flags().StringVarP(&o.output, "output", "o", "human", "print the result in `FORMAT`: human or json")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	o.foreign.addFlags(c.Flags())
 	return c

@@ -26,19 +26,19 @@ func newMapCommand() *cobra.Command {
 	var o mapOptions
 	c := &cobra.Command{
 		Use:   "map [flags] IMAGE",
-		Short: "draw the zones as a picture",
-		Long: `Map draws every zone as a character whose height says how far the zone is
-written. With more zones than fit on the screen a character stands for several.
+		Short: "draw a map of the zones",
+		Long: `Map draws each zone as a character whose height shows how much of the zone is written. If
+there are more zones than fit on the screen, a character represents several zones.
 
---svg FILE draws squares with tooltips instead, for a browser or a README.`,
+--svg writes a picture with a square and a tooltip for each zone instead.`,
 		Example: "  zimg map disk.zimg\n  zimg map --svg zones.svg disk.zimg",
 		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	c.Flags().StringVar(&o.svg, "svg", "", "write an SVG picture to `FILE`")
-	c.Flags().Uint32Var(&o.ns, "ns", 0, "only namespace `N`")
-	c.Flags().IntVar(&o.width, "width", 0, "use `COLUMNS` (default 0: the terminal's, else 80)")
-	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
+	c.Flags().Uint32Var(&o.ns, "ns", 0, "show only namespace `N`")
+	c.Flags().IntVar(&o.width, "width", 0, "set the width to `COLUMNS` (default 0: width of the terminal, or 80)")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	return c
 }

@@ -23,16 +23,16 @@ func newQEMUArgsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "qemu-args [flags] IMAGE",
 		Short: "print the QEMU arguments that attach an image",
-		Long: `Qemu-args prints the -blockdev and -device arguments for an image, one a line,
-for $(...) in a shell. A QEMU started so begins with all zones Empty, as stock QEMU
-does: to have the zones as the image has them, use zimg run.`,
+		Long: `Qemu-args prints the -blockdev and -device arguments for an image, one per line, for use in
+$(...) in a shell. A QEMU started with them has only Empty zones, as always without zimg. Use
+zimg run to start QEMU with the zones of the image.`,
 		Example: "  qemu-system-x86_64 -m 1G $(zimg qemu-args disk.zimg) ...",
 		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	c.Flags().StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the result: human (one argument a line) or json")
-	c.Flags().StringVar(&o.id, "id", "zimg0", "prefix `ID` of the names of nodes and devices")
-	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
+	c.Flags().StringVarP(&o.output, "output", "o", "human", "print the arguments in `FORMAT`: human (one per line) or json")
+	c.Flags().StringVar(&o.id, "id", "zimg0", "use `ID` as the prefix of node and device names")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	return c
 }
 

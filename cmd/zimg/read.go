@@ -24,17 +24,17 @@ func newReadCommand() *cobra.Command {
 	var o readOptions
 	c := &cobra.Command{
 		Use:   "read [flags] IMAGE [FILE]",
-		Short: "read data to a file or standard output",
-		Long: `Read copies blocks to FILE, or to standard output. With --zone it reads what has
-been written to the zone, from its start; with --lba and --count those blocks, as a drive
-would answer (beyond a write pointer: zeroes).`,
+		Short: "read data from a zone or LBA",
+		Long: `Read copies blocks to FILE, or to standard output. With --zone, it reads the written part of
+the zone. With --lba and --count, it reads these blocks as a drive would return them: blocks
+after a write pointer read as zeros.`,
 		Example: "  zimg read --zone 3 disk.zimg > zone3.bin\n  zimg read --lba 0 --count 8 disk.zimg | od -t x1",
 		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
-	o.pos.addFlags(c, "read `N` blocks (default: what is written, or all)", true)
+	o.pos.addFlags(c, "read `N` blocks (default: all written blocks of the zone, or all to the end)", true)
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
-	c.Flags().BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
+	c.Flags().BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is not a terminal")
 	return c
 }
 

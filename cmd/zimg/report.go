@@ -28,30 +28,30 @@ func newReportCommand() *cobra.Command {
 	var o reportOptions
 	c := &cobra.Command{
 		Use:   "report [flags] IMAGE",
-		Short: "list zones: state, write pointer, capacity",
-		Long: `Report lists the zones of an image, in zimg's own form or in those of the tools for
-devices:
+		Short: "list zones with state, write pointer and capacity",
+		Long: `Report lists the zones of an image, as a table, as JSON or CSV, or in the format of another
+tool:
 
   table    for people; LBAs             json     docs/JSON.md; LBAs
   csv      for spreadsheets; LBAs       blkzone  blkzone report of util-linux 2.42; 512-byte sectors
   nvme     nvme zns report-zones -o json; LBAs
   zbd      zbd report; bytes            zbd-csv  zbd report -csv; bytes
 
-blkzone before 2.42 prints a write pointer for Full zones where this prints N/A. The
-forms of other tools hold one namespace: with several, --ns says which.
+For Full zones, blkzone prints N/A as the write pointer since version 2.42. The formats of other
+tools hold one namespace; if the image has several, choose one with --ns.
 
-Files of foreign formats are reported as well (zimg convert --help lists them).`,
+Report also reads files in foreign formats (see zimg convert --help).`,
 		Example: "  zimg report disk.zimg\n  zimg report --state full,closed --zone 0-31 disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
 		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	f := c.Flags()
-	f.StringVarP(&o.output, "output", "o", "table", "`FORMAT`: table, json, csv, blkzone, nvme, zbd or zbd-csv")
-	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
-	f.Uint32Var(&o.ns, "ns", 0, "only namespace `N`")
-	f.StringVar(&o.zone, "zone", "all", "only `ZONES`: a number, or a range like 4-9")
-	f.StringSliceVar(&o.states, "state", nil, "only zones in `STATES`: "+strings.Join(report.StateKeys[:], ", "))
-	f.BoolVarP(&o.ext, "extensions", "e", false, "print zone descriptor extensions as well (table, json)")
+	f.StringVarP(&o.output, "output", "o", "table", "print the zones in `FORMAT`: table, json, csv, blkzone, nvme, zbd or zbd-csv")
+	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	f.Uint32Var(&o.ns, "ns", 0, "show only namespace `N`")
+	f.StringVar(&o.zone, "zone", "all", "show only `ZONES`: a number or a range such as 4-9")
+	f.StringSliceVar(&o.states, "state", nil, "show only zones in these `STATES`: "+strings.Join(report.StateKeys[:], ", "))
+	f.BoolVarP(&o.ext, "extensions", "e", false, "also print zone descriptor extensions (table, json)")
 	f.BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	o.foreign.addFlags(f)
 	return c

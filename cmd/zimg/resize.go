@@ -23,7 +23,7 @@ func newResizeCommand() *cobra.Command {
 	var o resizeOptions
 	c := &cobra.Command{
 		Use:   "resize [flags] IMAGE [+|-]ZONES|SIZE",
-		Short: "add or drop Empty zones at the end of a namespace",
+		Short: "add or remove Empty zones at the end of a namespace",
 		Long: `Resize changes the number of zones of a namespace: to ZONES, or by +ZONES or
 -ZONES. A SIZE has a suffix (K, M, G, T, P, E) and is whole zones. A bare number that would be
 whole zones in bytes, too, is refused: 1048576z means zones. Added zones are Empty; only Empty zones
@@ -35,9 +35,9 @@ metadata in a sidecar (zimg convert --in-place --layout trailing moves it back).
 		Args:    cli.ExactArgs("IMAGE [+|-]ZONES|SIZE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
 	}
-	c.Flags().Uint32Var(&o.ns, "ns", 0, "namespace `N` (default: the only zoned one)")
-	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the image's metadata")
-	c.Flags().BoolVar(&o.shrink, "shrink", false, "allow zones to be dropped")
+	c.Flags().Uint32Var(&o.ns, "ns", 0, "use namespace `N` (default: the only zoned one)")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	c.Flags().BoolVar(&o.shrink, "shrink", false, "allow zones to be removed")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
 	return c
 }

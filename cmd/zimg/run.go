@@ -36,40 +36,43 @@ func newRunCommand() *cobra.Command {
 	var o runOptions
 	c := &cobra.Command{
 		Use:   "run [flags] IMAGE... -- qemu-system-x86_64 ARGS...",
-		Short: "boot a stock QEMU with the zones as they were left, and save them when it ends",
-		Long: `Run starts QEMU with the images attached as NVMe drives, gives their zones the states
-and write pointers that they have in the images, and lets the guest go. When the guest has
-shut down, the zones are committed to the images.
+		Short: "run QEMU with the saved zones, and save them when it exits",
+		Long: `Run starts QEMU with the images attached as NVMe drives, restores the saved states and write
+pointers of their zones, and starts the guest. When the guest has shut down, run saves the zones
+to the images.
 
-Everything after -- is QEMU's: the program and its arguments, perhaps after a wrapper and its
-own. Run adds the drives. Standard input and output, serial lines, monitors, logs and open
-files stay QEMU's: with -nographic, Ctrl-C goes to the guest and Ctrl-A x ends QEMU. The guest
-may reboot as often as it likes. Run works with an unmodified QEMU from 7.1 on and with any
-accelerator, on the machines pc, q35 and microvm (x86) and virt (aarch64, arm, riscv64).
+The arguments after -- are QEMU and its arguments, optionally after a wrapper program. Run adds
+the drives. Standard input and output, serial lines, monitors, logs and open files belong to QEMU:
+with -nographic, Ctrl-C goes to the guest and Ctrl-A x ends QEMU. The guest can reboot at any
+time. Run works with an unmodified QEMU 7.1 or later and with any accelerator, on the machines pc,
+q35 and microvm (x86) and virt (aarch64, arm, riscv64).
 
-Ctrl-C, SIGTERM or SIGHUP presses the guest's power button; a second signal saves the zones as
-they are and ends QEMU. It does not matter whether zimg gets the signal or its process group, as
-from timeout(1) or a service manager. A signal to QEMU alone saves the zones and ends it. A guest
-whose terminal is gone has a minute to power down. --timeout limits the run in the same way.
+Ctrl-C, SIGTERM or SIGHUP presses the guest's power button; a second signal saves the current
+zones and ends QEMU. It makes no difference whether the signal goes to zimg or to its process
+group, as from timeout(1) or a service manager. If only QEMU gets the signal, the zones are saved
+and QEMU ends. When its terminal closes, the guest has one minute to power down. --timeout limits
+the run in the same way.
 
-If QEMU is killed or quits by itself, the zones are recovered from the data and from a journal
-that is kept beside the image while a run lasts; if zimg itself or the host dies, the next run,
-or zimg check --repair, does that. A killed zimg takes its QEMU with it.
+If QEMU is killed or exits early, zimg recovers the zones from the data and from a journal that
+it keeps next to the image during a run. If zimg is killed, QEMU is killed too; then, or if the
+host crashes, the next run or zimg check --repair recovers the zones.
 
-The drive is zimg's own where QEMU can have it (vfio-user, in QEMU 10.1 and later): then every
-command that the guest sees completed is in the image at once, whatever is killed, Read Only and
-Offline zones are real, and nothing has to be recovered. Otherwise it is QEMU's own, and zimg puts
-the zones into it at the start and saves them at the end. --drive chooses.
+Where QEMU supports it (vfio-user, QEMU 10.1 and later), the guest gets a drive emulated by zimg.
+Every command that the guest has seen completed is then in the image at once, Read Only and
+Offline zones work, and no recovery is needed. Otherwise, the guest gets the drive emulated by
+QEMU; zimg restores its zones at the start and saves them at the end. --drive chooses.
 
---device sets properties of the image's NVMe controller, as QEMU's -device nvme has them: addr,
-bus, serial, mdts, zasl, max_ioqpairs, ioeventfd and others. One --device is for all images,
-several are for the images in their order.
+--device sets properties of the NVMe controller, with the names of QEMU's -device nvme: addr, bus,
+serial, mdts, zasl, max_ioqpairs, ioeventfd and others. A single --device applies to all images;
+several apply to the images in order.
 
-QEMU has no way to set a zone Read Only or Offline: an image with such zones is refused unless
---allow-lost-faults is given. The guest then sees them as Full, and the image keeps their state.
+QEMU's own drive has no way to set a zone Read Only or Offline. Run refuses an image with such
+zones unless --allow-lost-faults is given: the guest then sees these zones as Full, and the image
+keeps their state.
 
-Exit status: QEMU's own; 1 if there was no run, 64 wrong usage, 124 if --timeout ended it. A run
-that a signal ended, ends by that signal: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.`,
+The exit status is that of QEMU; 1 if QEMU could not be run, 64 for wrong usage, 124 after
+--timeout. A run that a signal ended dies from the same signal: 130 after Ctrl-C, 143 after
+SIGTERM, 129 after SIGHUP.`,
 		Example: `  zimg run disk.zimg -- qemu-system-x86_64 -m 2G -nographic -kernel bzImage -append console=ttyS0
   zimg run a.zimg b.zimg -- qemu-system-x86_64 -accel kvm -machine q35 -m 4G root.qcow2
   zimg run --device addr=0x10,mdts=5 disk.zimg -- qemu-system-x86_64 -m 2G root.qcow2
@@ -96,32 +99,32 @@ that a signal ended, ends by that signal: 130 after Ctrl-C, 143 after SIGTERM, 1
 		return err
 	})
 	f := c.Flags()
-	f.BoolVar(&o.noRepair, "no-repair", false, "refuse an image that a crash left in use, do not repair it")
+	f.BoolVar(&o.noRepair, "no-repair", false, "do not repair an image after a crash; exit with an error instead")
 	f.BoolVar(&o.lostFaults, "allow-lost-faults", false, "run an image with Read Only or Offline zones; the guest sees them as Full")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print QEMU's command line, one argument per line, and change nothing")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print what is done")
-	f.StringVar(&o.record, "record", "", "keep the image as it is now, and a log of every write and flush, in the new folder `DIR` (see zimg crash)")
-	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata of the one image that is run")
-	f.StringVar(&o.drive, "drive", "auto", "whose NVMe controller the guest gets: auto, zimg or qemu")
-	f.StringArrayVar(&o.devices, "device", nil, "properties of the controller, `KEY=VALUE[,KEY=VALUE...]`")
-	f.Var((*timeFlag)(&o.limit), "timeout", "press the power button after a `TIME` (30s, 5m; a bare number is seconds), and save the zones as they are 30 seconds later")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print progress messages")
+	f.StringVar(&o.record, "record", "", "save a copy of the image and a log of every write and flush in the new directory `DIR` (see zimg crash)")
+	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of the image, if only one is given")
+	f.StringVar(&o.drive, "drive", "auto", "`WHOSE` NVMe controller to use: auto, zimg or qemu")
+	f.StringArrayVar(&o.devices, "device", nil, "set properties of the controller, `KEY=VALUE[,KEY=VALUE...]`")
+	f.Var((*timeFlag)(&o.limit), "timeout", "press the power button after `TIME` (such as 30s, 5m, or a number of seconds); save the zones and end QEMU 30 seconds later")
 	o.answer = qemu.DefaultTimeout
-	f.Var((*timeFlag)(&o.answer), "answer-timeout", "`TIME` that QEMU may take to answer")
+	f.Var((*timeFlag)(&o.answer), "answer-timeout", "wait at most `TIME` for QEMU to answer")
 	return c
 }
 
 func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 	switch {
 	case o.sidecar != "" && len(paths) != 1:
-		return cli.UsageError("--sidecar is for one image, %d were given", len(paths))
+		return cli.UsageError("--sidecar can only be used with one image, not %d", len(paths))
 	case o.record != "" && len(paths) != 1:
-		return cli.UsageError("--record is for one image, %d were given", len(paths))
+		return cli.UsageError("--record can only be used with one image, not %d", len(paths))
 	}
 	if err := cli.OneOf("drive", o.drive, "auto", "zimg", "qemu"); err != nil {
 		return err
 	}
 	if o.record != "" && o.drive == "zimg" {
-		return cli.UsageError("--record needs --drive qemu; zimg serve --record records zimg's own drive")
+		return cli.UsageError("--record cannot be used with --drive zimg")
 	}
 	controllers, err := parseDevices(o.devices, len(paths))
 	if err != nil {
@@ -170,7 +173,7 @@ func (o *runOptions) say(cmd *cobra.Command, format string, args ...any) {
 // parseDevices reads the values of --device: none, one for all images, or one for each.
 func parseDevices(values []string, images int) ([][]qemu.Property, error) {
 	if n := len(values); n > 1 && n != images {
-		return nil, cli.UsageError("--device: %d times for %s: once for all images, or once for each", n, cli.Count(images, "image", "images"))
+		return nil, cli.UsageError("--device is given %d times for %s: use it once for all images, or once for each", n, cli.Count(images, "image", "images"))
 	}
 	var list [][]qemu.Property
 	for _, value := range values {
@@ -200,7 +203,7 @@ func (f *timeFlag) Set(s string) error {
 		d, err = time.Duration(n)*time.Second, nil
 	}
 	if err != nil || d <= 0 {
-		return fmt.Errorf("%q is not a time above 0, like 90s, 5m or 60 (seconds)", s)
+		return fmt.Errorf("invalid time %q: use a positive time such as 90s, 5m or 60 (seconds)", s)
 	}
 	*f = timeFlag(d)
 	return nil

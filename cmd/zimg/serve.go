@@ -44,7 +44,7 @@ func newServeCommand() *cobra.Command {
 	var o serveOptions
 	c := &cobra.Command{
 		Use:   "serve [flags] IMAGE...",
-		Short: "serve images as live NVMe drives, over NVMe/TCP or vfio-user",
+		Short: "serve images as NVMe drives over NVMe/TCP or vfio-user",
 		Long: `Serve makes images drives that any host with NVMe/TCP can connect to: the machine
 itself, a virtual machine of any architecture, SPDK. Each image is a subsystem with all
 of its namespaces. The command to connect is printed to standard output.
@@ -85,25 +85,25 @@ Exit status: 0 if it ended in order; 1 if it failed, 64 wrong usage.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.listen, "listen", "127.0.0.1:4420", "`ADDRESS:PORT` to listen on; port 0 takes a free one")
-	f.BoolVar(&o.discovery, "discovery", false, "answer discovery on port 8009 too, where nvme discover looks first")
-	f.StringVar(&o.advertise, "advertise", "", "`ADDRESS` that the discovery service names, if hosts reach this machine by another")
-	f.StringVar(&o.nqn, "nqn", "", "`NQN` of the one subsystem, instead of one made from the image's UUID")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:4420", "listen on `ADDRESS:PORT`; port 0 chooses a free port")
+	f.BoolVar(&o.discovery, "discovery", false, "also answer discovery on port 8009, the default of nvme discover")
+	f.StringVar(&o.advertise, "advertise", "", "report `ADDRESS` in discovery, if hosts reach this machine by another address")
+	f.StringVar(&o.nqn, "nqn", "", "set the `NQN` of the subsystem (default: derived from the UUID of the image)")
 	f.StringArrayVar(&o.hostNQNs, "host-nqn", nil, "serve only the host with this `NQN`; may be repeated")
-	f.StringVar(&o.key, "dhchap-key", "", "`FILE` with the key that hosts have to prove that they know")
-	f.StringVar(&o.ctrlKey, "dhchap-ctrl-key", "", "`FILE` with the key that hosts can ask this side to prove")
-	f.BoolVar(&o.insecure, "insecure", false, "listen on other addresses than this machine's own without a key")
-	f.BoolVar(&o.once, "once", false, "end when the last host has disconnected")
-	f.IntVar(&o.readyFD, "ready-fd", -1, "write the address to descriptor `N` when hosts can connect, and close it")
-	f.IntVar(&o.maxHosts, "max-hosts", 64, "serve at most `N` hosts at once")
-	f.IntVar(&o.queues, "queues", 16, "give each host at most `N` I/O queues")
-	f.Uint8Var(&o.mdts, "mdts", 7, "limit the data of a command to 2^`N` pages of 4 KiB")
-	f.BoolVar(&o.keepAlive, "enforce-keep-alive", false, "drop a host that is silent for its keep-alive time, as a guest is that is paused")
-	f.BoolVar(&o.noCache, "no-write-cache", false, "make every write durable before it is answered")
-	f.StringArrayVar(&o.sockets, "vfio-user", nil, "serve a virtual machine over the socket `SOCKET`; one for each image, in their order")
-	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata of the one image")
+	f.StringVar(&o.key, "dhchap-key", "", "require hosts to authenticate with the key in `FILE`")
+	f.StringVar(&o.ctrlKey, "dhchap-ctrl-key", "", "authenticate to hosts with the key in `FILE`")
+	f.BoolVar(&o.insecure, "insecure", false, "allow other machines to connect without a key")
+	f.BoolVar(&o.once, "once", false, "exit when the last host has disconnected")
+	f.IntVar(&o.readyFD, "ready-fd", -1, "when hosts can connect, write the address to file descriptor `N` and close it")
+	f.IntVar(&o.maxHosts, "max-hosts", 64, "serve at most `N` hosts at the same time")
+	f.IntVar(&o.queues, "queues", 16, "allow each host at most `N` I/O queues")
+	f.Uint8Var(&o.mdts, "mdts", 7, "limit the data of a command to 2^`N` * 4 KiB")
+	f.BoolVar(&o.keepAlive, "enforce-keep-alive", false, "disconnect a host that sends nothing for its keep-alive time, such as a paused guest")
+	f.BoolVar(&o.noCache, "no-write-cache", false, "make every write durable before completing it")
+	f.StringArrayVar(&o.sockets, "vfio-user", nil, "serve a virtual machine over the socket `SOCKET`; repeat it for each image, in order")
+	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of the image, if only one is given")
 	f.StringArrayVar(&o.faults, "fault", nil, "fail on purpose: `SPEC` has the flags of zimg fault add, as in zone=3,op=read,status=unrecovered-read; may be repeated")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "print neither the commands to connect nor what happens")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print commands to connect or messages")
 	return c
 }
 
@@ -201,7 +201,7 @@ func (o *serveOptions) check(images int) ([]tcp.Host, error) {
 	case len(o.sockets) > 0 && len(o.sockets) != images:
 		return nil, cli.UsageError("%s for %s: each image needs a --vfio-user of its own", cli.Count(len(o.sockets), "socket", "sockets"), cli.Count(images, "image", "images"))
 	case images > 1 && o.sidecar != "":
-		return nil, cli.UsageError("--sidecar is for one image, %d were given", images)
+		return nil, cli.UsageError("--sidecar can only be used with one image, not %d", images)
 	case images > 1 && len(o.faults) > 0:
 		return nil, cli.UsageError("--fault is for one image, %d were given", images)
 	case o.ctrlKey != "" && o.key == "":

@@ -37,7 +37,7 @@ func newSnapshotCommand() *cobra.Command {
 	var o snapshotOptions
 	c := &cobra.Command{
 		Use:   "snapshot [flags] -l | -c NAME | -a NAME | -d NAME IMAGE",
-		Short: "keep named copies of an image, and go back to them",
+		Short: "create, list, apply and delete snapshots",
 		Long: `Snapshot keeps an image as it is under a name, lists what is kept, and goes back to it:
 zones and data. A snapshot is an image of its own, IMAGE.zsnap/NAME.zimg, by reflink where the file
 system can and a sparse copy elsewhere; every command takes it as it is.
@@ -53,14 +53,14 @@ moves it out).`,
 	}
 	f := c.Flags()
 	f.BoolVarP(&o.list, "list", "l", false, "list the snapshots (the default)")
-	f.StringVarP(&o.create, "create", "c", "", "take a snapshot called `NAME`")
-	f.StringVarP(&o.apply, "apply", "a", "", "go back to the snapshot called `NAME`")
-	f.StringVarP(&o.remove, "delete", "d", "", "remove the snapshot called `NAME`")
-	f.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the image's metadata")
-	f.StringVarP(&o.output, "output", "o", "human", "`FORMAT` of the list: human or json")
-	f.BoolVar(&o.force, "force", false, "apply a snapshot of another image, too")
+	f.StringVarP(&o.create, "create", "c", "", "create snapshot `NAME`")
+	f.StringVarP(&o.apply, "apply", "a", "", "replace the image with snapshot `NAME`")
+	f.StringVarP(&o.remove, "delete", "d", "", "delete snapshot `NAME`")
+	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	f.StringVarP(&o.output, "output", "o", "human", "print the list in `FORMAT`: human or json")
+	f.BoolVar(&o.force, "force", false, "apply a snapshot even if it is of another image")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
-	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is no terminal")
+	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is not a terminal")
 	return c
 }
 
@@ -75,7 +75,7 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 		}
 	}
 	if asked > 1 {
-		return cli.UsageError("-l, -c, -a and -d exclude one another")
+		return cli.UsageError("only one of -l, -c, -a and -d can be used")
 	}
 	bar := cli.NewProgress(cmd, o.showBar)
 	defer bar.Done()

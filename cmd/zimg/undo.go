@@ -16,8 +16,8 @@ func newUndoCommand() *cobra.Command {
 		Use:   "undo [flags] IMAGE",
 		Short: "undo the last repair",
 		Long: `Undo writes back the bytes that the last zimg check --repair saved in IMAGE.zundo, and
-removes that file. It writes to no other files than those of IMAGE. If the image was
-changed since the repair, --force is needed, and those changes are lost.`,
+removes that file. It only writes to files of IMAGE. If the image has changed since the repair,
+undo stops; with --force it discards those changes.`,
 		Example: "  zimg check --repair disk.zimg\n  zimg undo disk.zimg",
 		Args:    cli.ExactArgs("IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -30,8 +30,8 @@ changed since the repair, --force is needed, and those changes are lost.`,
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&force, "force", false, "undo also what was changed since the repair")
-	c.Flags().StringVar(&sidecar, "sidecar", "", "`FILE` of the metadata, if the repair was given one")
+	c.Flags().BoolVar(&force, "force", false, "discard changes made since the repair")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE`, if the repair was run with --sidecar")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing")
 	return c
 }

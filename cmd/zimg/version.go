@@ -14,7 +14,7 @@ func newVersionCommand() *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use:     "version",
-		Short:   "print version, commit and the format's version",
+		Short:   "print the version of zimg and of the image format",
 		Example: "  zimg version --output json",
 		Args:    cli.ExactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -30,6 +30,6 @@ func newVersionCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", "human", "`FORMAT` of the result: human or json")
+	c.Flags().StringVarP(&output, "output", "o", "human", "print the result in `FORMAT`: human or json")
 	return c
 }

@@ -29,12 +29,12 @@ type position struct {
 func (p *position) addFlags(c *cobra.Command, count string, lba bool) {
 	f := c.Flags()
 	if lba {
-		f.Uint64Var(&p.lba, "lba", 0, "logical block address `N` in the namespace")
+		f.Uint64Var(&p.lba, "lba", 0, "start at logical block `N` of the namespace")
 	}
-	f.Uint32Var(&p.ns, "ns", 0, "namespace `N` (default: the only one, or the only zoned one)")
-	f.Uint64Var(&p.zone, "zone", 0, "zone number `N`, from 0")
+	f.Uint32Var(&p.ns, "ns", 0, "use namespace `N` (default: the only one, or the only zoned one)")
+	f.Uint64Var(&p.zone, "zone", 0, "use zone `N` (the first is 0)")
 	f.Uint64Var(&p.count, "count", 0, count)
-	f.StringVar(&p.sidecar, "sidecar", "", "`FILE` of the metadata")
+	f.StringVar(&p.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 }
 
 // resolve looks at which flags were given.
@@ -93,14 +93,14 @@ func newWriteCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "write [flags] IMAGE [FILE]",
 		Short: "write data under the zone rules",
-		Long: `Write writes the data of FILE, or of standard input, where --zone or --lba say. In a zone
-that is at its write pointer and nowhere else, as on a drive. With --zone the data begins
-at the write pointer of the zone. Data that does not fit the zone goes on in the next
-one, if that is Empty. The last block is padded with zeroes. On a namespace with
-protection information, write computes it.
+		Long: `Write copies FILE, or standard input, to an image. With --zone, it starts at the write pointer
+of the zone. With --lba, it starts at that block, which must be the write pointer if it is in a
+zone, as on a drive. Data that does not fit into the zone continues in the next one if that is
+Empty. The last block is padded with zeros. Write computes protection information if the
+namespace uses it.
 
-Afterwards the zones that were written to are Closed or Full, as after a power-down. If
-the data cannot be written completely, no zone is changed.`,
+Afterwards, the written zones are Closed or Full, as after a power-down. If not all data can be
+written, no zone is changed.`,
 		Example: `  zimg write --zone 3 disk.zimg data.bin
   tar c src | zimg write --lba 0 disk.zimg
   zimg read -U --zone 3 disk.zimg | zimg write --zone 4 disk.zimg`,
@@ -128,15 +128,15 @@ func newAppendCommand() *cobra.Command {
 	var pad, quiet bool
 	c := &cobra.Command{
 		Use:   "append [flags] IMAGE [FILE]",
-		Short: "append data to a zone and print where it went",
-		Long: `Append is Zone Append: it writes the data of FILE, or of standard input, at the write
-pointer of --zone, and prints the LBA of its first block. Data of more than 512 KiB, which
-is what a drive takes at once by default, is appended in several commands, and the LBA of
-each is printed on a line of its own.
+		Short: "append data to a zone and print its LBA",
+		Long: `Append works like the Zone Append command: it writes FILE, or standard input, at the write
+pointer of --zone and prints the LBA of the first block. Data larger than 512 KiB, the default
+limit of a drive, is written with several commands; append prints the LBA of each on its own
+line.
 
-All data goes to the one zone: if it does not fit, append fails with Zone Boundary Error.
-The data must be whole blocks, unless --pad is given. If anything fails, the zone is not
-changed. On a namespace with protection information, append computes it.`,
+All data goes to one zone: if it does not fit, append fails with Zone Boundary Error. The data
+must be whole blocks unless --pad is given. If append fails, the zone is not changed. Append
+computes protection information if the namespace uses it.`,
 		Example: "  lba=$(zimg append --pad --zone 3 disk.zimg data.bin)",
 		Args:    cli.RangeArgs(1, 2, "IMAGE [FILE]"),
 	}
@@ -161,7 +161,7 @@ changed. On a namespace with protection information, append computes it.`,
 		return nil
 	}
 	o.addFlags(c, "append only `N` blocks", false)
-	c.Flags().BoolVar(&pad, "pad", false, "fill a short last block with zeroes")
+	c.Flags().BoolVar(&pad, "pad", false, "pad the last block with zeros")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "do not print LBAs")
 	return c
 }

@@ -39,13 +39,13 @@ type zoneAction struct {
 
 var zoneActions = []zoneAction{
 	{"reset", "make zones Empty and discard their data", image.ResetZones, true},
-	{"open", "open zones explicitly, and leave them open in the image", image.OpenZones, true},
-	{"close", "close opened zones", image.CloseZones, true},
+	{"open", "open zones explicitly and leave them open", image.OpenZones, true},
+	{"close", "close open zones", image.CloseZones, true},
 	{"finish", "make zones Full", image.FinishZones, true},
-	{"offline", "make zones Offline, from any state (no drive offers that)", image.OfflineZones, false},
-	{"read-only", "make zones Read Only, from any state but Offline (no drive offers that)", image.ReadOnlyZones, false},
+	{"offline", "set zones Offline, from any state (no drive offers this)", image.OfflineZones, false},
+	{"read-only", "set zones Read Only, from any state except Offline (no drive offers this)", image.ReadOnlyZones, false},
 	{"set-ext", "set the zone descriptor extension of Empty zones", image.SetZoneExtension, false},
-	{"set-wp", "put the write pointer anywhere in a zone (no drive offers that)", image.SetZoneWP, false},
+	{"set-wp", "set the write pointer of a zone (no drive offers this)", image.SetZoneWP, false},
 }
 
 // readExtension takes the extension from where the flags say.
@@ -125,16 +125,16 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 			return o.run(cmd, a, args[0], args[1])
 		},
 	}
-	c.Flags().Uint32Var(&o.ns, "ns", 0, "namespace `N` (default: the only one, or the only zoned one)")
+	c.Flags().Uint32Var(&o.ns, "ns", 0, "use namespace `N` (default: the only one, or the only zoned one)")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
-	c.Flags().StringVar(&o.sidecar, "sidecar", "", "`FILE` of the metadata")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	switch a.name {
 	case "set-ext":
-		c.Flags().StringVar(&o.file, "file", "", "take the extension from `FILE`, - for standard input")
-		c.Flags().StringVar(&o.text, "text", "", "take `TEXT` as the extension")
+		c.Flags().StringVar(&o.file, "file", "", "read the extension from `FILE` (- for standard input)")
+		c.Flags().StringVar(&o.text, "text", "", "use `TEXT` as the extension")
 	case "set-wp":
-		c.Flags().Uint64Var(&o.wp, "wp", 0, "the write pointer as `LBA` of the namespace; for one zone")
-		c.Flags().Uint64Var(&o.written, "written", 0, "the write pointer as a number `N` of blocks from the start of each zone")
+		c.Flags().Uint64Var(&o.wp, "wp", 0, "set the write pointer of one zone to `LBA`")
+		c.Flags().Uint64Var(&o.written, "written", 0, "set the write pointer to `N` blocks from the start of each zone")
 	}
 	return c
 }

@@ -202,7 +202,7 @@ func (h *history) locate(e writelog.Entry) (ns int, off int64, err error) {
 			return i, off, nil
 		}
 	}
-	return 0, 0, fmt.Errorf("%d bytes at %d, which are not all in a namespace: %w", e.Length, e.Off, layout.ErrRange)
+	return 0, 0, layout.Errorf(layout.ErrRange, "%d bytes at %d are not in a namespace", e.Length, e.Off)
 }
 
 // find is the request of entry i, which has to be one of whole blocks of a namespace.
@@ -214,7 +214,7 @@ func (h *history) find(i int) (Step, *image.Namespace, error) {
 	n := h.ns[ns]
 	s := h.request(i, ns)
 	if off%n.BlockSize() != 0 || s.Length%n.BlockSize() != 0 {
-		return s, n, fmt.Errorf("%d bytes at %d of namespace %d, whose blocks have %d: %w", s.Length, off, n.ID, n.BlockSize(), layout.ErrRange)
+		return s, n, layout.Errorf(layout.ErrRange, "%d bytes at %d of namespace %d are not whole blocks of %d bytes", s.Length, off, n.ID, n.BlockSize())
 	}
 	return s, n, nil
 }
@@ -248,7 +248,7 @@ func (h *history) entry(i int) error {
 		return nil
 	}
 	if end := s.Off + s.Length; end > start+int64(n.ByteOff(n.ZoneCap)) {
-		return fmt.Errorf("%d bytes at %d go beyond the capacity of zone %d of namespace %d: %w", s.Length, s.Off, s.Zone, n.ID, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "%d bytes at %d go beyond the capacity of zone %d of namespace %d", s.Length, s.Off, s.Zone, n.ID)
 	}
 	if s.Off > wp {
 		h.carry(s, wp)

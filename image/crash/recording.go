@@ -39,7 +39,7 @@ func Prepare(ctx context.Context, dir string, im *image.Image) (err error) {
 	}
 	if err := disk.OS.Mkdir(dir, like.Folder()); err != nil {
 		if errors.Is(err, os.ErrExist) {
-			return &image.HintError{Err: err, Hint: "a recording is not overwritten: remove it, or choose another name"}
+			return &image.HintError{Err: err, Hint: "remove it, or choose another name; recordings are not overwritten"}
 		}
 		return err
 	}
@@ -89,13 +89,13 @@ func sameOffsets(im *image.Image, base string) (err error) {
 	for i, n := range im.Namespaces() {
 		if n.DataFile > 0 {
 			return &image.HintError{
-				Err:  fmt.Errorf("%s has several data files, whose writes no log has in one order", im.Path()),
-				Hint: "convert it to a new image, which has one, and record that",
+				Err:  fmt.Errorf("%s has several data files; only an image with one data file can be recorded", im.Path()),
+				Hint: "convert it to a new image and record that",
 			}
 		}
 		if copied.Namespaces()[i].DataOff != n.DataOff {
 			return &image.HintError{
-				Err:  fmt.Errorf("%s has its namespaces at other offsets than a new image", im.Path()),
+				Err:  fmt.Errorf("the namespaces of %s are not where a new image has them", im.Path()),
 				Hint: "convert it to a new image and record that",
 			}
 		}
@@ -211,7 +211,7 @@ func (r *Recording) Point(k Kind, n int) (int, error) {
 	}
 	points := r.Points(k)
 	if n > len(points) {
-		return 0, fmt.Errorf("%s: its last %s is number %d, there is no %d: %w", r.Dir, k, len(points), n, layout.ErrRange)
+		return 0, layout.Errorf(layout.ErrRange, "%s: the last %s is number %d; there is no %d", r.Dir, k, len(points), n)
 	}
 	return points[n-1], nil
 }

@@ -34,7 +34,7 @@ type zoneSet map[zoneKey]layout.Zone
 
 func newReplay(r *Recording, fate Unflushed, seed uint64, file disk.File) (*replay, error) {
 	if fate != Keep && fate != Drop && fate != Torn {
-		return nil, fmt.Errorf("unflushed writes %q: keep, drop or torn", fate)
+		return nil, fmt.Errorf("invalid value %q for unflushed writes: must be keep, drop or torn", fate)
 	}
 	p := &replay{rec: r, fate: fate, seed: seed, file: file, zones: zoneSet{}, buf: make([]byte, chunk)}
 	for i, n := range r.ns {

@@ -23,9 +23,9 @@ func CheckBeside(fsys FS, dir, name string) error {
 	}
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("%s: is a symbolic link, which only a name given by the user is followed through: %w", path, ErrNotOwn)
+		return fmt.Errorf("%s is a symbolic link; only names given by the user may be links: %w", path, ErrNotOwn)
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s: is not a regular file, and not opened unless the user names it: %w", path, ErrNotOwn)
+		return fmt.Errorf("%s is not a regular file and is only opened if the user names it: %w", path, ErrNotOwn)
 	}
 	return nil
 }

@@ -211,7 +211,7 @@ func (f *osFile) Truncate(size int64) error {
 	}
 	have, err := f.Size()
 	if err == nil && have != size {
-		err = pathError("truncate", f.Name(), fmt.Errorf("a block device of %d bytes cannot become %d: %w", have, size, ErrUnsupported))
+		err = pathError("truncate", f.Name(), fmt.Errorf("cannot resize a block device from %d to %d bytes: %w", have, size, ErrUnsupported))
 	}
 	return err
 }

@@ -57,7 +57,7 @@ func (r *Replacement) unchanged() error {
 			return err
 		}
 		if !still {
-			return fmt.Errorf("%s was replaced or removed by another program meanwhile", p.name)
+			return fmt.Errorf("another program has replaced or removed %s", p.name)
 		}
 	}
 	return nil

@@ -107,7 +107,7 @@ func isTemp(base, target string) bool {
 func (r *Replacement) Create(name string) (File, error) {
 	for _, p := range r.parts {
 		if filepath.Clean(p.name) == filepath.Clean(name) {
-			return nil, fmt.Errorf("two files of the same name: %s", name)
+			return nil, fmt.Errorf("two files have the same name: %s", name)
 		}
 	}
 	p := &part{name: name}

@@ -79,7 +79,7 @@ func OpenZoned(name string, write, share bool) (ZonedDevice, error) {
 	}
 	file, err := os.OpenFile(name, flag|unix.O_DIRECT, 0)
 	if errors.Is(err, unix.EBUSY) {
-		return nil, pathError("open", name, fmt.Errorf("it is mounted, or a program has it for itself: %w", ErrLocked))
+		return nil, pathError("open", name, fmt.Errorf("the device is mounted or opened exclusively: %w", ErrLocked))
 	}
 	if err != nil {
 		return nil, err

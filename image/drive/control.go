@@ -49,10 +49,10 @@ func (d *Drive) ChangeZoneIf(id layout.NSID, zone uint64, wanted func(layout.Zon
 func (d *Drive) zoned(id layout.NSID, zone uint64) (*namespace, error) {
 	n := d.namespace(id)
 	if n == nil {
-		return nil, fmt.Errorf("no namespace %d: %w", id, layout.ErrRange)
+		return nil, fmt.Errorf("there is no namespace %d: %w", id, layout.ErrRange)
 	}
 	if !n.Zoned() || zone >= n.ZoneCount {
-		return nil, fmt.Errorf("namespace %d has %d zones, no zone %d: %w", id, n.ZoneCount, zone, layout.ErrRange)
+		return nil, fmt.Errorf("namespace %d has %d zones; there is no zone %d: %w", id, n.ZoneCount, zone, layout.ErrRange)
 	}
 	return n, nil
 }
@@ -74,7 +74,7 @@ func (d *Drive) changeZone(n *namespace, zone uint64, wanted func(layout.ZoneSta
 func (d *Drive) CheckBlocks(id layout.NSID, lba, blocks layout.LBA) error {
 	n := d.namespace(id)
 	if n == nil {
-		return fmt.Errorf("no namespace %d: %w", id, layout.ErrRange)
+		return fmt.Errorf("there is no namespace %d: %w", id, layout.ErrRange)
 	}
 	if lba >= n.Blocks || blocks > n.Blocks-lba {
 		return fmt.Errorf("namespace %d has %d blocks, not %d at LBA %d: %w", id, n.Blocks, max(blocks, 1), lba, layout.ErrRange)

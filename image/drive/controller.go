@@ -13,7 +13,7 @@ type ControllerOptions struct {
 	Fabrics   bool   // behind NVMe over Fabrics, else a PCI function
 	HostNQN   string // "" if it is not known
 	HostID    [16]byte
-	KeepAlive time.Duration // the host's keep-alive time-out (KATO), for Get Features
+	KeepAlive time.Duration // the host's keep-alive timeout (KATO), for Get Features
 	IOQueues  uint16        // I/O queues that it can have; 0 stands for the drive's
 	// IOCapsule is the number of data bytes that a command capsule of an I/O queue carries
 	// in itself, for Identify; fabrics only.

@@ -92,19 +92,19 @@ func (o *Options) complete(im *image.Image) error {
 	}
 	switch {
 	case o.MDTS > maxMDTS:
-		return &OptionError{fmt.Sprintf("a maximum data transfer size of %d, at most %d is possible", o.MDTS, maxMDTS)}
+		return &OptionError{fmt.Sprintf("maximum data transfer size (MDTS) %d is too large: at most %d", o.MDTS, maxMDTS)}
 	case o.ZASL > o.MDTS:
-		text := fmt.Sprintf("a zone append size limit of %d, the maximum data transfer size is %d", o.ZASL, o.MDTS)
+		text := fmt.Sprintf("zone append size limit (ZASL) %d is larger than the maximum data transfer size (MDTS) %d", o.ZASL, o.MDTS)
 		return &OptionError{text}
 	case len(o.NQN) > 223:
-		return &OptionError{fmt.Sprintf("an NQN of %d bytes, at most 223 are possible", len(o.NQN))}
+		return &OptionError{fmt.Sprintf("NQN of %d bytes is too long: at most 223", len(o.NQN))}
 	}
 	for _, f := range []struct {
 		name, value string
 		most        int
 	}{{"serial number", o.Serial, 20}, {"model", o.Model, 40}, {"firmware revision", o.Firmware, 8}} {
 		if len(f.value) > f.most || !printable(f.value) {
-			text := fmt.Sprintf("%s %q, up to %d printable ASCII characters are possible", f.name, f.value, f.most)
+			text := fmt.Sprintf("invalid %s %q: use up to %d printable ASCII characters", f.name, f.value, f.most)
 			return &OptionError{text}
 		}
 	}

@@ -289,7 +289,7 @@ func (f *features) set(fid, v, most uint32, data []byte) Status {
 	return Success
 }
 
-// KeepAlive is the host's keep-alive time-out: of ControllerOptions, or as it was set since.
+// KeepAlive is the host's keep-alive timeout: of ControllerOptions, or as it was set since.
 func (c *Controller) KeepAlive() time.Duration {
 	c.features.mu.Lock()
 	defer c.features.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 type Content struct {
 	NS    *layout.Namespace
 	Zones layout.Zones // nil for a namespace without zones
-	Data  Extents      // nil if the data is not at hand
+	Data  Extents      // nil if the data is not available
 	// BlockMeta is where per-block metadata lies, as one extent; a nil File for none.
 	BlockMeta Extent
 }
@@ -62,7 +62,7 @@ func (c *Content) Runs() iter.Seq2[Run, error] {
 // Copy copies [from, to) of the namespace to dst at off, where dst reads as zeroes.
 func (c *Content) Copy(dst disk.File, off, from, to int64, tick Tick) error {
 	if c.Data == nil {
-		return errors.New("the data is not at hand")
+		return errors.New("the data is not available")
 	}
 	done := from
 	pass := func(n int64) error {
@@ -115,7 +115,7 @@ func (c *Content) metaOff(off int64) int64 { return off >> c.NS.BlockBits * int6
 func (c *Content) Held(from, to int64) iter.Seq2[Run, error] {
 	return func(yield func(Run, error) bool) {
 		if c.Data == nil {
-			yield(Run{}, errors.New("the data is not at hand"))
+			yield(Run{}, errors.New("the data is not available"))
 			return
 		}
 		for e, err := range c.Data(from, to) {

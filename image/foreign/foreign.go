@@ -116,7 +116,7 @@ func (d *Decoded) Content(id layout.NSID) (*Content, error) {
 	if id == 0 {
 		return nil, fmt.Errorf("%w: %s", ErrWhichNamespace, strings.Join(ids, ", "))
 	}
-	return nil, fmt.Errorf("no namespace %d, there is %s: %w", id, strings.Join(ids, ", "), layout.ErrRange)
+	return nil, layout.Errorf(layout.ErrRange, "there is no namespace %d, only %s", id, strings.Join(ids, ", "))
 }
 
 // Find returns the format called name.
@@ -128,7 +128,7 @@ func Find(formats []*Format, name string) (*Format, error) {
 		}
 		names = append(names, f.Name)
 	}
-	return nil, fmt.Errorf("no format %q; there are %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("unknown format %q: must be one of %s", name, strings.Join(names, ", "))
 }
 
 // Detect tells the format of what path names by its magic, or gives nil. It looks at
@@ -145,7 +145,7 @@ func Detect(formats []*Format, fsys disk.FS, path string) (*Format, error) {
 		}
 	}
 	if h.IsDir {
-		return nil, fmt.Errorf("%s: is a directory, and has no zone files in it as those of zloop and rublk have: %w", path, ErrNotFormat)
+		return nil, fmt.Errorf("%s is a directory, but not a zloop or rublk device: %w", path, ErrNotFormat)
 	}
 	for _, f := range formats {
 		if f.Probe == nil || f.Shape != TwoFiles {

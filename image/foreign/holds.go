@@ -80,7 +80,7 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 		return nil, refuse("has no zones, only data that can be read as it is")
 	}
 	if n.BlockBits < h.MinBits || n.BlockBits > h.MaxBits {
-		return nil, refuse("blocks of %d bytes, the format has %d to %d", n.BlockSize(), 1<<h.MinBits, 1<<h.MaxBits)
+		return nil, refuse("blocks of %d bytes are not supported by the format (%d to %d)", n.BlockSize(), 1<<h.MinBits, 1<<h.MaxBits)
 	}
 	lose := func(what string) { f.Losses = append(f.Losses, Loss{What: what}) }
 	if n.MS > 0 && !h.BlockMeta {
@@ -88,7 +88,7 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 		n.MS, n.PI, n.PIFormat, n.PIFirst, n.ExtLBA = 0, 0, 0, false, false
 	}
 	if h.NoZones {
-		lose("zone states and write pointers (an import takes from the data what that tells)")
+		lose("zone states and write pointers (importing infers them from the data)")
 	}
 	if n.ZRWAS > 0 {
 		f.Notes = append(f.Notes, "the zone random write area is not in the format; give it to the device")
@@ -125,7 +125,7 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 			return nil, err
 		}
 		if z.Cap != c.NS.ZoneCap && z.Type != layout.Conventional {
-			return nil, refuse("zone %d has a capacity of its own, %d instead of %d blocks", i, z.Cap, c.NS.ZoneCap)
+			return nil, refuse("zone %d has a different capacity, %d instead of %d blocks", i, z.Cap, c.NS.ZoneCap)
 		}
 		_, lost := h.fitZone(&n, z, keepOpen)
 		for _, what := range lost {

@@ -49,7 +49,7 @@ func (r *Records) CheckRoom() error {
 // Raw reads record i.
 func (r *Records) Raw(i uint64) ([]byte, error) {
 	if i >= r.Count {
-		return nil, fmt.Errorf("zone %d of %d: %w", i, r.Count, layout.ErrRange)
+		return nil, layout.Errorf(layout.ErrRange, "zone %d of %d", i, r.Count)
 	}
 	b := make([]byte, r.Len)
 	return b, ReadFull(r.File, b, r.Off+int64(i)*int64(r.Len))
@@ -70,7 +70,7 @@ func (r *Records) Extension(i uint64) ([]byte, error) {
 		return nil, nil
 	}
 	if i >= r.Count {
-		return nil, fmt.Errorf("zone %d of %d: %w", i, r.Count, layout.ErrRange)
+		return nil, layout.Errorf(layout.ErrRange, "zone %d of %d", i, r.Count)
 	}
 	b := make([]byte, r.ExtLen)
 	return b, ReadFull(r.File, b, r.ExtOff+int64(i)*int64(r.ExtLen))
@@ -85,7 +85,7 @@ var ErrStop = errors.New("stop")
 // Each hands the records from first on to fn as they stand in the file.
 func (r *Records) Each(first, count uint64, fn func(i uint64, b []byte) error) error {
 	if first > r.Count || count > r.Count-first {
-		return fmt.Errorf("zones %d to %d of %d: %w", first, first+count-1, r.Count, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "zones %d to %d of %d", first, first+count-1, r.Count)
 	}
 	buf := make([]byte, r.Len*int(min(count, perRead)))
 	for i, end := first, first+count; i < end; {

@@ -1,8 +1,6 @@
 package foreign
 
 import (
-	"fmt"
-
 	"zimg/layout"
 )
 
@@ -59,14 +57,14 @@ func Leading(c *Content) (uint64, error) {
 		}
 		if z.Type == layout.Conventional {
 			if lead != i {
-				return 0, fmt.Errorf("zone %d is conventional and zone %d before it is not: the format has conventional zones at the start: %w", i, i-1, layout.ErrGeometry)
+				return 0, layout.Errorf(layout.ErrGeometry, "zone %d is conventional and zone %d before it is not: the format has conventional zones at the start", i, i-1)
 			}
 			lead++
 		}
 		i++
 	}
 	if lead == c.NS.ZoneCount {
-		return 0, fmt.Errorf("all zones are conventional: %w", layout.ErrGeometry)
+		return 0, layout.Errorf(layout.ErrGeometry, "all zones are conventional")
 	}
 	return lead, nil
 }

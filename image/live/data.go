@@ -1,19 +1,17 @@
 package live
 
 import (
-	"fmt"
-
 	"zimg/layout"
 )
 
 // inside checks that n blocks from lba are blocks of the namespace, and p n units of size bytes.
 func (n *Namespace) inside(p []byte, size int, lba layout.LBA) (blocks layout.LBA, err error) {
 	if size == 0 || len(p)%size != 0 {
-		return 0, fmt.Errorf("namespace %d: %d bytes, a block has %d: %w", n.ID, len(p), size, layout.ErrRange)
+		return 0, layout.Errorf(layout.ErrRange, "namespace %d: %d bytes are not whole blocks of %d bytes", n.ID, len(p), size)
 	}
 	blocks = layout.LBA(len(p) / size)
 	if blocks > n.Blocks || lba > n.Blocks-blocks {
-		return 0, fmt.Errorf("namespace %d: %d blocks at LBA %d of %d: %w", n.ID, blocks, lba, n.Blocks, layout.ErrRange)
+		return 0, layout.Errorf(layout.ErrRange, "namespace %d: %d blocks at LBA %d of %d", n.ID, blocks, lba, n.Blocks)
 	}
 	return blocks, nil
 }
@@ -93,7 +91,7 @@ func (n *Namespace) write(p []byte, size int, base int64, lba layout.LBA) error 
 // space back.
 func (n *Namespace) Deallocate(lba, blocks layout.LBA) error {
 	if blocks > n.Blocks || lba > n.Blocks-blocks {
-		return fmt.Errorf("namespace %d: %d blocks at LBA %d of %d: %w", n.ID, blocks, lba, n.Blocks, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "namespace %d: %d blocks at LBA %d of %d", n.ID, blocks, lba, n.Blocks)
 	}
 	return n.punch(lba, blocks)
 }
@@ -102,7 +100,7 @@ func (n *Namespace) Deallocate(lba, blocks layout.LBA) error {
 // Who moves Written on over blocks that were not written, as SetWP does, calls it first.
 func (n *Namespace) Zeroes(lba, blocks layout.LBA) error {
 	if blocks == 0 || blocks > n.Blocks || lba > n.Blocks-blocks {
-		return fmt.Errorf("namespace %d: %d blocks at LBA %d of %d: %w", n.ID, blocks, lba, n.Blocks, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "namespace %d: %d blocks at LBA %d of %d", n.ID, blocks, lba, n.Blocks)
 	}
 	if !n.Zoned() {
 		return n.punch(lba, blocks)
@@ -156,7 +154,7 @@ func (n *Namespace) punch(lba, blocks layout.LBA) error {
 func (n *Namespace) prepare(lba, blocks layout.LBA) error {
 	i := uint64(lba / n.ZoneSize)
 	if lba+blocks > layout.LBA(i+1)*n.ZoneSize {
-		return fmt.Errorf("namespace %d: %d blocks at LBA %d are in two zones: %w", n.ID, blocks, lba, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "namespace %d: %d blocks at LBA %d are in two zones", n.ID, blocks, lba)
 	}
 	conventional, stale, torn, err := n.look(i)
 	if err != nil || conventional {

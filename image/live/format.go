@@ -202,13 +202,13 @@ func readFile(im *image.Image, boot [16]byte, mode disk.Mode) (file disk.File, r
 	}
 	switch {
 	case fh.UUID != h.UUID || fh.Session != h.Session.ID:
-		reason = "the live file is that of another session"
+		reason = "the live file belongs to another session"
 	case fh.Boot != boot:
 		reason = "the computer was restarted"
 	case fh.Identity != disk.Identity(im.Files().Meta):
 		reason = reasonCopy
 	case fh.Zones != p.zones || fh.Length != uint64(p.fileLen):
-		reason = "the live file is that of other zones"
+		reason = "the live file belongs to other zones"
 	case binary.LittleEndian.Uint64(b[stateLost:]) != 0:
 		reason = reasonLost
 	}

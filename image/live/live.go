@@ -147,7 +147,7 @@ const (
 
 // ErrNoRecords is wrapped by the error of an image whose live file is gone though the computer was not restarted: what
 // was not flushed would be lost.
-var ErrNoRecords = errors.New("the zones since the last flush are not here")
+var ErrNoRecords = errors.New("the zones since the last flush are missing")
 
 // Open begins to serve im, which is open for writing (image.OpenUnclean) and locked. What an owner that died left is
 // taken up: zones stay as they were answered if the process died. After a power failure, and where the image was left

@@ -24,7 +24,7 @@ func inspect(im *image.Image, o Options, mode disk.Mode) (f found, err error) {
 	case h.Flags&layout.Clean != 0:
 		return f, nil
 	case h.Flags&layout.InUse == 0 || h.Session.Kind != layout.Served:
-		return f, fmt.Errorf("%s: neither clean nor served: %w", im.Path(), image.ErrUnclean)
+		return f, fmt.Errorf("%s was neither closed cleanly nor served: %w", im.Path(), image.ErrUnclean)
 	}
 	boot := o.bootID()
 	if boot != h.Session.BootID || boot == [16]byte{} {
@@ -40,7 +40,7 @@ func inspect(im *image.Image, o Options, mode disk.Mode) (f found, err error) {
 		f.Source = Commits
 		return f, nil
 	default:
-		return f, fmt.Errorf("%s: served until its owner died, and %s: %w", im.Path(), f.Reason, ErrNoRecords)
+		return f, fmt.Errorf("%s: its server was killed, and %s: %w", im.Path(), f.Reason, ErrNoRecords)
 	}
 	f.Source = Records
 	return f, nil

@@ -63,7 +63,7 @@ func (n *Namespace) inRange(i uint64) error {
 	if i < n.ZoneCount {
 		return nil
 	}
-	return fmt.Errorf("namespace %d has %d zones, no zone %d: %w", n.ID, n.ZoneCount, i, layout.ErrRange)
+	return layout.Errorf(layout.ErrRange, "namespace %d has %d zones; there is no zone %d", n.ID, n.ZoneCount, i)
 }
 
 // Zone returns zone i as it is now.
@@ -151,7 +151,7 @@ func (n *Namespace) trySet(i uint64, z layout.Zone, w *Write) (done bool, err er
 // put needs the lock of the records.
 func (n *Namespace) put(i uint64, old, z layout.Zone, ext uint8, w *Write) error {
 	if z.Start != old.Start || z.Cap != old.Cap || z.Type != old.Type || z.State.Index() < 0 {
-		return fmt.Errorf("namespace %d zone %d: %+v cannot become %+v: %w", n.ID, i, old, z, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "namespace %d zone %d: %+v cannot become %+v", n.ID, i, old, z)
 	}
 	r := n.record(i)
 	if !r.set() {
@@ -223,7 +223,7 @@ func (n *Namespace) SetExtension(i uint64, ext []byte) (err error) {
 		return err
 	}
 	if n.ZDES == 0 || len(ext) > n.ExtSize() {
-		return fmt.Errorf("extension of %d bytes, namespace %d has room for %d per zone: %w",
+		return fmt.Errorf("extension of %d bytes is too long: namespace %d has %d bytes per zone: %w",
 			len(ext), n.ID, n.ExtSize(), layout.ErrRange)
 	}
 	full := make([]byte, n.ExtSize())

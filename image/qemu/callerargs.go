@@ -103,7 +103,7 @@ func (c *callerArgs) option(name, value string) error {
 	case "incoming", "loadvm":
 		return fmt.Errorf("-%s: a machine that is resumed has the zones of its own past, not the image's", name)
 	case "preconfig":
-		return fmt.Errorf("-preconfig: QEMU makes no drives before its user tells it to go on; zimg cannot wait for that")
+		return fmt.Errorf("-preconfig is not supported: QEMU creates drives only after its user continues")
 	case "no-shutdown":
 		c.stays = true
 	case "no-reboot":

@@ -35,7 +35,7 @@ func (c *Controller) capture(n *image.Namespace) error {
 		action = 1 // Extended Report Zones
 	}
 	if reportHeader+int(each) > c.transfer {
-		return fmt.Errorf("the controller transfers %d bytes at a time (mdts), less than the descriptor of a zone takes", c.transfer)
+		return fmt.Errorf("the controller transfers only %d bytes at a time (mdts), less than a zone descriptor", c.transfer)
 	}
 	buf := make([]byte, c.transfer)
 	for i := uint64(0); i < n.ZoneCount; {
@@ -56,7 +56,7 @@ func (c *Controller) capture(n *image.Namespace) error {
 		}
 		got := le.Uint64(b)
 		if got == 0 || got > count {
-			return fmt.Errorf("a report of %d zones, %d were asked for", got, count)
+			return fmt.Errorf("got a report of %d zones, want %d", got, count)
 		}
 		for k := uint64(0); k < got; k++ {
 			d := b[reportHeader+int(k)*each:]

@@ -47,7 +47,7 @@ func (s *session) start(ctx context.Context) error {
 	}
 	if len(s.Guard) > 0 {
 		if s.guard, err = startGuard(s.Guard); err != nil {
-			return fmt.Errorf("start the process that guards QEMU: %w", err)
+			return fmt.Errorf("cannot start the process that guards QEMU: %w", err)
 		}
 	}
 	if err := s.spawn(argv); err != nil {
@@ -57,7 +57,7 @@ func (s *session) start(ctx context.Context) error {
 	if s.caller.waits {
 		// It goes on when somebody connects to a socket of the caller's.
 		patience = 1 << 62
-		notice := time.AfterFunc(s.Timeout/4, func() { s.Log("waiting for QEMU, which waits for a client of one of its sockets") })
+		notice := time.AfterFunc(s.Timeout/4, func() { s.Log("QEMU is waiting for a client to connect to one of its sockets") })
 		defer notice.Stop()
 	}
 	var conns []net.Conn

@@ -55,7 +55,7 @@ func findMachine(q *QMP, t *QTest) (*machine, error) {
 				return &machine{name: name, config: config, window: m.window, ram: m.ram}, nil
 			}
 		}
-		return nil, fmt.Errorf("the machine %s of %s has no PCI bus", name, target.Arch)
+		return nil, fmt.Errorf("machine %s of %s has no PCI bus", name, target.Arch)
 	}
-	return nil, fmt.Errorf("the machine %s of %s is not supported: zimg can run pc, q35 and microvm (x86), virt (aarch64, arm, riscv64)", name, target.Arch)
+	return nil, fmt.Errorf("machine %s of %s is not supported; use pc, q35 or microvm (x86), or virt (aarch64, arm, riscv64)", name, target.Arch)
 }

@@ -128,7 +128,7 @@ func OpenController(t *QTest, m *machine, pci pciDevice) (*Controller, error) {
 	}
 	switch {
 	case caps == 0 || caps == ^uint64(0):
-		return nil, fmt.Errorf("the registers of the controller are not reached at %#x of the machine %s", c.base, m.name)
+		return nil, fmt.Errorf("cannot reach the registers of the controller at %#x of machine %s", c.base, m.name)
 	case caps&capCSSOthers == 0:
 		return nil, fmt.Errorf("the controller does not support zoned namespaces (CAP %#x)", caps)
 	}

@@ -37,7 +37,7 @@ func IsOwnDeviceProperty(key string) bool { return ownDeviceProperties[key] }
 func newOwn(s *session) (*own, error) {
 	d := &own{session: s}
 	if n := len(s.Controllers); n > 1 && n != len(s.Drives) {
-		return nil, fmt.Errorf("properties of %d controllers for %d images", n, len(s.Drives))
+		return nil, fmt.Errorf("got properties of %d controllers for %d images", n, len(s.Drives))
 	}
 	for k := range s.Drives {
 		var props []Property

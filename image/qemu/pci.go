@@ -167,7 +167,7 @@ func (d pciDevice) enable(t *QTest, m *machine) error {
 		return err
 	}
 	if id != nvmeIdentity && id != nvmeIntel {
-		return fmt.Errorf("no NVMe controller is reached at %02x:%02x.%d of the machine %s: there is %#08x", d.at.bus, d.at.slot, d.at.function, m.name, id)
+		return fmt.Errorf("no NVMe controller at %02x:%02x.%d of machine %s: found %#08x", d.at.bus, d.at.slot, d.at.function, m.name, id)
 	}
 	if err := m.config.write(t, d.at, pciBAR0, uint32(m.window)|pciBAR64Flags); err != nil {
 		return err

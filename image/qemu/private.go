@@ -35,13 +35,13 @@ func newPrivate(sizes []int64) (_ *private, err error) {
 		}
 		errs = append(errs, err)
 	}
-	return nil, fmt.Errorf("no folder for the sockets of a run: %w", errors.Join(errs...))
+	return nil, fmt.Errorf("cannot create a directory for sockets: %w", errors.Join(errs...))
 }
 
 func privateIn(parent string, sizes []int64) (_ *private, err error) {
 	// The configuration file has no way to quote these.
 	if len(filepath.Join(parent, "zimg-run-1234567890", "qtest")) > maxSocketPath || strings.ContainsAny(parent, "\"\n") {
-		return nil, fmt.Errorf("%q: not a place for a socket: its path is too long or has characters that QEMU's configuration files cannot have", parent)
+		return nil, fmt.Errorf("cannot put sockets into %q: the path is too long or has characters that QEMU does not accept", parent)
 	}
 	dir, err := os.MkdirTemp(parent, "zimg-run-")
 	if err != nil {

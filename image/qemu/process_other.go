@@ -10,7 +10,7 @@ import (
 	"os/exec"
 )
 
-var errLinuxOnly = errors.New("images are run on Linux only")
+var errLinuxOnly = errors.New("images can be run on Linux only")
 
 func setParentDeathSignal(*exec.Cmd) {}
 

@@ -54,7 +54,7 @@ type QMPError struct {
 func (e *QMPError) Error() string { return fmt.Sprintf("QEMU refused %s: %s", e.Command, e.Desc) }
 
 // ErrQEMUGone is wrapped by errors that come of QEMU having ended.
-var ErrQEMUGone = errors.New("QEMU has ended")
+var ErrQEMUGone = errors.New("QEMU has exited")
 
 // ErrTimeout is wrapped by the error of a QEMU that does not answer.
 var ErrTimeout = errors.New("QEMU does not answer")
@@ -221,7 +221,7 @@ func (q *QMP) send(b []byte, file *os.File) error {
 	}
 	unix, ok := q.conn.(*net.UnixConn)
 	if !ok {
-		return errors.New("not a connection that files can be handed over")
+		return errors.New("cannot pass file descriptors over this connection")
 	}
 	_, _, err := unix.WriteMsgUnix(b, rights(file), nil)
 	return err

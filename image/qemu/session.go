@@ -64,15 +64,15 @@ type Outcome struct {
 const DefaultTimeout = 20 * time.Second
 
 // ErrDied is wrapped by the error of a run whose QEMU ended before the zones were saved.
-var ErrDied = errors.New("QEMU ended before the zones could be saved")
+var ErrDied = errors.New("QEMU exited before its zones were saved")
 
 // ExitError is how QEMU ended: its own exit status, 128 + n for a signal n.
 type ExitError struct{ Status int }
 
-func (e *ExitError) Error() string { return fmt.Sprintf("QEMU ended with status %d", e.Status) }
+func (e *ExitError) Error() string { return fmt.Sprintf("exit status %d", e.Status) }
 
 // errRunning is the error of work on a paused machine that somebody else has started meanwhile.
-var errRunning = errors.New("the guest was started while zimg worked on the paused machine")
+var errRunning = errors.New("the guest was started while zimg was preparing the paused machine")
 
 type session struct {
 	Config
@@ -227,7 +227,7 @@ func (s *session) explain(err error) error {
 			if v, ok := s.versionOf(); ok && v.Before(7, 1) {
 				return tooOld(v)
 			}
-			return &image.HintError{Err: fmt.Errorf("QEMU ended at its start: %w", &ExitError{s.status}), Hint: "QEMU says above what was wrong; the image is unchanged"}
+			return &image.HintError{Err: fmt.Errorf("QEMU failed to start (%w)", &ExitError{s.status}), Hint: "see the output of QEMU above; the image is unchanged"}
 		default:
 		}
 	}

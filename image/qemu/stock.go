@@ -43,7 +43,7 @@ type stockImage struct {
 func newStock(s *session) (*stock, error) {
 	d := &stock{session: s, traced: true}
 	if n := len(s.Controllers); n > 1 && n != len(s.Images) {
-		return nil, fmt.Errorf("properties of %d controllers for %d images", n, len(s.Images))
+		return nil, fmt.Errorf("got properties of %d controllers for %d images", n, len(s.Images))
 	}
 	serials := map[string]string{}
 	first := 0
@@ -252,7 +252,7 @@ func (d *stock) prepare() error {
 
 func (d *stock) withoutJournal(err error) {
 	d.traced, d.trace = false, nil
-	d.Log("this run has no journal: %v; if QEMU dies, the zones are recovered from their data alone", err)
+	d.Log("no journal for this run: %v; if QEMU is killed, zones are recovered from the data alone", err)
 }
 
 // addFiles gives QEMU the data files, and the log of a recording.
@@ -261,7 +261,7 @@ func (d *stock) addFiles() error {
 		for f, file := range i.Files().Data {
 			open, ok := file.(interface{ Fd() uintptr })
 			if !ok {
-				return fmt.Errorf("%s: not a file that can be handed to QEMU", file.Name())
+				return fmt.Errorf("%s cannot be passed to QEMU", file.Name())
 			}
 			dup, err := dupFile(open.Fd(), file.Name())
 			if err != nil {
@@ -333,7 +333,7 @@ func (d *stock) reopen() error {
 func (d *stock) capture(c *Controller, im *image.Image) error {
 	err := c.Capture(im)
 	if len(c.reset) > 0 {
-		d.Log("%s: the guest has reset Read Only zones, which it saw as Full; their data is gone, and they stay Read Only: %s", im.Path(), strings.Join(c.reset, ", "))
+		d.Log("%s: the guest has reset Read Only zones that it saw as Full; they remain Read Only, but their data is lost: %s", im.Path(), strings.Join(c.reset, ", "))
 	}
 	return err
 }

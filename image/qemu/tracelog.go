@@ -36,10 +36,10 @@ type tracelog struct {
 // newTracelog makes the log, empty, with the access of the first image, and lets QEMU find it.
 func newTracelog(s *session) (_ *tracelog, err error) {
 	if s.caller.ownLog {
-		return nil, errors.New("QEMU is to write a log for each thread")
+		return nil, errors.New("QEMU writes a separate log for each thread")
 	}
 	if strings.Contains(s.private.dir, "%") {
-		return nil, fmt.Errorf("%s: QEMU takes no log with %% in its name", s.private.dir)
+		return nil, fmt.Errorf("%s: QEMU does not accept a log name with %%", s.private.dir)
 	}
 	var names []string
 	for _, im := range s.Images {
@@ -278,7 +278,7 @@ func (d *stock) callerLog() (io.Writer, error) {
 		if !filepath.IsAbs(name) {
 			dir, err := workingDir(d.pid)
 			if err != nil {
-				return nil, fmt.Errorf("find the folder of QEMU's log %s: %w", name, err)
+				return nil, fmt.Errorf("find the directory of QEMU's log %s: %w", name, err)
 			}
 			name = filepath.Join(dir, name)
 		}
@@ -301,10 +301,10 @@ func (d *stock) endTrace() {
 	select {
 	case err := <-t.done:
 		if err != nil {
-			d.Log("the journal of this run is not complete: %v", err)
+			d.Log("the journal of this run is incomplete: %v", err)
 		}
 	case <-time.After(d.Timeout):
-		d.Log("the journal of this run is not complete")
+		d.Log("the journal of this run is incomplete")
 	}
 	t.follower = nil
 }

@@ -44,16 +44,16 @@ func (s *session) wait(ctx context.Context, stop <-chan struct{}) error {
 			if s.saved {
 				return nil
 			}
-			s.Log("asking the guest to power down; once more ends it as it is")
+			s.Log("asking the guest to power down; repeat to save the zones and end QEMU")
 			if err := s.qmp.Do("system_powerdown", nil, nil); err != nil {
 				return err
 			}
 		case <-stop:
-			s.Log("saving the zones as they are and ending QEMU")
+			s.Log("saving the zones and ending QEMU")
 			return s.save()
 		case <-ticker.C:
 			if s.signal = s.pendingSignal(ctx); s.signal != 0 {
-				s.Log("QEMU was told to end by signal %d: saving the zones as they are", s.signal)
+				s.Log("QEMU received signal %d: saving the zones", s.signal)
 				return s.save()
 			}
 		}
@@ -70,7 +70,7 @@ func (s *session) event(e Event) (over bool, err error) {
 	case "SHUTDOWN":
 		if data.Reason == "host-qmp-quit" || data.Reason == "host-signal" {
 			s.awaitExit(s.Timeout)
-			return false, fmt.Errorf("it was told to quit: %w", ErrQEMUGone)
+			return false, fmt.Errorf("quit command: %w", ErrQEMUGone)
 		}
 		s.panicked = data.Reason == "guest-panic"
 		return true, nil

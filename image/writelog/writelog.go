@@ -89,7 +89,7 @@ func Read(r io.ReaderAt, size int64) (*Log, error) {
 		return nil, fmt.Errorf("magic %#x: %w", m, ErrNotLog)
 	}
 	if v := binary.LittleEndian.Uint64(super[8:]); v != version {
-		return nil, fmt.Errorf("version %d, this program reads %d: %w", v, version, ErrNotLog)
+		return nil, fmt.Errorf("unsupported version %d, want %d: %w", v, version, ErrNotLog)
 	}
 	count := binary.LittleEndian.Uint64(super[16:])
 	sector := int64(binary.LittleEndian.Uint32(super[24:]))
@@ -117,7 +117,7 @@ func (l *Log) read(r io.ReaderAt, size int64, count uint64) error {
 		e, length, ok := l.decode(b, off)
 		if !ok {
 			if n := uint64(len(l.Entries)); n < count && [entryLen]byte(b) != [entryLen]byte{} {
-				return fmt.Errorf("entry %d at byte %d makes no sense: %w", n, off, ErrNotLog)
+				return fmt.Errorf("entry %d at byte %d is invalid: %w", n, off, ErrNotLog)
 			}
 			return nil
 		}

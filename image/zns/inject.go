@@ -10,7 +10,7 @@ func (m *Machine) SetReadOnly(i uint64) error {
 		return err
 	}
 	if z.State == layout.Offline {
-		return m.refuse(InvalidTransition, i, z, "Offline is for good")
+		return m.refuse(InvalidTransition, i, z, "an Offline zone cannot change its state")
 	}
 	from := z
 	z.State, z.WP = layout.ReadOnly, layout.NoWP
@@ -36,7 +36,7 @@ func (m *Machine) SetWP(i uint64, wp layout.LBA) error {
 		return err
 	}
 	if wp < z.Start || wp > z.End() {
-		return m.refuse(InvalidField, i, z, "a write pointer of %d, the zone is %d to %d", wp, z.Start, z.End())
+		return m.refuse(InvalidField, i, z, "write pointer %d is outside the zone (%d to %d)", wp, z.Start, z.End())
 	}
 	c := Change{Zone: i, From: z}
 	z.Attrs &^= layout.ZRWAV
@@ -60,7 +60,7 @@ func (m *Machine) SetWP(i uint64, wp layout.LBA) error {
 func (m *Machine) injectable(i uint64) (layout.Zone, error) {
 	z, err := m.st.Zone(i)
 	if err == nil && z.Type == layout.Conventional {
-		err = m.refuse(InvalidTransition, i, z, "a conventional zone has no such state")
+		err = m.refuse(InvalidTransition, i, z, "conventional zones do not have this state")
 	}
 	return z, err
 }

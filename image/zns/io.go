@@ -15,7 +15,7 @@ func (m *Machine) PlanWrite(lba, n layout.LBA) (Change, error) {
 	c := Change{Zone: i, From: z, To: z, LBA: lba}
 	if z.Type == layout.Conventional {
 		if lba+n > z.End() {
-			return c, m.refuse(ZoneBoundaryError, i, z, "%d blocks at LBA %d, the zone ends at %d", n, lba, z.End())
+			return c, m.refuse(ZoneBoundaryError, i, z, "%d blocks at LBA %d do not fit; the zone ends at %d", n, lba, z.End())
 		}
 		return c, nil
 	}
@@ -26,7 +26,7 @@ func (m *Machine) PlanWrite(lba, n layout.LBA) (Change, error) {
 		return m.writeArea(c, n)
 	}
 	if lba != z.WP {
-		return c, m.refuse(ZoneInvalidWrite, i, z, "a write at LBA %d, the write pointer is at %d", lba, z.WP)
+		return c, m.refuse(ZoneInvalidWrite, i, z, "write at LBA %d, but the write pointer is %d", lba, z.WP)
 	}
 	return m.advance(c, n)
 }
@@ -48,10 +48,10 @@ func (m *Machine) PlanAppend(zslba, n layout.LBA) (Change, error) {
 	}
 	c := Change{Zone: i, From: z, To: z, LBA: z.WP}
 	if z.Attrs&layout.ZRWAV != 0 && z.State.Active() {
-		return c, m.refuse(InvalidZoneOp, i, z, "a zone with a random write area takes no append")
+		return c, m.refuse(InvalidZoneOp, i, z, "cannot append to a zone with a random write area")
 	}
 	if z.Type == layout.Conventional || zslba != z.Start {
-		return c, m.refuse(InvalidField, i, z, "an append names the start of a sequential zone, not LBA %d", zslba)
+		return c, m.refuse(InvalidField, i, z, "append needs the start LBA of a sequential zone, not %d", zslba)
 	}
 	if err := m.checkWritable(i, z); err != nil {
 		return c, err
@@ -67,14 +67,14 @@ func (m *Machine) Read(lba, n layout.LBA) error {
 	}
 	last := uint64((lba + n - 1) / m.ns.ZoneSize)
 	if last != i && !m.ns.CrossRead {
-		return m.refuse(ZoneBoundaryError, i, z, "%d blocks at LBA %d cross into zone %d", n, lba, i+1)
+		return m.refuse(ZoneBoundaryError, i, z, "%d blocks at LBA %d extend into zone %d", n, lba, i+1)
 	}
 	for ; i <= last; i++ {
 		if z, err = m.st.Zone(i); err != nil {
 			return err
 		}
 		if z.State == layout.Offline {
-			return m.refuse(ZoneIsOffline, i, z, "it cannot be read")
+			return m.refuse(ZoneIsOffline, i, z, "the zone cannot be read")
 		}
 	}
 	return nil
@@ -84,7 +84,7 @@ func (m *Machine) Read(lba, n layout.LBA) error {
 func (m *Machine) zoneAt(lba, n layout.LBA) (uint64, layout.Zone, error) {
 	if n == 0 || lba >= m.ns.Blocks || n > m.ns.Blocks-lba {
 		i := uint64(min(lba, m.ns.Blocks-1) / m.ns.ZoneSize)
-		return i, layout.Zone{}, m.refuse(LBAOutOfRange, i, layout.Zone{}, "%d blocks at LBA %d, the namespace has %d", n, lba, m.ns.Blocks)
+		return i, layout.Zone{}, m.refuse(LBAOutOfRange, i, layout.Zone{}, "%d blocks at LBA %d are outside the namespace, which has %d", n, lba, m.ns.Blocks)
 	}
 	i := uint64(lba / m.ns.ZoneSize)
 	z, err := m.st.Zone(i)
@@ -95,23 +95,23 @@ func (m *Machine) zoneAt(lba, n layout.LBA) (uint64, layout.Zone, error) {
 func (m *Machine) checkWritable(i uint64, z layout.Zone) error {
 	switch z.State {
 	case layout.Full:
-		return m.refuse(ZoneIsFull, i, z, "reset it to write again")
+		return m.refuse(ZoneIsFull, i, z, "reset the zone to write to it again")
 	case layout.ReadOnly:
-		return m.refuse(ZoneIsReadOnly, i, z, "it cannot be written")
+		return m.refuse(ZoneIsReadOnly, i, z, "the zone cannot be written")
 	case layout.Offline:
-		return m.refuse(ZoneIsOffline, i, z, "it cannot be written")
+		return m.refuse(ZoneIsOffline, i, z, "the zone cannot be written")
 	case layout.Empty, layout.ImplicitlyOpened, layout.ExplicitlyOpened, layout.Closed:
 		return nil
 	case layout.NotWP:
 	}
-	return m.refuse(InvalidTransition, i, z, "it cannot be written in this state")
+	return m.refuse(InvalidTransition, i, z, "the zone cannot be written in this state")
 }
 
 // advance moves the write pointer of the zone of c on by n.
 func (m *Machine) advance(c Change, n layout.LBA) (Change, error) {
 	z := c.From
 	if z.WP > z.End() || n > z.End()-z.WP {
-		return c, m.refuse(ZoneBoundaryError, c.Zone, z, "%d blocks at LBA %d, the capacity ends at %d", n, z.WP, z.End())
+		return c, m.refuse(ZoneBoundaryError, c.Zone, z, "%d blocks at LBA %d do not fit; the capacity ends at %d", n, z.WP, z.End())
 	}
 	if err := m.reserve(&c, true); err != nil {
 		return c, err

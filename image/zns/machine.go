@@ -124,7 +124,7 @@ func (m *Machine) set(i uint64, from, z layout.Zone) error {
 func (m *Machine) reserve(c *Change, open bool) error {
 	z := c.From
 	if limit := m.ns.MaxActive(); limit > 0 && !z.State.Active() && m.counts.Active() >= limit {
-		return m.refuse(TooManyActiveZones, c.Zone, z, "%d of %d zones are active: finish or reset one", m.counts.Active(), limit)
+		return m.refuse(TooManyActiveZones, c.Zone, z, "%d of %d zones are active; finish or reset one", m.counts.Active(), limit)
 	}
 	limit := m.ns.MaxOpen()
 	if !open || limit == 0 || z.State.Open() || m.counts.Open() < limit {
@@ -135,7 +135,7 @@ func (m *Machine) reserve(c *Change, open bool) error {
 		return err
 	}
 	if !found {
-		return m.refuse(TooManyOpenZones, c.Zone, z, "%d of %d zones are open, all of them explicitly: close one", m.counts.Open(), limit)
+		return m.refuse(TooManyOpenZones, c.Zone, z, "%d of %d zones are explicitly open; close one", m.counts.Open(), limit)
 	}
 	c.closes, c.victim = true, victim
 	return nil

@@ -29,7 +29,7 @@ func (m *Machine) PlanOpen(i uint64, area bool) (Change, error) {
 	switch z.State {
 	case layout.Empty, layout.ImplicitlyOpened, layout.ExplicitlyOpened, layout.Closed:
 	default:
-		return c, m.refuse(InvalidTransition, i, z, "it cannot be opened")
+		return c, m.refuse(InvalidTransition, i, z, "the zone cannot be opened")
 	}
 	if area {
 		if err := m.giveArea(&c); err != nil {
@@ -54,7 +54,7 @@ func (m *Machine) PlanClose(i uint64) (Change, error) {
 		return c, err
 	}
 	if !z.State.Open() {
-		return c, m.refuse(InvalidTransition, i, z, "only an opened zone can be closed")
+		return c, m.refuse(InvalidTransition, i, z, "only open zones can be closed")
 	}
 	c.To = closed(z)
 	return c, nil
@@ -78,7 +78,7 @@ func (m *Machine) PlanFinish(i uint64) (Change, error) {
 		return c, err
 	}
 	if z.State != layout.Empty && !z.State.Active() {
-		return c, m.refuse(InvalidTransition, i, z, "it cannot be finished")
+		return c, m.refuse(InvalidTransition, i, z, "the zone cannot be finished")
 	}
 	c.To = finished(z)
 	return c, nil
@@ -101,7 +101,7 @@ func (m *Machine) PlanReset(i uint64) (Change, error) {
 		return c, err
 	}
 	if z.State != layout.Full && !z.State.Active() {
-		return c, m.refuse(InvalidTransition, i, z, "it cannot be reset")
+		return c, m.refuse(InvalidTransition, i, z, "the zone cannot be reset")
 	}
 	c.To = reset(z)
 	return c, nil
@@ -124,7 +124,7 @@ func (m *Machine) PlanOffline(i uint64) (Change, error) {
 		return c, err
 	}
 	if z.State != layout.ReadOnly {
-		return c, m.refuse(InvalidTransition, i, z, "only a Read Only zone goes Offline by command")
+		return c, m.refuse(InvalidTransition, i, z, "a command can only set Read Only zones Offline")
 	}
 	c.To = offline(z)
 	return c, nil
@@ -160,9 +160,9 @@ func (m *Machine) PlanSetExtension(i uint64, n int) (Change, error) {
 	case m.ns.ZDES == 0:
 		return c, m.refuse(InvalidField, i, z, "the namespace has no zone descriptor extensions")
 	case n > m.ns.ExtSize():
-		return c, m.refuse(InvalidField, i, z, "an extension of %d bytes, there is room for %d", n, m.ns.ExtSize())
+		return c, m.refuse(InvalidField, i, z, "extension of %d bytes is too long: at most %d", n, m.ns.ExtSize())
 	case z.State != layout.Empty:
-		return c, m.refuse(InvalidTransition, i, z, "an extension can be set on an Empty zone only")
+		return c, m.refuse(InvalidTransition, i, z, "extensions can only be set on Empty zones")
 	}
 	if err := m.reserve(&c, false); err != nil {
 		return c, err
@@ -203,7 +203,7 @@ func (m *Machine) roomForAll() error {
 	}
 	z := layout.Zone{ZoneDescriptor: layout.ZoneDescriptor{State: layout.Closed}}
 	return m.refuse(TooManyOpenZones, 0, z,
-		"%d Closed zones, %d of %d open resources are taken", closed, m.counts.Open(), limit)
+		"cannot open %d Closed zones: %d of %d open resources are in use", closed, m.counts.Open(), limit)
 }
 
 // Selects reports whether an action with Select All applies to a zone in state s.

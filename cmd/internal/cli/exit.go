@@ -134,7 +134,7 @@ func Internal(w io.Writer, v any) int {
 		}
 	}
 	fmt.Fprintf(w, "zimg: internal error: %s%s\n", Printable(fmt.Sprint(v)), place)
-	fmt.Fprintln(w, "This is a bug in zimg; please report it with the line above and what was done.")
+	fmt.Fprintln(w, "This is a bug in zimg. Please report it with the line above and the command you ran.")
 	return ExitInternal
 }
 

@@ -44,7 +44,7 @@ func ParseSize(s string) (int64, error) {
 	}
 	n, rest := bits.Div64(high, low, scale)
 	if rest != 0 {
-		return 0, fmt.Errorf("%q is no whole number of bytes", s)
+		return 0, fmt.Errorf("%q is not a whole number of bytes", s)
 	}
 	return checkedSize(s, n, nil)
 }
@@ -56,9 +56,9 @@ const maxFraction = 19
 func checkedSize(s string, n uint64, err error) (int64, error) {
 	switch {
 	case errors.Is(err, strconv.ErrRange), n > math.MaxInt64:
-		return 0, fmt.Errorf("%q is more than a file can hold", s)
+		return 0, fmt.Errorf("%q is too large", s)
 	case err != nil:
-		return 0, fmt.Errorf("%q is not a size: digits, then K, M, G, T, P or E if it is not bytes", s)
+		return 0, fmt.Errorf("invalid size %q: use a number with an optional suffix K, M, G, T, P or E", s)
 	}
 	return int64(n), nil
 }
@@ -76,7 +76,7 @@ func sizeFactor(suffix string) (uint64, error) {
 	case rest == "B" || rest == "b":
 		return pow(1000, power), nil
 	}
-	return 0, fmt.Errorf("%q is no unit: K, M, G, T, P, E, KiB ... (1024), KB ... (1000)", suffix)
+	return 0, fmt.Errorf("unknown unit %q: use K, M, G, T, P, E or KiB ... (powers of 1024), KB ... (powers of 1000)", suffix)
 }
 
 func pow(base uint64, n int) uint64 {

@@ -175,7 +175,7 @@ func refuseImage(cmd *cobra.Command, name string) error {
 		return nil
 	}
 	return &image.HintError{
-		Err:  fmt.Errorf("%s is an image: %s does not overwrite it", name, cmd.CommandPath()),
+		Err:  fmt.Errorf("%s is an image; %s does not overwrite images", name, cmd.CommandPath()),
 		Hint: "choose another name, or remove it first",
 	}
 }

@@ -60,7 +60,7 @@ func FlagError(cmd *cobra.Command, err error) error {
 		case errors.Is(err, strconv.ErrRange):
 			return UsageError("%s: %s is too large", flag, invalid.GetValue())
 		}
-		return UsageError("%s: %q is not a number from 0 on", flag, invalid.GetValue())
+		return UsageError("invalid value %q for %s: must be a non-negative integer", invalid.GetValue(), flag)
 	}
 	return UsageError("%v", err)
 }
@@ -101,7 +101,7 @@ func distance(a, b string) int {
 func NewHelpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [COMMAND]",
-		Short:   "tell how a command is used",
+		Short:   "show help for a command",
 		Example: "  zimg help create\n  zimg help zone reset",
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			var list []string
@@ -137,7 +137,7 @@ func RangeArgs(low, high int, names string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		for _, a := range args {
 			if a == "" {
-				return UsageError("%s needs %s, one is empty", cmd.CommandPath(), names)
+				return UsageError("%s needs %s; an argument is empty", cmd.CommandPath(), names)
 			}
 		}
 		switch {
@@ -148,7 +148,7 @@ func RangeArgs(low, high int, names string) cobra.PositionalArgs {
 		case len(args) < low:
 			return UsageError("%s needs %s", cmd.CommandPath(), names)
 		}
-		return UsageError("%s takes %s, got %q as well", cmd.CommandPath(), names, args[high:])
+		return UsageError("%s takes only %s; unexpected argument %q", cmd.CommandPath(), names, args[high])
 	}
 }
 
@@ -159,7 +159,16 @@ func OneOf(flag, value string, allowed ...string) error {
 			return nil
 		}
 	}
-	return UsageError("--%s %q: one of %s", flag, value, strings.Join(allowed, ", "))
+	return UsageError("invalid value %q for --%s: must be %s", value, flag, Alternatives(allowed))
+}
+
+// Alternatives lists values as text does: "a, b or c".
+func Alternatives(values []string) string {
+	last := len(values) - 1
+	if last < 1 {
+		return strings.Join(values, "")
+	}
+	return strings.Join(values[:last], ", ") + " or " + values[last]
 }
 
 // UsageError is a wrong command line.

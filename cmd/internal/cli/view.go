@@ -48,10 +48,10 @@ func OneLine(s string) string { return strings.ReplaceAll(Printable(s), "\n", `\
 func ParseHex(text string, dst []byte) error {
 	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
 	if err != nil {
-		return errors.New("not hexadecimal")
+		return errors.New("must be hexadecimal")
 	}
 	if len(b) != len(dst) {
-		return fmt.Errorf("%d bytes, it takes %d", len(b), len(dst))
+		return fmt.Errorf("must have %d bytes, not %d", len(dst), len(b))
 	}
 	copy(dst, b)
 	return nil

@@ -95,7 +95,7 @@ func (m *writer) writeManPage(out io.Writer, c *cobra.Command) error {
 		}
 	}
 	manFlags(w, "OPTIONS", c.NonInheritedFlags())
-	manFlags(w, "OPTIONS OF EVERY COMMAND", c.InheritedFlags())
+	manFlags(w, "GLOBAL OPTIONS", c.InheritedFlags())
 	if c.Example != "" {
 		fmt.Fprintf(w, ".SH EXAMPLES\n.nf\n%s\n.fi\n", Roff(strings.Trim(c.Example, "\n")))
 	}

@@ -68,9 +68,9 @@ func OpenDisk(i Image, log func(format string, args ...any)) (_ *Disk, err error
 	switch r := st.Recovery(); r.Source {
 	case live.Clean:
 	case live.Records:
-		log("%s: its last owner died; every zone is as hosts were told, %d have changed since the last flush", i.Path, r.Zones)
+		log("%s: the last server was killed; recovered all zones (%d changed after the last flush)", i.Path, r.Zones)
 	case live.Commits:
-		log("%s: its last owner died, and %s: zones and data are as of the last flush", i.Path, r.Reason)
+		log("%s: the last server was killed, and %s; restored zones and data of the last flush", i.Path, r.Reason)
 	}
 	disk := &Disk{Path: i.Path, Drive: d, Store: st, im: im, log: log}
 	disk.control, err = control.Listen(control.SocketPath(im.Files().MetaName()), control.Options{

@@ -29,7 +29,7 @@ const (
 // choose decides whose drive it is, and says why.
 func (r *run) choose(ctx context.Context) (Drive, string) {
 	if r.Drive != AutoDrive && r.Drive != "" {
-		return r.Drive, "as asked for"
+		return r.Drive, "as requested"
 	}
 	if r.Record != "" {
 		return QEMUDrive, "its writes can be recorded"
@@ -41,9 +41,9 @@ func (r *run) choose(ctx context.Context) (Drive, string) {
 		return QEMUDrive, key + " is a property of it"
 	}
 	if !qemu.HasOwnDrive(ctx, r.Command) {
-		return QEMUDrive, "this QEMU has no vfio-user-pci, which 10.1 and later can have"
+		return QEMUDrive, "this QEMU does not support vfio-user (10.1 and later do)"
 	}
-	return OwnDrive, "this QEMU has vfio-user-pci"
+	return OwnDrive, "this QEMU supports vfio-user"
 }
 
 // foreignProperty is a property that only QEMU's controller has, "" if there is none.
@@ -64,7 +64,7 @@ func setOption(o *drive.Options, p qemu.Property) (known bool, err error) {
 	number := func(bits int) uint64 {
 		n, e := strconv.ParseUint(p.Value, 0, bits)
 		if e != nil {
-			err = fmt.Errorf("%s=%s: not a number, or too large", p.Key, p.Value)
+			err = fmt.Errorf("%s=%s: must be a number in range", p.Key, p.Value)
 		}
 		return n
 	}

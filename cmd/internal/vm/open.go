@@ -30,7 +30,7 @@ func (r *run) restorable(im *image.Image) error {
 		}
 		c := n.Counts()
 		if c[layout.NotWP.Index()] > 0 {
-			return fmt.Errorf("%s: namespace %d has conventional zones, which NVMe does not have", im.Path(), n.ID)
+			return fmt.Errorf("%s: namespace %d has conventional zones, which NVMe does not support", im.Path(), n.ID)
 		}
 		if lost := c[layout.ReadOnly.Index()] + c[layout.Offline.Index()]; lost > 0 && !r.AllowLostFaults {
 			what := fmt.Sprintf("%d Read Only or Offline zones", lost)
@@ -38,7 +38,7 @@ func (r *run) restorable(im *image.Image) error {
 				what = "a Read Only or Offline zone"
 			}
 			return &image.HintError{
-				Err:  fmt.Errorf("%s: namespace %d has %s; QEMU has no way to set a zone so", im.Path(), n.ID, what),
+				Err:  fmt.Errorf("%s: namespace %d has %s; QEMU has no way to restore that state", im.Path(), n.ID, what),
 				Hint: "--allow-lost-faults runs it anyway: the guest sees those zones as Full, and the image keeps their state",
 			}
 		}
@@ -48,7 +48,7 @@ func (r *run) restorable(im *image.Image) error {
 				return err
 			}
 			if z.Cap != n.ZoneCap {
-				return fmt.Errorf("%s: namespace %d zone %d has a capacity of %d blocks and others %d: QEMU gives all zones the same", im.Path(), n.ID, i, z.Cap, n.ZoneCap)
+				return fmt.Errorf("%s: namespace %d zone %d has a capacity of %d blocks and others %d; QEMU uses the same capacity for all zones", im.Path(), n.ID, i, z.Cap, n.ZoneCap)
 			}
 			i++
 		}

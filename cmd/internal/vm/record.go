@@ -12,11 +12,11 @@ import (
 // record makes the folder of a recording. The image stays locked while it is copied.
 func (r *run) record(ctx context.Context) (*qemu.Record, error) {
 	if len(r.images) != 1 {
-		return nil, fmt.Errorf("a recording is of one image, %d were given", len(r.images))
+		return nil, fmt.Errorf("only one image can be recorded, not %d", len(r.images))
 	}
 	for _, n := range r.images[0].Namespaces() {
 		if n.MS > 0 {
-			return nil, fmt.Errorf("%s: namespace %d has metadata in each block, which a recording cannot tell from data", r.Paths[0], n.ID)
+			return nil, fmt.Errorf("%s: namespace %d has metadata in each block, which recordings do not support", r.Paths[0], n.ID)
 		}
 	}
 	dir, err := filepath.Abs(r.Record)

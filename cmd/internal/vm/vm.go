@@ -93,10 +93,10 @@ func Run(ctx context.Context, o Options) (_ Outcome, err error) {
 	r := &run{Options: o}
 	which, why := r.choose(ctx)
 	if which == OwnDrive {
-		r.Log("the drive is zimg's own: %s", why)
+		r.Log("using the drive of zimg: %s", why)
 		return r.runOwn(ctx)
 	}
-	r.Log("the drive is QEMU's: %s", why)
+	r.Log("using the drive of QEMU: %s", why)
 	defer func() { err = errors.Join(err, r.close()) }()
 	c, err := r.prepare(ctx)
 	if err != nil {
@@ -204,7 +204,7 @@ const maxRepairs = 100
 func (r *run) repair(ctx context.Context, path string) error {
 	said := 0
 	report, err := fsck.Repair(path, fsck.Options{FS: r.FS, Mode: fsck.Safe, Sidecar: r.Sidecar, Stamp: r.Stamp, Context: ctx, Found: func(f fsck.Finding) {
-		if !f.InZone || !f.Mended {
+		if !f.InZone || !f.Repaired {
 			return
 		}
 		if said++; said <= maxRepairs {
@@ -220,6 +220,6 @@ func (r *run) repair(ctx context.Context, path string) error {
 	if report.ExitCode() == 2 {
 		return &image.HintError{Err: errors.New(path + ": some errors cannot be repaired without losing data"), Hint: "run: zimg check " + path}
 	}
-	r.Log("%s: zones recovered; the old metadata is in %s", path, report.UndoFile)
+	r.Log("%s: recovered zones; previous metadata saved to %s", path, report.UndoFile)
 	return nil
 }

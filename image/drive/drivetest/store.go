@@ -3,7 +3,6 @@
 package drivetest
 
 import (
-	"fmt"
 	"iter"
 	"sync"
 
@@ -116,7 +115,7 @@ func (n *Namespace) Zone(i uint64) (layout.Zone, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if i >= uint64(len(n.zones)) {
-		return layout.Zone{}, fmt.Errorf("no zone %d: %w", i, layout.ErrRange)
+		return layout.Zone{}, layout.Errorf(layout.ErrRange, "no zone %d", i)
 	}
 	return n.zones[i], nil
 }

@@ -35,7 +35,7 @@ type association struct {
 // replaces. A host that is told to come back does.
 const drainTime = 10 * time.Second
 
-var errBusy = errors.New("the old association of this host has commands under way")
+var errBusy = errors.New("commands of the old association of this host are still in progress")
 
 // controller is the controller of an association that is active.
 func (a *association) controller() Controller { return *a.ctrl.Load() }
@@ -59,7 +59,7 @@ func (a *association) activate() error {
 		}
 	}
 	if !a.srv.admit(a) {
-		return errors.New("as many hosts as are allowed are connected")
+		return errors.New("too many hosts are connected")
 	}
 	c, err := a.sub.New(Association{CNTLID: a.cntlid, HostNQN: a.hostNQN, HostID: a.hostID, KATO: a.kato})
 	if err != nil {

@@ -101,13 +101,13 @@ func (c *conn) authSend(cmd *command) drive.Status {
 	case transaction != x.chap.transaction:
 		return c.authFailed(authIncorrectPayload)
 	case id == msgFailure2:
-		c.srv.o.Log("%s: %s does not accept the proof of this subsystem: the two have different controller keys", c, x.a.hostNQN)
+		c.srv.o.Log("%s: %s rejected the authentication of this subsystem; the controller keys differ", c, x.a.hostNQN)
 		return c.authFailed(authFailed)
 	case kind != typeChap || id != x.next:
 		return c.authFailed(authIncorrectMessage)
 	case id == msgReply:
 		if why := c.reply(m); why != 0 {
-			c.srv.o.Log("%s: %s has not proved that it knows the key", c, x.a.hostNQN)
+			c.srv.o.Log("%s: %s failed to authenticate", c, x.a.hostNQN)
 			return c.authFailed(why)
 		}
 		x.next = msgSuccess1

@@ -112,11 +112,11 @@ func (c *conn) reason(err error) error {
 	}
 	switch {
 	case !c.in.limit.IsZero():
-		return errors.New("no queue was made of it in time")
+		return errors.New("no queue was created in time")
 	case c.in.begun:
 		return fmt.Errorf("the peer stopped in the middle of a PDU for %v", c.in.stall)
 	case c.in.idle > 0:
-		return errors.New("keep-alive time-out")
+		return errors.New("keep-alive timeout")
 	}
 	return err
 }
@@ -276,7 +276,7 @@ func (c *conn) terminated(h header) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("the host ended it: FES %d, information %Xh", le.Uint16(b[8:]), le.Uint32(b[10:]))
+	return fmt.Errorf("terminated by the host: FES %d, information %Xh", le.Uint16(b[8:]), le.Uint32(b[10:]))
 }
 
 // queue makes the connection queue qid of a, with so many entries.

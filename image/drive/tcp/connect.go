@@ -57,13 +57,13 @@ func nqnField(b []byte) string {
 func CheckNQN(s string) error {
 	switch {
 	case len(s) > maxNQN:
-		return errors.New("it is longer than 223 bytes")
+		return errors.New("longer than 223 bytes")
 	case !strings.HasPrefix(s, "nqn."):
 		return errors.New(`it does not begin with "nqn."`)
 	}
 	for _, r := range s {
 		if r <= ' ' || r == 0x7F || r == '\uFFFD' {
-			return errors.New("it has a character that is not allowed")
+			return errors.New("invalid character")
 		}
 	}
 	return nil
@@ -103,7 +103,7 @@ func (c *conn) tryConnect(sqe *drive.Command, d connectData) (cpl drive.Completi
 	}
 	host, allowed := c.srv.allowed(d.hostNQN)
 	if !allowed {
-		c.srv.o.Log("%s: %q is not one of the hosts that may connect", c, d.hostNQN)
+		c.srv.o.Log("%s: host %q is not allowed to connect", c, d.hostNQN)
 		return refused(hostNotAllowed)
 	}
 	var a *association

@@ -28,18 +28,18 @@ func ParseKey(text string) (*Key, error) {
 	}
 	hash, rest, ok := strings.Cut(rest, ":")
 	if !ok || len(hash) != 2 || hash[0] != '0' || hash[1] < '0' || hash[1] > '3' {
-		return nil, fmt.Errorf("the hash of a key is 00 to 03, this one has %q", hash)
+		return nil, fmt.Errorf("invalid hash %q in the key: must be 00 to 03", hash)
 	}
 	b, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(rest, ":"))
 	if err != nil {
-		return nil, errors.New("the key is not in base64")
+		return nil, errors.New("the key is not valid base64")
 	}
 	n := len(b) - 4
 	if n != 32 && n != 48 && n != 64 {
-		return nil, fmt.Errorf("a key has 32, 48 or 64 bytes, this one %d", n)
+		return nil, fmt.Errorf("invalid key length %d: must be 32, 48 or 64 bytes", n)
 	}
 	if le.Uint32(b[n:]) != layout.ChecksumIEEE(b[:n]) {
-		return nil, errors.New("the checksum of the key is wrong: it was not copied whole")
+		return nil, errors.New("the checksum of the key is wrong; it may have been copied incompletely")
 	}
 	return &Key{hash: hash[1] - '0', secret: b[:n]}, nil
 }

@@ -294,7 +294,7 @@ func (s *Server) ended(a *association) {
 	if orderly {
 		s.o.Log("controller %d: %s has disconnected", a.cntlid, a.hostNQN)
 	} else {
-		s.o.Log("controller %d: the connection of %s is lost", a.cntlid, a.hostNQN)
+		s.o.Log("controller %d: lost the connection to %s", a.cntlid, a.hostNQN)
 	}
 	s.o.Left(remaining, orderly)
 }

@@ -45,7 +45,7 @@ const (
 	layoutOld
 )
 
-var errDMA = errors.New("guest memory: the client refused the access")
+var errDMA = errors.New("guest memory: access refused by the client")
 
 func (d *dma) init(conn *wire) {
 	d.conn, d.pending, d.reading = conn, map[uint16]chan *message{}, make(chan struct{}, 1)

@@ -247,7 +247,7 @@ func (sq *submission) fetch(b []byte, first bool) error {
 		return nil // it is zero, whoever looks
 	}
 	s.mem.unshared.Store(true)
-	s.o.Log("guest memory is not shared with zimg: all data goes through the socket, which is slow; use share=on")
+	s.o.Log("guest memory is not shared with zimg, so all data goes through the socket, which is slow; use share=on")
 	return s.mem.read(sq.ctx, addr, b)
 }
 

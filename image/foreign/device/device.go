@@ -89,7 +89,7 @@ func describe(dev disk.ZonedDevice) (*zones, error) {
 		return nil, err
 	}
 	if last[0].Len != g.ZoneSectors {
-		return nil, fmt.Errorf("%s: its last zone has %d sectors, the others %d, which a namespace cannot have: %w", dev.Name(), last[0].Len, g.ZoneSectors, foreign.ErrUnsupported)
+		return nil, fmt.Errorf("%s: the last zone has %d sectors and the others %d, which is %w", dev.Name(), last[0].Len, g.ZoneSectors, foreign.ErrUnsupported)
 	}
 	return z, n.Validate()
 }

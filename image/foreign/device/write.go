@@ -79,7 +79,7 @@ func turn(z layout.Zone) int {
 func (z *zones) fits(out *foreign.Output) error {
 	a, b := z.n, out.NS
 	mismatch := func(what string, dev, src any) error {
-		return fmt.Errorf("%s %v, the source has %v: %w", what, dev, src, layout.ErrGeometry)
+		return layout.Errorf(layout.ErrGeometry, "%s %v, the source has %v", what, dev, src)
 	}
 	switch {
 	case a.BlockBits != b.BlockBits:
@@ -108,7 +108,7 @@ func (z *zones) fits(out *foreign.Output) error {
 		case have.Cap != want.Cap:
 			return mismatch(fmt.Sprintf("capacity of zone %d:", i), have.Cap, want.Cap)
 		case have.State == layout.ReadOnly || have.State == layout.Offline:
-			return fmt.Errorf("zone %d is %v, it cannot be written", i, have.State)
+			return fmt.Errorf("zone %d is %v and cannot be written", i, have.State)
 		case have.State != layout.Empty && have.Type != layout.Conventional && dirty == nil:
 			dirty = fmt.Errorf("zone %d is %v: %w", i, have.State, foreign.ErrOccupied)
 		}
@@ -121,10 +121,10 @@ func (z *zones) fits(out *foreign.Output) error {
 		i++
 	}
 	if m := a.MaxActive(); m != 0 && active > m {
-		return fmt.Errorf("%d zones are to be active, the device allows %d", active, m)
+		return fmt.Errorf("%d active zones needed, but the device allows %d", active, m)
 	}
 	if m := a.MaxOpen(); m != 0 && open > m {
-		return fmt.Errorf("%d zones are to be open, the device allows %d", open, m)
+		return fmt.Errorf("%d open zones needed, but the device allows %d", open, m)
 	}
 	switch {
 	case out.Force:
@@ -202,7 +202,7 @@ func (z *zones) verify(out *foreign.Output) error {
 			return err
 		}
 		if !ok || have.State != want.State || have.WP != want.WP {
-			return fmt.Errorf("%s: zone %d is %v, write pointer %d, after it was made %v, %d: %w", out.Path, i, have.State, have.WP, want.State, want.WP, layout.ErrDamaged)
+			return fmt.Errorf("%s: zone %d is %v with write pointer %d, want %v with %d: %w", out.Path, i, have.State, have.WP, want.State, want.WP, layout.ErrDamaged)
 		}
 		read := make([]byte, pieceLen)
 		err = out.Pieces(int64(z.n.ByteOff(want.Start)), int64(z.n.ByteOff(want.Written)), pieceLen, func(off int64, b []byte) error {
@@ -210,7 +210,7 @@ func (z *zones) verify(out *foreign.Output) error {
 				return err
 			}
 			if !bytes.Equal(read[:len(b)], b) {
-				return fmt.Errorf("%s: other data than was written, in the %d bytes at %d: %w", out.Path, len(b), off, layout.ErrDamaged)
+				return fmt.Errorf("%s: read back different data in the %d bytes at %d: %w", out.Path, len(b), off, layout.ErrDamaged)
 			}
 			if out.Tick != nil {
 				return out.Tick(int64(len(b)))

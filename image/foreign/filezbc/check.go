@@ -90,7 +90,7 @@ func (im *image) zoneProblem(i uint64, b []byte) foreign.Problem {
 	case length > size:
 		return problem(foreign.Wiped, RecLen, "zone length"+wipes, length, size)
 	case kind != first:
-		return problem(foreign.Odd, RecType, "zone type; the header says that the first are conventional, and how many", uint8(kind), uint8(first))
+		return problem(foreign.Odd, RecType, "zone type differs from the number of conventional zones in the header", uint8(kind), uint8(first))
 	case length != size && i < im.n.ZoneCount:
 		return problem(foreign.Odd, RecLen, "zone length", length, size)
 	case cond.Open() && kind != layout.Conventional:

@@ -134,7 +134,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	}
 	base := size - int64(capacity)*int64(lba)
 	if base < HeaderLen+RecordLen*int64(zones) || base%4096 != 0 {
-		return nil, foreign.Field(file, "file_zbc data area", "offset (file length - capacity)", 0, base, fmt.Sprintf("a multiple of 4096 behind the table, %d", HeaderLen+RecordLen*int64(zones)))
+		return nil, foreign.Field(file, "file_zbc data area", "offset (file length - capacity)", 0, base, fmt.Sprintf("a multiple of 4096 after the table, %d", HeaderLen+RecordLen*int64(zones)))
 	}
 	if err := n.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", file.Name(), err)
@@ -162,7 +162,7 @@ func (im *image) runt(d *foreign.Decoded, capacity uint64) error {
 		if last[RecCond] != uint8(layout.Empty) {
 			d.Lost = append(d.Lost, fmt.Sprintf("zone %d, which is shorter than the others and not Empty", n.ZoneCount))
 		} else {
-			d.Assumed = append(d.Assumed, fmt.Sprintf("zone %d is shorter than the others, and Empty: it is left out", n.ZoneCount))
+			d.Assumed = append(d.Assumed, fmt.Sprintf("zone %d is shorter than the others and Empty, and was left out", n.ZoneCount))
 		}
 	}
 	n.Blocks = layout.LBA(n.ZoneCount) * n.ZoneSize

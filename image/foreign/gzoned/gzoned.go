@@ -256,7 +256,7 @@ func encode(out *foreign.Output) error {
 		i++
 	}
 	if len(ranges) > MaxRanges {
-		return fmt.Errorf("%d ranges of conventional zones, gzoned has at most %d: %w", len(ranges), MaxRanges, layout.ErrGeometry)
+		return layout.Errorf(layout.ErrGeometry, "%d ranges of conventional zones, gzoned has at most %d", len(ranges), MaxRanges)
 	}
 	sector := n.BlockSize()
 	size := providerSize(n)

@@ -64,7 +64,7 @@ func (t *table) checkData(d *foreign.Decoded, data disk.File, length uint64) err
 	}
 	end, err := foreign.LastByte(data, int64(t.ns.Size()), size)
 	if err == nil && end > int64(t.ns.Size()) {
-		d.Lost = append(d.Lost, fmt.Sprintf("data behind the last whole zone, up to byte %d of %s", end, data.Name()))
+		d.Lost = append(d.Lost, fmt.Sprintf("data after the last whole zone, up to byte %d of %s", end, data.Name()))
 	}
 	return err
 }
@@ -114,7 +114,7 @@ func (t *table) check(found func(foreign.Problem) error) error {
 	}
 	end, err := t.bitmap.last(uint64(t.ns.Blocks), t.bitmap.blocks)
 	if err == nil && end > uint64(t.ns.Blocks) {
-		err = found(t.problem(foreign.Odd, t.bitmap.off+int64(end-1)/8, "the bitmap has block %d written, which is behind the last zone", end-1))
+		err = found(t.problem(foreign.Odd, t.bitmap.off+int64(end-1)/8, "the bitmap has block %d written, after the last zone", end-1))
 	}
 	return err
 }
@@ -164,9 +164,9 @@ func (t *table) checkBitmap(i uint64, z layout.ZoneDescriptor, odd func(off int6
 	}
 	switch settled := z.State == layout.Closed || z.State == layout.Empty; {
 	case layout.LBA(last) > z.End():
-		return odd(8, "the bitmap says that it was written to block %d, above its capacity", last)
+		return odd(8, "the bitmap has blocks written up to %d, above the capacity", last)
 	case settled && layout.LBA(last) != z.WP, z.State.Open() && layout.LBA(last) < z.WP:
-		return odd(24, "the bitmap says that it was written to block %d, the write pointer is %d", last, z.WP)
+		return odd(24, "the bitmap has blocks written up to %d, but the write pointer is %d", last, z.WP)
 	case settled:
 		gap, err := t.bitmap.gap(uint64(start), last)
 		if err == nil && gap < last {

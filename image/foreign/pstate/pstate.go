@@ -215,7 +215,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	d := &foreign.Decoded{Facts: []foreign.Fact{{Key: "version", Value: "1 (series v2)"}}}
 	d.Problems = t.checkHeader(in, h, size)
 	if tail := blocks % zsize; tail != 0 {
-		d.Facts = append(d.Facts, foreign.Fact{Key: "behind the zones", Value: fmt.Sprintf("%d blocks", tail)})
+		d.Facts = append(d.Facts, foreign.Fact{Key: "after the zones", Value: fmt.Sprintf("%d blocks", tail)})
 	}
 	if data != nil {
 		if err := t.checkData(d, data, length); err != nil {

@@ -68,7 +68,7 @@ func (im *image) checkPlace() []foreign.Problem {
 		{"reference count table", h.refTable, int64(h.refClusters) << h.clusterBits},
 	} {
 		if off < x.off+x.len && end > x.off {
-			at.Text = "the write pointers lie on top of the " + x.name
+			at.Text = "the write pointers overlap the " + x.name
 			return []foreign.Problem{at}
 		}
 	}

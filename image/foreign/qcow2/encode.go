@@ -155,7 +155,7 @@ func encode(out *foreign.Output) error {
 		return err
 	}
 	if n.ZoneSize&(n.ZoneSize-1) != 0 {
-		out.Say("QEMU resets, finishes and appends only to zones at multiples of a power of two: a zone size of %d bytes is none", n.ByteOff(n.ZoneSize))
+		out.Say("QEMU can only reset, finish and append to zones whose size is a power of two, not %d bytes", n.ByteOff(n.ZoneSize))
 	}
 	_, err = file.WriteAt(p.header(out, conv), 0)
 	return err

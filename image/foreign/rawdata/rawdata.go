@@ -76,7 +76,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	c.Zones = &scanned{n: &n, file: file}
 	d.Contents = []*foreign.Content{c}
 	if left := size - int64(n.Blocks)*each; left > 0 {
-		d.Facts = append(d.Facts, foreign.Fact{Key: "behind the zones", Value: fmt.Sprintf("%d bytes", left)})
+		d.Facts = append(d.Facts, foreign.Fact{Key: "after the zones", Value: fmt.Sprintf("%d bytes", left)})
 	}
 	d.Lost, err = stray(file, &n, moff)
 	return d, err
@@ -91,7 +91,7 @@ func stray(file disk.File, n *layout.Namespace, moff int64) ([]string, error) {
 		return nil, err
 	}
 	if end > int64(n.Size()) {
-		lost = append(lost, fmt.Sprintf("data behind the last zone, up to byte %d; is the zone size right?", end))
+		lost = append(lost, fmt.Sprintf("data after the last zone, up to byte %d; is the zone size right?", end))
 	}
 	if n.ZoneCap == n.ZoneSize {
 		return lost, nil

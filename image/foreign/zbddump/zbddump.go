@@ -125,7 +125,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		if last >= zoneSize {
 			return nil, field("512-byte sectors", OffSectors, left, want)
 		}
-		return nil, fmt.Errorf("the last zone is smaller than the others (%d sectors in all), which a namespace cannot have: %w", left, foreign.ErrUnsupported)
+		return nil, fmt.Errorf("the last zone is smaller than the others (%d sectors in all), which is %w", left, foreign.ErrUnsupported)
 	}
 	p := &dump{n: n, first: uint64(le.Uint32(h[OffFirst:])), end: uint64(le.Uint32(h[OffEnd:]))}
 	p.rec = &foreign.Records{File: info, Off: HeaderLen, Len: RecordLen, Count: n.ZoneCount, Decode: p.zone}
@@ -240,9 +240,9 @@ func (p *dump) check(found func(foreign.Problem) error) error {
 		at := foreign.Problem{File: p.rec.File.Name(), Off: p.rec.Off + int64(i)*RecordLen, Zone: i, InZone: true}
 		switch {
 		case z.State == layout.Closed && z.WP == z.Start:
-			at.Verdict, at.Text = foreign.Refused, "Closed with nothing written: zbd restore stops there, half-way"
+			at.Verdict, at.Text = foreign.Refused, "Closed with nothing written; zbd restore fails at this zone"
 		case z.State == layout.ReadOnly, z.State == layout.Offline:
-			at.Verdict, at.Text = foreign.Changed, fmt.Sprintf("%v: zbd restore does not make zones so", z.State)
+			at.Verdict, at.Text = foreign.Changed, fmt.Sprintf("%v; zbd restore does not set this state", z.State)
 		default:
 			i++
 			continue
@@ -286,7 +286,7 @@ func encode(out *foreign.Output) error {
 	if err := writeZones(info, out); err != nil {
 		return err
 	}
-	out.Say("restore it onto a device of the same geometry, whose zones are all reset: blkzone reset DEVICE, then zbd restore -d DIR -f PREFIX DEVICE")
+	out.Say("to restore it to a device with the same geometry, run: blkzone reset DEVICE; zbd restore -d DIR -f PREFIX DEVICE")
 	return nil
 }
 

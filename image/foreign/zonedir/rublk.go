@@ -70,7 +70,7 @@ func decodeRublk(in *foreign.Input) (*foreign.Decoded, error) {
 		dec.Problems = append(dec.Problems, foreign.Problem{Verdict: foreign.Refused, File: file, Got: fmt.Sprint(s.Conv), Want: fmt.Sprint(conv), Text: "zone_nr_conv is not the number of conventional zones' files: rublk does not find the others"})
 	}
 	if base, err := filepath.Abs(in.Path); s.Base != "" && err == nil && filepath.Clean(s.Base) != base {
-		dec.Problems = append(dec.Problems, foreign.Problem{Verdict: foreign.Refused, File: file, Got: s.Base, Want: base, Text: "base is not where the directory is: rublk refuses to start"})
+		dec.Problems = append(dec.Problems, foreign.Problem{Verdict: foreign.Refused, File: file, Got: s.Base, Want: base, Text: "base is not the path of the directory; rublk refuses to start"})
 	}
 	return dec, d.complete(dec, s.ZoneSize, s.ZoneCap)
 }

@@ -27,7 +27,7 @@ var Zloop = &foreign.Format{
 			case zoneCap%mebi != 0:
 				return fmt.Errorf("zone capacity of %d bytes, zloop has whole MiB", zoneCap)
 			case n.ZoneCount < 2:
-				return fmt.Errorf("one zone, zloop wants more")
+				return fmt.Errorf("zloop needs more than one zone")
 			}
 			return nil
 		},
@@ -40,7 +40,7 @@ var Zloop = &foreign.Format{
 }
 
 func decodeZloop(in *foreign.Input) (*foreign.Decoded, error) {
-	d := &dir{in: in, path: in.Path, cnv: "cnv-", odd: "; zloop says so and uses it as it is", n: &layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, MAR: layout.NoLimit, MOR: layout.NoLimit}}
+	d := &dir{in: in, path: in.Path, cnv: "cnv-", odd: "; zloop warns and uses it", n: &layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, MAR: layout.NoLimit, MOR: layout.NoLimit}}
 	if err := d.list(); err != nil {
 		return nil, err
 	}
@@ -92,17 +92,17 @@ func encodeZloop(out *foreign.Output) error {
 		return err
 	}
 	if k, err := strconv.ParseUint(id, 10, 31); err != nil || strconv.FormatUint(k, 10) != id {
-		out.Say("zloop finds a device by a number: rename the directory to one, here 0")
+		out.Say("zloop identifies devices by number; rename the directory to a number, for example 0")
 		id = "0"
 	}
 	if strings.ContainsAny(base, ",'\n") {
-		out.Say("zloop cannot be told this path, for the character in it: move the directory")
+		out.Say("zloop does not accept a character in this path; move the directory")
 	}
 	options := fmt.Sprintf("id=%s,capacity_mb=%d,zone_size_mb=%d,zone_capacity_mb=%d,conv_zones=%d",
 		id, out.NS.Size()/mebi, out.NS.ByteOff(out.NS.ZoneSize)/mebi, out.NS.ByteOff(out.NS.ZoneCap)/mebi, conv)
 	if open := out.NS.MaxOpen(); open > 0 && open < out.NS.ZoneCount-conv { // more than there are zones is refused, and 0 means as many
 		options += fmt.Sprintf(",max_open_zones=%d", open)
-		out.Say("Linux before 7.1 does not know max_open_zones: leave it out there")
+		out.Say("omit max_open_zones on Linux before 7.1")
 	}
 	out.Say("echo 'add %s,base_dir=%s' > /dev/zloop-control", options, base)
 	return nil

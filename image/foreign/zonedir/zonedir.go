@@ -111,10 +111,10 @@ func (d *dir) complete(dec *foreign.Decoded, zoneSize, zoneCap int64) error {
 	n := d.n
 	count := uint64(len(d.size))
 	if zoneSize <= 0 || zoneCap <= 0 || zoneCap > zoneSize || uint64(zoneSize) > 1<<61/count {
-		return fmt.Errorf("%s: %d zones of %d bytes, capacity %d: %w", d.path, count, zoneSize, zoneCap, layout.ErrGeometry)
+		return layout.Errorf(layout.ErrGeometry, "%s: %d zones of %d bytes, capacity %d", d.path, count, zoneSize, zoneCap)
 	}
 	if zoneSize%n.BlockSize() != 0 || zoneCap%n.BlockSize() != 0 {
-		return fmt.Errorf("%s: zone size %d and capacity %d, blocks of %d: %w", d.path, zoneSize, zoneCap, n.BlockSize(), layout.ErrGeometry)
+		return layout.Errorf(layout.ErrGeometry, "%s: zone size %d and capacity %d, blocks of %d", d.path, zoneSize, zoneCap, n.BlockSize())
 	}
 	n.ZoneCount = count
 	n.ZoneSize, n.ZoneCap = layout.LBA(zoneSize>>n.BlockBits), layout.LBA(zoneCap>>n.BlockBits)
@@ -126,21 +126,21 @@ func (d *dir) complete(dec *foreign.Decoded, zoneSize, zoneCap int64) error {
 		p := foreign.Problem{Verdict: foreign.Refused, File: d.file(uint64(i)), Zone: uint64(i), InZone: true, Got: fmt.Sprint(size)}
 		switch {
 		case i > 0 && d.conv[i] && !d.conv[i-1]:
-			p.Text, p.Got = "a conventional zone behind a sequential one: its file is looked for under the other name, and the whole device refused", ""
+			p.Text, p.Got = "conventional zone after a sequential one; the driver looks for its file under the other name and rejects the device", ""
 		case d.conv[i] && size != zoneSize:
 			p.Verdict, p.Text, p.Want = foreign.Odd, "length of a conventional zone's file"+d.odd, fmt.Sprint(zoneSize)
 		case d.conv[i]:
 			continue
 		case size == zoneSize && size > zoneCap:
-			p.Text = "as long as the zone, but longer than its capacity: kernels up to 7.1 leave a finished zone so, and refuse the whole device then, as newer ones do"
+			p.Text = "file longer than the zone capacity, left by kernels up to 7.1 for a finished zone; the driver rejects the device"
 			p.Want = fmt.Sprintf("%d: truncate -s %d %s", zoneCap, zoneCap, p.File)
 		case size > zoneCap:
-			return fmt.Errorf("%s: %d bytes, a zone has room for %d, so that the whole device is refused: %w", p.File, size, zoneCap, layout.ErrDamaged)
+			return fmt.Errorf("%s has %d bytes, but a zone has %d; the driver rejects the device: %w", p.File, size, zoneCap, layout.ErrDamaged)
 		case size%n.BlockSize() != 0:
 			down := size / n.BlockSize() * n.BlockSize()
-			p.Text = fmt.Sprintf("no multiple of the block size %d, so the driver refuses the whole device", n.BlockSize())
+			p.Text = fmt.Sprintf("not a multiple of the block size %d; the driver rejects the device", n.BlockSize())
 			p.Want = fmt.Sprintf("%d: truncate -s %d %s", down, down, p.File)
-			dec.Lost = append(dec.Lost, fmt.Sprintf("zone %d: %d bytes behind the last whole block", i, size-down))
+			dec.Lost = append(dec.Lost, fmt.Sprintf("zone %d: %d bytes after the last whole block", i, size-down))
 		default:
 			continue
 		}
@@ -153,7 +153,7 @@ func (d *dir) complete(dec *foreign.Decoded, zoneSize, zoneCap int64) error {
 // Zone is zone i: Empty, Closed or Full by the length of its file.
 func (d *dir) Zone(i uint64) (layout.Zone, error) {
 	if i >= uint64(len(d.size)) {
-		return layout.Zone{}, fmt.Errorf("zone %d of %d: %w", i, len(d.size), layout.ErrRange)
+		return layout.Zone{}, layout.Errorf(layout.ErrRange, "zone %d of %d", i, len(d.size))
 	}
 	if d.conv[i] {
 		return foreign.ConventionalZone(d.n, i), nil

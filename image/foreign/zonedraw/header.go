@@ -45,7 +45,7 @@ func parse(b []byte, size int64) (v *variant, why string, sure bool) {
 	case sure && v.length == uint64(size):
 		return v, "", true
 	case !sure && v.name == "C" && variantA(b, uint64(size)):
-		return nil, "it looks like the earliest variant, whose write pointers lie at a place that depends on the build that wrote them", true
+		return nil, "this is probably the earliest variant, in which the position of the write pointers depends on the build", true
 	}
 	return nil, fmt.Sprintf("device size %d in a file of %d bytes, %d zones of %d bytes, %d of them sequential and %d conventional", v.length, size, v.zones, v.zoneSize, v.seq, v.conv), sure
 }

@@ -128,11 +128,11 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		return nil, fmt.Errorf("%s: %w", file.Name(), err)
 	}
 	if v.name == "B" {
-		d.Assumed = append(d.Assumed, "write pointers are the last 8 bytes a zone of the file: not known for every commit that wrote variant B")
+		d.Assumed = append(d.Assumed, "write pointers are the last 8 bytes per zone of the file (not verified for every commit that wrote variant B)")
 	}
 	if end := v.data + int64(n.Size()); end > array {
-		d.Lost = append(d.Lost, fmt.Sprintf("the last %d bytes of the last zone: the write pointers lie on top of them", end-array))
-		d.Problems = append(d.Problems, foreign.Problem{Verdict: foreign.Odd, File: file.Name(), Off: array, Text: "the write pointers lie on top of the last zone's data", Got: fmt.Sprint(array), Want: fmt.Sprintf("at least %d", end)})
+		d.Lost = append(d.Lost, fmt.Sprintf("the last %d bytes of the last zone, overlapped by the write pointers", end-array))
+		d.Problems = append(d.Problems, foreign.Problem{Verdict: foreign.Odd, File: file.Name(), Off: array, Text: "the write pointers overlap the data of the last zone", Got: fmt.Sprint(array), Want: fmt.Sprintf("at least %d", end)})
 	}
 	if err := r.damaged(d); err != nil {
 		return nil, err
@@ -212,7 +212,7 @@ func encode(out *foreign.Output) error {
 	le.PutUint64(h[OffLengthC:], uint64(length))
 	h[OffModelC] = hostManaged
 	if n.ZoneSize&(n.ZoneSize-1) != 0 {
-		out.Say("the driver resets, finishes and appends only to zones at multiples of a power of two: a zone size of %d bytes is none", n.ByteOff(n.ZoneSize))
+		out.Say("the driver can only reset, finish and append to zones whose size is a power of two, not %d bytes", n.ByteOff(n.ZoneSize))
 	}
 	if n.Size() >= 1<<32 {
 		out.Say("the driver computes the size of the disk with 32 bits: it sees %d bytes of %d", uint32(n.Size()), n.Size())

@@ -182,7 +182,7 @@ func (r *region) checkUnread(i uint64, b []byte, z layout.Zone, found func(forei
 	bo := r.hdr.bo
 	next, prev := bo.Uint32(b[OffNext:]), bo.Uint32(b[OffPrev:])
 	if listed := z.State.Active() || z.State == layout.Full; !listed && (next != 0 || prev != 0) {
-		p := r.inZone(foreign.Odd, i, OffNext, "%v, and so in no list, but has links: QEMU aborts when it opens the zone", z.State)
+		p := r.inZone(foreign.Odd, i, OffNext, "%v zone has list links; QEMU aborts when it opens the zone", z.State)
 		p.Got, p.Want = fmt.Sprintf("%d and %d", next, prev), "0 and 0"
 		if err := found(p); err != nil {
 			return err

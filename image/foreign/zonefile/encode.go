@@ -74,7 +74,7 @@ func encode(out *foreign.Output) error {
 	if _, err := file.WriteAt(h, 0); err != nil {
 		return err
 	}
-	out.Say("properties that must be given as they are here, or that QEMU resets all zones: zone_size=%s,zone_capacity=%s,zone_descr_ext_size=%d,offline_zones=%d,rdonly_zones=%d (sizes in MiB), logical_block_size=%d",
+	out.Say("use exactly these properties, or QEMU resets all zones: zone_size=%s,zone_capacity=%s,zone_descr_ext_size=%d,offline_zones=%d,rdonly_zones=%d (sizes in MiB), logical_block_size=%d",
 		mebibytes(n.ByteOff(n.ZoneSize)), mebibytes(n.ByteOff(n.ZoneCap)), n.ExtSize(), counts[layout.Offline.Index()], counts[layout.ReadOnly.Index()], n.BlockSize())
 	return nil
 }

@@ -74,7 +74,7 @@ func (r *region) count(in *foreign.Input, d *foreign.Decoded, data disk.File) er
 			return foreign.Field(r.rec.File, "zone file", "room for zones", r.rec.Off, room, fmt.Sprintf("%d, as %s has", r.rec.Count, data.Name()))
 		}
 		if blocks%zone != 0 {
-			d.Assumed = append(d.Assumed, fmt.Sprintf("the last zone sticks out beyond the end of %s, where it reads as zeroes", data.Name()))
+			d.Assumed = append(d.Assumed, fmt.Sprintf("the last zone extends past the end of %s and reads as zeros there", data.Name()))
 		}
 		return nil
 	}
@@ -98,7 +98,7 @@ func (r *region) count(in *foreign.Input, d *foreign.Decoded, data disk.File) er
 	if n == 0 {
 		return foreign.Field(r.rec.File, "zone file", "zone records", r.rec.Off, 0, "at least one")
 	}
-	d.Assumed = append(d.Assumed, fmt.Sprintf("%d zones, as many as there are sound records; a data image or a geometry would say", n))
+	d.Assumed = append(d.Assumed, fmt.Sprintf("%d zones, the number of valid records", n))
 	return nil
 }
 
