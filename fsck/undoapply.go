@@ -146,7 +146,7 @@ func (u *undoer) fits(force bool) error {
 		case h.UUID == u.uuid && h.Generation > u.gen && !force:
 			return &image.HintError{
 				Err:  layout.Errorf(ErrUndo, "%s has changed since the repair", u.path),
-				Hint: "use --force to undo the repair and lose all later changes",
+				Hint: "a forced undo discards all later changes",
 			}
 		}
 		ours = ours || h.UUID == u.uuid

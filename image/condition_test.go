@@ -59,8 +59,8 @@ func TestCondition(t *testing.T) {
 	if err := im.Close(); err != nil { // it has died
 		t.Fatal(err)
 	}
-	want(image.Options{ForceShare: true}, image.Crashed, "died")
-	want(image.Options{}, image.Crashed, "zones of before that run")
+	want(image.Options{ForceShare: true}, image.Crashed, "interrupted")
+	want(image.Options{}, image.Crashed, "zones before that run")
 	im = writer(true)
 	if err := im.EndSession(); err != nil {
 		t.Fatal(err)

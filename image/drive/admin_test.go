@@ -118,11 +118,11 @@ func TestOptions(t *testing.T) {
 		o    drive.Options
 		want string
 	}{
-		{drive.Options{MDTS: 10}, "a maximum data transfer size of 10, at most 9 is possible"},
-		{drive.Options{ZASL: 8}, "a zone append size limit of 8, the maximum data transfer size is 7"},
-		{drive.Options{Serial: "123456789012345678901"}, `serial number "123456789012345678901", up to 20 printable ASCII characters are possible`},
-		{drive.Options{Model: "Tür"}, `model "Tür", up to 40 printable ASCII characters are possible`},
-		{drive.Options{NQN: "nqn." + strings.Repeat("x", 220)}, "an NQN of 224 bytes, at most 223 are possible"},
+		{drive.Options{MDTS: 10}, "maximum data transfer size (MDTS) 10 is too large: at most 9"},
+		{drive.Options{ZASL: 8}, "zone append size limit (ZASL) 8 is larger than the maximum data transfer size (MDTS) 7"},
+		{drive.Options{Serial: "123456789012345678901"}, `invalid serial number "123456789012345678901": use up to 20 printable ASCII characters`},
+		{drive.Options{Model: "Tür"}, `invalid model "Tür": use up to 40 printable ASCII characters`},
+		{drive.Options{NQN: "nqn." + strings.Repeat("x", 220)}, "NQN of 224 bytes is too long: at most 223"},
 	} {
 		if _, err := drive.NewWith(r.im, r.st, c.o); err == nil || err.Error() != c.want {
 			t.Errorf("%v, want %s", err, c.want)
