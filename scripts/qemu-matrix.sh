@@ -38,7 +38,7 @@ try() {
 		result='ZONES DIFFER'
 	elif grep -q 'recovered' out; then
 		result='RECOVERED, not saved'
-	elif ! grep -q 'saving the zones as they are' out; then
+	elif ! grep -q 'saving the zones' out; then
 		result="not run: $(head -n 1 out)"
 	elif grep -v '^zimg: ' out | grep -qi warn; then
 		result="ok, with a warning: $(grep -i warn out | head -n 1)"

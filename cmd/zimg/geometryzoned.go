@@ -98,7 +98,7 @@ func warnings(s *image.NamespaceSpec) []string {
 		return nil
 	}
 	if s.ZoneSize&(s.ZoneSize-1) != 0 {
-		w = append(w, fmt.Sprintf("namespace %d: zone size %s is no power of two: Linux refuses such zones", s.ID, exactSize(uint64(s.ByteOff(s.ZoneSize)))))
+		w = append(w, fmt.Sprintf("namespace %d: zone size %s is not a power of two; Linux does not support such zones", s.ID, exactSize(uint64(s.ByteOff(s.ZoneSize)))))
 	}
 	if s.BlockBits > 12 {
 		w = append(w, fmt.Sprintf("namespace %d: Linux takes blocks of up to 4096 bytes from NVMe drives, before version 6.15", s.ID))

@@ -247,7 +247,7 @@ func TestRunPlaces(t *testing.T) {
 	b.await(b.console, "READY", 1)
 	b.typed("o")
 	b.end(0, 0)
-	if !strings.Contains(b.stderr.String(), "this run has no journal") || zimgState(t, path) != "clean" {
+	if !strings.Contains(b.stderr.String(), "no journal for this run") || zimgState(t, path) != "clean" {
 		t.Errorf("zimg said %s", b.stderr)
 	}
 }

@@ -150,7 +150,7 @@ func TestRunQuit(t *testing.T) {
 		t.Fatal(err)
 	}
 	res, _ := vm.Wait()
-	if !strings.Contains(res.Stderr, "zones recovered") {
+	if !strings.Contains(res.Stderr, "recovered zones") {
 		t.Errorf("zimg said %s", res.Stderr)
 	}
 	wantWritten(t, path)
@@ -173,8 +173,8 @@ func TestRunRefuses(t *testing.T) {
 		"no such QEMU": {[]string{"--", "qemu-system-nonsense"}, "qemu-system-nonsense", 1},
 		"daemonize":    {[]string{"--", "qemu-system-x86_64", "-daemonize"}, "outlive QEMU", 1},
 		"snapshot":     {[]string{"--", "qemu-system-x86_64", "-snapshot"}, "-snapshot", 1},
-		"no PCI":       {[]string{"--", "qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "microvm"}, "QEMU ended at its start", 1},
-		"bad option":   {[]string{"--", "qemu-system-x86_64", "-nonsense"}, "QEMU ended at its start", 1},
+		"no PCI":       {[]string{"--", "qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "microvm"}, "QEMU failed to start", 1},
+		"bad option":   {[]string{"--", "qemu-system-x86_64", "-nonsense"}, "QEMU failed to start", 1},
 		"hang":         {[]string{"--answer-timeout", "1s", "--", hang}, "does not answer", 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -31,7 +31,7 @@ func TestRunSignalGroup(t *testing.T) {
 					}
 				}
 				b.end(0, n)
-				if !strings.Contains(b.stderr.String(), "asking the guest to power down") || strings.Contains(b.stderr.String(), "as they are") {
+				if !strings.Contains(b.stderr.String(), "asking the guest to power down") || strings.Contains(b.stderr.String(), "saving the zones") {
 					t.Errorf("zimg said %s", b.stderr)
 				}
 				b.saved()
@@ -71,7 +71,7 @@ func TestRunSecondSignal(t *testing.T) {
 		break
 	}
 	b.end(0, syscall.SIGTERM)
-	if !strings.Contains(b.stderr.String(), "saving the zones as they are") {
+	if !strings.Contains(b.stderr.String(), "saving the zones and ending QEMU") {
 		t.Errorf("zimg said %s", b.stderr)
 	}
 	b.saved()
@@ -98,7 +98,7 @@ func TestRunSignalToQEMU(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.end(0, syscall.SIGTERM)
-	if !strings.Contains(b.stderr.String(), "QEMU was told to end by signal 15") {
+	if !strings.Contains(b.stderr.String(), "QEMU received signal 15") {
 		t.Errorf("zimg said %s", b.stderr)
 	}
 	b.saved()
