@@ -272,7 +272,7 @@ func TestRunWaitingChardev(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	args := append(sectorArgs(t), "-display", "none", "-serial", "unix:"+socket+",server=on")
 	b := startBoxed(t, smallImage(t), nil, []string{"--answer-timeout", "1s"}, args, nil)
-	b.await(b.stderr, "waiting for QEMU, which waits for a client", 1)
+	b.await(b.stderr, "QEMU is waiting for a client", 1)
 	conn, err := net.Dial("unix", socket)
 	for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); { // QEMU has not made it yet
 		time.Sleep(10 * time.Millisecond)
