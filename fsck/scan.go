@@ -24,7 +24,7 @@ func (sc *scanner) zoneEnd(n *layout.Namespace, i uint64) (layout.LBA, error) {
 	return image.ZoneDataEnd(sc.files.Data[n.DataFile], n, i)
 }
 
-// scanned is the end of the data of one zone, of which only blocks from "from" on are looked at.
+// scanned is the end of the data of one zone, looked for in the blocks from "from" on.
 type scanned struct {
 	i         uint64
 	from, end layout.LBA

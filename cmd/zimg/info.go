@@ -162,7 +162,7 @@ func newInfoView(im *image.Image) (*infoView, error) {
 		return nil, err
 	}
 	d := infoData{
-		Version: layout.Version, UUID: cli.FormatUUID(h.UUID), Serial: qemu.Serial(h.UUID), Label: h.Label, Layout: h.Kind.String(),
+		Version: layout.Version, UUID: layout.FormatUUID(h.UUID), Serial: qemu.Serial(h.UUID), Label: h.Label, Layout: h.Kind.String(),
 		State: condition.String(), Generation: h.Generation, Created: timeText(h.Created), Committed: timeText(h.Committed), Tool: h.Tool,
 		MetaFile: f.MetaName(), MetaOff: int64(h.MetaOff), MetaLen: int64(2*h.SlotLen) + layout.LocatorLen,
 	}
@@ -198,7 +198,7 @@ func newInfoView(im *image.Image) (*infoView, error) {
 // namespaceView is n in JSON.
 func namespaceView(n *layout.Namespace, counts layout.Counts) infoNamespace {
 	v := infoNamespace{
-		NSID: uint32(n.ID), Type: n.CSI.String(), UUID: cli.FormatUUID(n.UUID), Size: int64(n.Size()), BlockSize: n.BlockSize(),
+		NSID: uint32(n.ID), Type: n.CSI.String(), UUID: layout.FormatUUID(n.UUID), Size: int64(n.Size()), BlockSize: n.BlockSize(),
 		MetaSize: n.MS, PI: n.PI, DataFile: int(n.DataFile), DataOffset: int64(n.DataOff),
 	}
 	if !n.Zoned() {

@@ -42,7 +42,7 @@ var liNames = map[string]string{
 	"zone.zd_extension_size": "descr-ext-size",
 }
 
-// listed tells whether key is in list.
+// listed reports whether key is in list.
 func listed(list []string, key string) bool {
 	return slices.ContainsFunc(list, func(name string) bool {
 		return key == name || (strings.HasSuffix(name, ".") || strings.HasSuffix(name, "_")) && strings.HasPrefix(key, name)

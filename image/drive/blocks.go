@@ -45,7 +45,7 @@ func part(meta []byte, count layout.LBA, ms uint16) []byte {
 	return meta[:int(count)*int(ms)]
 }
 
-// readZone reads blocks of one zone, of which the first `written` were written.
+// readZone reads blocks of one zone; the first `written` of them were written.
 func (n *namespace) readZone(z layout.Zone, lba, written layout.LBA, data, meta []byte) error {
 	if written > 0 {
 		if err := n.load(lba, data[:written<<n.BlockBits], part(meta, written, n.MS)); err != nil {

@@ -85,7 +85,7 @@ func (o *Options) complete(im *image.Image) error {
 		o.Firmware = "1"
 	}
 	if o.NQN == "" {
-		o.NQN = "nqn.2014-08.org.nvmexpress:uuid:" + uuidText(uuid)
+		o.NQN = "nqn.2014-08.org.nvmexpress:uuid:" + layout.FormatUUID(uuid)
 	}
 	if o.VendorID == 0 {
 		o.VendorID = 0x1AF4
@@ -118,10 +118,6 @@ func printable(s string) bool {
 		}
 	}
 	return true
-}
-
-func uuidText(u [16]byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
 // A Drive is the NVM subsystem of one image: its namespaces with their live zones. It is

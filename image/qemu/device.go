@@ -166,7 +166,7 @@ func namespace(n *layout.Namespace, bus, drive string, shared bool) []Property {
 			p = append(p, Property{key, fmt.Sprint(value)})
 		}
 	}
-	add(n.UUID != [16]byte{}, "uuid", formatUUID(n.UUID))
+	add(n.UUID != [16]byte{}, "uuid", layout.FormatUUID(n.UUID))
 	add(n.NGUID != [16]byte{}, "nguid", hex.EncodeToString(n.NGUID[:]))
 	add(n.EUI64 != [8]byte{}, "eui64", fmt.Sprintf("%#x", binary.BigEndian.Uint64(n.EUI64[:])))
 	// Several nodes over one file: each has to let the others write.
@@ -189,9 +189,4 @@ func namespace(n *layout.Namespace, bus, drive string, shared bool) []Property {
 		add(n.NumZRWA > 0, "zoned.numzrwa", n.NumZRWA)
 	}
 	return p
-}
-
-// formatUUID is the text form of RFC 9562.
-func formatUUID(u [16]byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }

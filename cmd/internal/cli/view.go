@@ -68,11 +68,6 @@ func ShellWord(path string) string {
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
-// FormatUUID is the text form of RFC 9562.
-func FormatUUID(u [16]byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
-}
-
 // Count is n with the right word.
 func Count(n int, one, many string) string {
 	if n == 1 {

@@ -2,7 +2,7 @@
 // hosts, and the end.
 //
 //	disks.go  images, their live zones and drives    tcp.go    a target for NVMe/TCP
-//	hosts.go  who may connect, and the keys          ready.go  who is told when the target is ready
+//	hosts.go  who may connect, and the keys          ready.go  notices that the target is ready
 //
 //	vfiouser.go  sockets for virtual machines on this computer
 //

@@ -86,7 +86,7 @@ func (m *clusters) count(c int64, e uint64, at int64) error {
 	return nil
 }
 
-// inHole tells whether the table at byte at of the file is in a hole of it.
+// inHole reports whether the table at byte at of the file is in a hole of it.
 func (m *clusters) inHole(at int64) (bool, error) {
 	data, err := m.file.SeekData(at)
 	if errors.Is(err, io.EOF) {
