@@ -159,9 +159,9 @@ zimg compare /tmp/real.zimg /tmp/restored.zimg
 # a device that is mounted is left alone
 mkzonefs /dev/nvme0n1
 mkdir -p /mnt; modprobe zonefs; mount -t zonefs /dev/nvme0n1 /mnt
-refused 'it is mounted' zimg convert --force /dev/nvme0n1 /tmp/m.zimg
-refused 'it is mounted' zimg convert --force /tmp/nvme0n1.zimg /dev/nvme0n1
-refused 'it is mounted' zimg report /dev/nvme0n1
+refused 'is mounted or opened exclusively' zimg convert --force /dev/nvme0n1 /tmp/m.zimg
+refused 'is mounted or opened exclusively' zimg convert --force /tmp/nvme0n1.zimg /dev/nvme0n1
+refused 'is mounted or opened exclusively' zimg report /dev/nvme0n1
 report /dev/nvme0n1 >/tmp/mounted
 zimg report -U --output zbd /dev/nvme0n1 | sed 's/wp [0-9]*, fu/fu/' | cmp /tmp/mounted -
 umount /mnt

@@ -107,7 +107,7 @@ func TestRunSignals(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 	}
 	res, _ := vm.Wait()
-	if !strings.Contains(res.Stderr, "power down") || !strings.Contains(res.Stderr, "as it is") {
+	if !strings.Contains(res.Stderr, "power down") || !strings.Contains(res.Stderr, "saving the zones and ending QEMU") {
 		t.Errorf("zimg said %s", res.Stderr)
 	}
 	if _, err := os.Stat(path + fsckUndo); err == nil {
