@@ -84,6 +84,8 @@ type Decoded struct {
 	Facts []Fact
 	// Assumed says what the files do not and was taken to be so.
 	Assumed []string
+	// Guessed is not empty if the geometry is only a guess, which is good enough to look at and not to import.
+	Guessed string
 	// Lost says what cannot be imported.
 	Lost []string
 	// Problems are those of headers; Walk finds those of zones. Walk may be nil.

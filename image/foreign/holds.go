@@ -28,6 +28,8 @@ type Holds struct {
 	BlockSize    bool // the logical block size
 	MinBits      uint8
 	MaxBits      uint8 // log2 of the block sizes allowed
+	// Notes are what users of the original program have to know of such a namespace; nil for nothing.
+	Notes func(n *layout.Namespace) []string
 	// Restrict refuses a namespace for a reason that nothing above says.
 	Restrict func(n *layout.Namespace) error
 	// Zone refuses a zone for a reason that nothing above says: it returns what is lost, and what
@@ -117,6 +119,9 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 		if err := h.Restrict(&n); err != nil {
 			return nil, fmt.Errorf("namespace %d: %w: %w", n.ID, err, layout.ErrGeometry)
 		}
+	}
+	if h.Notes != nil {
+		f.Notes = append(f.Notes, h.Notes(&n)...)
 	}
 	seen := map[string]int{}
 	var i uint64

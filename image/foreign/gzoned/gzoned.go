@@ -28,8 +28,10 @@ const (
 	Magic      = "GEOM::ZONED"
 	TableMagic = "GEOM::ZONEDTBL"
 	EntryLen   = 16
-	Version    = 1
-	MaxRanges  = 16
+	// shortEntryLen is that of an entry in the layouts from August 2026 on.
+	shortEntryLen = 8
+	Version       = 1
+	MaxRanges     = 16
 
 	OffVersion  = 16
 	OffID       = 20
@@ -60,6 +62,9 @@ var Format = &foreign.Format{
 	Holds: foreign.Holds{
 		States: foreign.AllStates, Conventional: true, ROWritten: true, Attributes: layout.RZR,
 		MaxOpen: true, Geometry: true, BlockSize: true, MinBits: 9, MaxBits: 16,
+		Notes: func(*layout.Namespace) []string {
+			return []string{"written is the layout of FreeBSD's gzoned of July 2026; later ones, also of version 1, have shorter entries and take all zones of it for Empty"}
+		},
 		Restrict: func(n *layout.Namespace) error {
 			if n.ZoneCount > 1<<32-1 {
 				return fmt.Errorf("%d zones, more than 32 bits hold", n.ZoneCount)
@@ -127,6 +132,8 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		return foreign.Field(file, "gzoned metadata", name, at+off, got, want)
 	}
 	switch {
+	case int64(le.Uint32(m[OffSector:])) != sector && int64(le.Uint32(m[OffZones:])) == sector:
+		return nil, fmt.Errorf("%s: the layout of a later gzoned, which keeps no number of zones: %w", file.Name(), foreign.ErrUnsupported)
 	case int64(le.Uint32(m[OffSector:])) != sector:
 		return nil, field("sector size (gzoned ignores the provider)", OffSector, le.Uint32(m[OffSector:]), sector)
 	case le.Uint32(m[OffFlags:])&^flagsKnown != 0:
@@ -167,6 +174,14 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	}
 	d := &foreign.Decoded{Facts: []foreign.Fact{{Key: "version", Value: "1"}, {Key: "id", Value: fmt.Sprintf("%#x", le.Uint32(m[OffID:]))}}}
 	head := make([]byte, 24)
+	if short := at - (1+(shortEntryLen*int64(zones)+sector-1)/sector)*sector; short != table {
+		if err := foreign.ReadFull(file, head, short); err != nil {
+			return nil, err
+		}
+		if isMagic(head, TableMagic) {
+			return nil, fmt.Errorf("%s: the layout of a later gzoned, with entries of %d bytes: %w", file.Name(), shortEntryLen, foreign.ErrUnsupported)
+		}
+	}
 	if err := foreign.ReadFull(file, head, table); err != nil {
 		return nil, err
 	}

@@ -66,6 +66,12 @@ func decodeFooter(in *foreign.Input) (*foreign.Decoded, error) {
 	if err != nil {
 		return nil, err
 	}
+	if data != nil {
+		t.data = data
+		if err := t.assumeOpen(d); err != nil {
+			return nil, err
+		}
+	}
 	d.Problems = t.checkFooter(f, size)
 	return t.finish(d, data)
 }

@@ -85,6 +85,8 @@ type table struct {
 	ns     *layout.Namespace
 	rec    *foreign.Records
 	bitmap *bitmap // nil where there is none
+	// data, where there is no bitmap, tells how far open zones were written; nil if it is not at hand.
+	data disk.File
 	// swapped: the capacities are in the byte order of a big-endian host.
 	swapped bool
 }
@@ -148,10 +150,38 @@ func (t *table) zone(_ uint64, b []byte) (layout.Zone, error) {
 			z.WP, z.Written = layout.LBA(last), layout.LBA(last)
 		}
 	}
+	if t.data != nil && plausible && z.State.Open() && stored >= start && stored <= end {
+		from := int64(t.ns.ByteOff(stored))
+		last, err := foreign.LastByte(t.data, from, int64(t.ns.ByteOff(end)))
+		if err != nil {
+			return z, err
+		}
+		z.Written = stored + layout.LBA((last-from+t.ns.BlockSize()-1)>>t.ns.BlockBits)
+		z.WP = z.Written
+	}
 	if !z.State.HasWP() {
 		z.WP = layout.NoWP
 	}
 	return z, nil
+}
+
+// assumeOpen says of zones that were open when QEMU ended what is taken to be in them.
+func (t *table) assumeOpen(d *foreign.Decoded) error {
+	var open, first uint64
+	err := t.rec.Each(0, t.rec.Count, func(i uint64, b []byte) error {
+		if t.descriptor(b).State.Open() {
+			if open == 0 {
+				first = i
+			}
+			open++
+		}
+		return nil
+	})
+	if err == nil && open > 0 {
+		d.Assumed = append(d.Assumed, fmt.Sprintf("%d zones were open when QEMU ended, zone %d first: the file does not say how far they were written; "+
+			"they are taken to be written to their last byte that is not zero", open, first))
+	}
+	return err
 }
 
 // contents is what t holds, with data if that is at hand.

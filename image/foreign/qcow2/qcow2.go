@@ -17,6 +17,12 @@ var Format = &foreign.Format{
 		States: []layout.ZoneState{layout.Empty, layout.Closed, layout.Full, layout.NotWP}, Conventional: true, Capacity: true,
 		Limits: true, Geometry: true, MinBits: 9, MaxBits: 12,
 		Restrict: restrict,
+		Notes: func(n *layout.Namespace) []string {
+			if n.ByteOff(n.ZoneSize) < 1<<31 {
+				return nil
+			}
+			return []string{"QEMU with these patches computes zone sizes in 32 bits: with zones of 2 GiB and more a reset does nothing or ends QEMU"}
+		},
 	},
 	Probe: func(h *foreign.Head) bool {
 		if len(h.First) < headerLenV3 || be.Uint32(h.First) != Magic {

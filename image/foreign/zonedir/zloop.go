@@ -72,7 +72,8 @@ func decodeZloop(in *foreign.Input) (*foreign.Decoded, error) {
 	if conv > 0 {
 		guess = conv
 	}
-	dec.Assumed = append(dec.Assumed, fmt.Sprintf("zones of %s MiB that can be written to their end, blocks of %d bytes: a guess from the files' lengths, since no geometry was given", foreign.Units(guess, mebi), d.n.BlockSize()))
+	dec.Guessed = fmt.Sprintf("zones of %s MiB that can be written to their end, blocks of %d bytes: a guess from the files' lengths", foreign.Units(guess, mebi), d.n.BlockSize())
+	dec.Assumed = append(dec.Assumed, dec.Guessed)
 	return dec, d.complete(dec, guess, guess)
 }
 

@@ -2,6 +2,7 @@ package zonefile
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"zimg/image/foreign"
 	"zimg/layout"
@@ -9,6 +10,19 @@ import (
 
 // pageSize is what the file's length is rounded up to: QEMU's, on x86-64 and most arm64 hosts.
 const pageSize = 4096
+
+// notes are where the last series of the patches differs from what the file says.
+func notes(n *layout.Namespace) (list []string) {
+	if n.BlockSize() != 512 {
+		list = append(list, fmt.Sprintf("QEMU with series v5 reads and writes zones in blocks of 512 bytes, whatever logical_block_size is: only that with "+
+			"series v2 to v4 finds the data of blocks of %d bytes", n.BlockSize()))
+	}
+	if n.ZoneCap < n.ZoneSize {
+		list = append(list, fmt.Sprintf("QEMU with series v5 shows its guest only %d of %d zones, since it multiplies their number by the capacity",
+			n.ZoneCap*layout.LBA(n.ZoneCount)/n.ZoneSize, n.ZoneCount))
+	}
+	return list
+}
 
 // encode writes a zone file of v5, little-endian, and the raw data image.
 func encode(out *foreign.Output) error {
@@ -74,7 +88,8 @@ func encode(out *foreign.Output) error {
 	if _, err := file.WriteAt(h, 0); err != nil {
 		return err
 	}
-	out.Say("use exactly these properties, or QEMU resets all zones: zone_size=%s,zone_capacity=%s,zone_descr_ext_size=%d,offline_zones=%d,rdonly_zones=%d (sizes in MiB), logical_block_size=%d",
+	out.Say("use exactly these properties, or QEMU resets all zones: zone_size=%s,zone_capacity=%s,"+
+		"zone_descr_ext_size=%d,offline_zones=%d,rdonly_zones=%d (sizes in MiB), logical_block_size=%d,physical_block_size=%[6]d",
 		mebibytes(n.ByteOff(n.ZoneSize)), mebibytes(n.ByteOff(n.ZoneCap)), n.ExtSize(), counts[layout.Offline.Index()], counts[layout.ReadOnly.Index()], n.BlockSize())
 	return nil
 }

@@ -62,6 +62,7 @@ var Format = &foreign.Format{
 		ClosedEmpty: true, Capacity: true, Extensions: 192,
 		Attributes: layout.ZFC | layout.FZR | layout.RZR | layout.ZDEV,
 		ROWritten:  true, Geometry: true, BlockSize: true, MinBits: 9, MaxBits: 16,
+		Notes: notes,
 		Restrict: func(n *layout.Namespace) error {
 			if n.ZoneCount >= Nil {
 				return fmt.Errorf("%d zones, the lists number fewer than %d", n.ZoneCount, uint32(Nil))
