@@ -53,7 +53,8 @@ cover: deps ## cover.out and the total; go tool cover -html=cover.out shows it
 	$(GO) test -timeout 40m -coverpkg=./... -coverprofile=cover.out ./...
 	$(GO) tool cover -func=cover.out | tail -1
 
-bench: deps build ## side by side with what one would take instead; bench.json has the numbers
+bench: build ## side by side with what one would take instead; bench.json has the numbers
+	scripts/deps.sh fio nbdkit
 	$(GO) build -o bin/nvmeload ./scripts/bench/nvmeload
 	$(GO) run ./scripts/bench -json bench.json
 

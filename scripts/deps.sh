@@ -1,19 +1,21 @@
 #!/bin/sh
-# Makes sure that what the tests, the demo and the benchmarks need is installed,
-# on Debian 12 or later and on Ubuntu: as root installs the packages that are
-# missing, otherwise names them and fails. Quick when nothing is missing.
+# Makes sure that what the tests and the demo need is installed, and the packages
+# that are named as arguments, on Debian 12 or later and on Ubuntu: as root installs
+# the packages that are missing, otherwise names them and fails. Quick when nothing is
+# missing.
 #
 # Go itself is not among them: the packages are too old.
 set -eu
 export PATH="$PATH:/usr/sbin:/sbin"
 
 # ipxe-qemu: without it QEMU refuses to start with its default network card.
-# gcc, libc6-dev: the race detector. fio, nbdkit: the benchmarks of serve. xz-utils, zstd: newer kernels' modules.
+# gcc, libc6-dev: the race detector. xz-utils, zstd: newer kernels' modules.
 packages="
 	qemu-system-x86 qemu-utils ipxe-qemu
 	busybox-static kmod xz-utils zstd
 	nvme-cli zbd-utils btrfs-progs f2fs-tools util-linux
 	jq gcc libc6-dev git ca-certificates python3-minimal
+	$*
 "
 
 if ! command -v apt-get >/dev/null; then

@@ -4,8 +4,10 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -35,35 +37,38 @@ type bench struct {
 	machine *machine
 }
 
-// sh runs a line and tells its wall time and the peak memory of what it ran. A
+// sh runs a line and returns its wall time, the peak memory of what it ran in KiB and, if keep is set, what it printed. A
 // shell is only started for lines that need one.
-func (b *bench) sh(line string) (time.Duration, int64, error) {
+func (b *bench) sh(line string, keep bool) (time.Duration, int64, string, error) {
 	words := strings.Fields(line)
 	if strings.ContainsAny(line, "'\"$|<>;") {
 		words = []string{"sh", "-ec", line}
 	}
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = b.dir
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = io.Discard, &stderr
+	if keep {
+		cmd.Stdout = &stdout
+	}
 	start := time.Now()
 	err := cmd.Run()
 	took := time.Since(start)
 	if err != nil {
-		return 0, 0, fmt.Errorf("%s: %w: %s", line, err, stderr.String())
+		return 0, 0, "", fmt.Errorf("%s: %w: %s", line, err, stderr.String())
 	}
 	peak := int64(0)
 	if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		peak = ru.Maxrss
 	}
-	return took, peak, nil
+	return took, peak, stdout.String(), nil
 }
 
 // row measures both sides in turns, so that what disturbs one disturbs the other.
 func (b *bench) row(r row) (result, error) {
 	res := result{Name: r.Name, Other: r.Other, Met: true}
 	if r.Prep != "" {
-		if _, _, err := b.sh(r.Prep); err != nil {
+		if _, _, _, err := b.sh(r.Prep, false); err != nil {
 			return res, err
 		}
 	}
@@ -76,15 +81,21 @@ func (b *bench) row(r row) (result, error) {
 	for range r.Runs {
 		for i, line := range lines {
 			if r.Reset != "" {
-				if _, _, err := b.sh(r.Reset); err != nil {
+				if _, _, _, err := b.sh(r.Reset, false); err != nil {
 					return res, err
 				}
 			}
-			took, peak, err := b.sh(line)
+			took, peak, printed, err := b.sh(line, r.Timed)
 			if err != nil {
 				return res, err
 			}
-			times[i] = append(times[i], took.Seconds())
+			seconds := took.Seconds()
+			if r.Timed {
+				if seconds, err = strconv.ParseFloat(strings.TrimSpace(printed), 64); err != nil {
+					return res, fmt.Errorf("%s: %w", line, err)
+				}
+			}
+			times[i] = append(times[i], seconds)
 			peaks[i] = max(peaks[i], peak)
 		}
 	}
