@@ -2,6 +2,7 @@ package all_test
 
 import (
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -54,9 +55,7 @@ var structs = map[string]int{
 	"fz_zone.len": filezbc.RecLen, "fz_zone.wp": filezbc.RecWP, "fz_zone.type": filezbc.RecType, "fz_zone.cond": filezbc.RecCond,
 	"fz_zone.non_seq": filezbc.RecNonSeq, "fz_zone.reset": filezbc.RecReset,
 
-	"gz_meta": 316, "gz_table": 24, "gz_entry": gzoned.EntryLen, "gz_meta.version": gzoned.OffVersion, "gz_meta.id": gzoned.OffID, "gz_meta.zonesize": gzoned.OffZoneSize,
-	"gz_meta.nzones": gzoned.OffZones, "gz_meta.sectorsize": gzoned.OffSector, "gz_meta.provsize": gzoned.OffLength, "gz_meta.nranges": gzoned.OffRanges,
-	"gz_meta.ranges": gzoned.OffRange0, "gz_meta.flags": gzoned.OffFlags, "gz_meta.max_open": gzoned.OffMaxOpen,
+	"gz_table": 24, "gz_long": 16, "gz_short": 8, "gz_long.wp": 8, "gz_short.wp": 4,
 
 	"lz_meta": fakezbc.HeaderLen, "lz_zone": fakezbc.RecordLen, "lz_meta.nr_zones": fakezbc.OffZones, "lz_meta.nr_conv_zones": fakezbc.OffConv,
 	"lz_meta.nr_seq_zones": fakezbc.OffSeq, "lz_meta.nr_exp_open": fakezbc.OffExpOpen, "lz_meta.nr_imp_open": fakezbc.OffImpOpen,
@@ -64,6 +63,23 @@ var structs = map[string]int{
 
 	"qz": 56, "qz.zone_size": 4, "qz.zone_capacity": 12, "qz.conventional_zones": 20, "qz.nr_zones": 24, "qz.max_active_zones": 28, "qz.max_open_zones": 32,
 	"qz.max_append_bytes": 36, "qz.zonedmeta_size": 40, "qz.zonedmeta_offset": 48,
+}
+
+// gzonedStructs adds the layouts of gzoned's metadata to structs.
+func gzonedStructs() map[string]int {
+	all := maps.Clone(structs)
+	for name, v := range map[string]gzoned.Variant{"gz0": gzoned.Named, "gz1": gzoned.Review, "gz3": gzoned.Padded, "gz4": gzoned.Merged} {
+		all[name] = v.Len
+		for field, off := range map[string]int{
+			"version": gzoned.OffVersion, "id": v.ID, "zonesize": v.ZoneSize, "nzones": v.Zones, "sectorsize": v.Sector, "provsize": v.Length,
+			"nranges": v.Ranges, "ranges": v.Range0, "flags": v.Flags, "max_open": v.MaxOpen,
+		} {
+			if off != 0 {
+				all[name+"."+field] = off
+			}
+		}
+	}
+	return all
 }
 
 // A C compiler, given the structures as their sources have them, puts every field where our
@@ -78,7 +94,7 @@ func TestStructs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[string]bool{}
+	structs, seen := gzonedStructs(), map[string]bool{}
 	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
 		var name string
 		var value int

@@ -1,12 +1,14 @@
 // Package gzoned reads and writes the metadata of FreeBSD's GEOM class ZONED, gzoned(8), at the
-// end of its provider. Source of the layout: freebsd-src sys/geom/zoned, format version 1 of 2026,
-// young enough to change.
+// end of its provider. Source of the layouts: sys/geom/zoned/g_zoned.h of freebsd-src, all of format
+// version 1; docs/FORMATS.md names the commits.
 //
-//	 0                  zones*size        M-S-T*S          M-S*T              M-S
+//	gzoned.go  decoding and what gzoned resets    variant.go  the layouts, and how they are told apart    encode.go
+//
+//	 0                  zones*size        M-S-T*S          M-S-(T-1)*S        M-S
 //	+------------------+-----------------+----------------+------------------+-----------+
-//	| data             | unused          | table header   | entries, 16 bytes| metadata  |
+//	| data             | unused          | table header   | entries          | metadata  |
 //	+------------------+-----------------+----------------+------------------+-----------+
-//	 M: length of the provider; S: its sector size; T = 1 + ceil(16 * zones / S). Little-endian.
+//	 M: length of the provider; S: its sector size; T = 1 + ceil(entry size * zones / S). Little-endian.
 package gzoned
 
 import (
@@ -14,7 +16,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
-	"math/rand/v2"
 	"strings"
 
 	"zimg/image/foreign"
@@ -23,36 +24,29 @@ import (
 
 var le = binary.LittleEndian
 
-// Offsets in the metadata sector, the table header and an entry.
+// What all layouts have in common.
 const (
 	Magic      = "GEOM::ZONED"
 	TableMagic = "GEOM::ZONEDTBL"
-	EntryLen   = 16
-	// shortEntryLen is that of an entry in the layouts from August 2026 on.
-	shortEntryLen = 8
-	Version       = 1
-	MaxRanges     = 16
+	Version    = 1
+	MaxRanges  = 16
+	OffVersion = 16
 
-	OffVersion  = 16
-	OffID       = 20
-	OffZoneSize = 24
-	OffZones    = 32
-	OffSector   = 36
-	OffLength   = 40
-	OffRanges   = 48
-	OffRange0   = 52
-	OffFlags    = 308
-	OffMaxOpen  = 312
-	metaLen     = 316
-	flagsKnown  = 1 // reads beyond the write pointer fail
+	flagsKnown = 1 // reads beyond the write pointer fail
+	maxZones   = 1<<32 - 1
+	// maxZoneSectors keeps write pointers of 32 bits apart from noWP.
+	maxZoneSectors = noWP - 1
 
 	tabVersion = 16
 	tabZones   = 20
 
-	entType  = 0
-	entCond  = 1
-	entFlags = 2
-	entWP    = 8
+	entType    = 0
+	entCond    = 1
+	entFlags   = 2
+	entShortWP = 4
+	entLongWP  = 8
+
+	noWP = 1<<32 - 1 // of a short entry: the zone has no write pointer
 )
 
 // Format is a provider with its metadata.
@@ -62,12 +56,12 @@ var Format = &foreign.Format{
 	Holds: foreign.Holds{
 		States: foreign.AllStates, Conventional: true, ROWritten: true, Attributes: layout.RZR,
 		MaxOpen: true, Geometry: true, BlockSize: true, MinBits: 9, MaxBits: 16,
-		Notes: func(*layout.Namespace) []string {
-			return []string{"written is the layout of FreeBSD's gzoned of July 2026; later ones, also of version 1, have shorter entries and take all zones of it for Empty"}
-		},
 		Restrict: func(n *layout.Namespace) error {
-			if n.ZoneCount > 1<<32-1 {
+			if n.ZoneCount > maxZones {
 				return fmt.Errorf("%d zones, more than 32 bits hold", n.ZoneCount)
+			}
+			if n.ZoneSize > maxZoneSectors {
+				return fmt.Errorf("zones of %d blocks, gzoned has at most %d", n.ZoneSize, uint32(maxZoneSectors))
 			}
 			return nil
 		},
@@ -87,7 +81,7 @@ func probe(h *foreign.Head) bool {
 	return false
 }
 
-// isMagic tells whether b begins with magic, padded to 16 bytes with NUL.
+// isMagic reports whether b begins with magic, padded to 16 bytes with NUL.
 func isMagic(b []byte, magic string) bool {
 	return len(b) >= 16 && strings.TrimRight(string(b[:16]), "\x00") == magic
 }
@@ -97,7 +91,6 @@ type provider struct {
 	n       *layout.Namespace
 	rec     *foreign.Records
 	ranges  []convRange
-	maxOpen uint32
 	noTable bool
 }
 
@@ -117,77 +110,59 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	if err := foreign.ReadFull(file, last, size-int64(len(last))); err != nil {
 		return nil, err
 	}
-	var m []byte
-	for s := 512; s <= len(last) && m == nil; s *= 2 {
-		if b := last[len(last)-s:]; isMagic(b, Magic) {
-			m = b
+	var b []byte
+	for s := 512; s <= len(last) && b == nil; s *= 2 {
+		if l := last[len(last)-s:]; isMagic(l, Magic) {
+			b = l
 		}
 	}
-	if m == nil {
-		return nil, fmt.Errorf("%s: %w: no magic GEOM::ZONED in its last sector", file.Name(), foreign.ErrNotFormat)
+	if b == nil {
+		return nil, fmt.Errorf("%s: %w: its last sector does not begin with GEOM::ZONED", file.Name(), foreign.ErrNotFormat)
 	}
-	sector, zoneSize, zones := int64(len(m)), le.Uint64(m[OffZoneSize:]), le.Uint32(m[OffZones:])
-	at := size - sector
-	field := func(name string, off int64, got, want any) error {
-		return foreign.Field(file, "gzoned metadata", name, at+off, got, want)
+	if v := le.Uint32(b[OffVersion:]); v != Version {
+		at := size - int64(len(b)) + OffVersion
+		return nil, foreign.Field(file, "gzoned metadata", "version (gzoned ignores the provider)", at, v, Version)
 	}
-	switch {
-	case int64(le.Uint32(m[OffSector:])) != sector && int64(le.Uint32(m[OffZones:])) == sector:
-		return nil, fmt.Errorf("%s: the layout of a later gzoned, which keeps no number of zones: %w", file.Name(), foreign.ErrUnsupported)
-	case int64(le.Uint32(m[OffSector:])) != sector:
-		return nil, field("sector size (gzoned ignores the provider)", OffSector, le.Uint32(m[OffSector:]), sector)
-	case le.Uint32(m[OffFlags:])&^flagsKnown != 0:
-		return nil, field("flags (gzoned refuses the provider)", OffFlags, fmt.Sprintf("%#x", le.Uint32(m[OffFlags:])), "0 or 1")
-	case le.Uint32(m[OffVersion:]) != Version:
-		return nil, field("version (gzoned ignores the provider)", OffVersion, le.Uint32(m[OffVersion:]), Version)
-	case le.Uint64(m[OffLength:]) != uint64(size):
-		return nil, field("provider size (gzoned ignores the provider)", OffLength, le.Uint64(m[OffLength:]), size)
-	case zoneSize == 0 || zoneSize%uint64(sector) != 0:
-		return nil, field("zone size", OffZoneSize, zoneSize, fmt.Sprintf("a multiple of %d", sector))
-	case le.Uint32(m[OffRanges:]) > MaxRanges:
-		return nil, field("conventional ranges (gzoned refuses the provider)", OffRanges, le.Uint32(m[OffRanges:]), "at most 16")
+	m, err := identify(file, b, size)
+	if err != nil {
+		return nil, err
 	}
-	table := at - (1+(EntryLen*int64(zones)+sector-1)/sector)*sector
-	if zones == 0 || table < 0 || zoneSize > uint64(table)/uint64(zones) {
-		return nil, field("number of zones", OffZones, zones, fmt.Sprintf("as many as fit %d bytes", size))
+	entry, err := m.entryLen(file)
+	if err != nil {
+		return nil, err
 	}
-	p := &provider{maxOpen: le.Uint32(m[OffMaxOpen:]), n: &layout.Namespace{
-		ID: 1, CSI: layout.ZNS, BlockBits: uint8(bits.TrailingZeros64(uint64(sector))), ZoneCount: uint64(zones), MAR: layout.NoLimit,
-		MOR: layout.ZeroBased(le.Uint32(m[OffMaxOpen:])),
-	}}
-	n := p.n // its MAR is NoLimit: gzoned limits open zones alone
-	n.ZoneSize = layout.LBA(zoneSize >> n.BlockBits)
-	n.ZoneCap, n.Blocks = n.ZoneSize, layout.LBA(zones)*n.ZoneSize
-	for k := range int64(le.Uint32(m[OffRanges:])) {
-		r := convRange{le.Uint64(m[OffRange0+16*k:]), le.Uint64(m[OffRange0+16*k+8:])}
-		if r.first >= n.ZoneCount || r.count == 0 || r.count > n.ZoneCount-r.first {
-			return nil, field("conventional range (gzoned refuses the provider)", OffRange0+16*k, fmt.Sprintf("%d+%d", r.first, r.count), fmt.Sprintf("within %d zones", zones))
-		}
-		p.ranges = append(p.ranges, r)
+	table := m.tableAt(entry)
+	n := &layout.Namespace{ // its MAR is NoLimit: gzoned limits open zones alone
+		ID: 1, CSI: layout.ZNS, BlockBits: uint8(bits.TrailingZeros64(uint64(m.sector))), ZoneCount: m.zones(),
+		MAR: layout.NoLimit, MOR: layout.ZeroBased(m.u32(m.MaxOpen)),
 	}
-	p.rec = &foreign.Records{File: file, Off: table + sector, Len: EntryLen, Count: n.ZoneCount, Decode: p.zone}
+	n.ZoneSize = layout.LBA(le.Uint64(b[m.ZoneSize:]) >> n.BlockBits)
+	n.ZoneCap, n.Blocks = n.ZoneSize, layout.LBA(n.ZoneCount)*n.ZoneSize
+	p := &provider{n: n, ranges: m.ranges()}
+	p.rec = &foreign.Records{File: file, Off: table + m.sector, Len: entry, Count: n.ZoneCount, Decode: p.zone}
 	if err := p.rec.CheckRoom(); err != nil {
 		return nil, err
 	}
 	if err := n.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", file.Name(), err)
 	}
-	d := &foreign.Decoded{Facts: []foreign.Fact{{Key: "version", Value: "1"}, {Key: "id", Value: fmt.Sprintf("%#x", le.Uint32(m[OffID:]))}}}
-	head := make([]byte, 24)
-	if short := at - (1+(shortEntryLen*int64(zones)+sector-1)/sector)*sector; short != table {
-		if err := foreign.ReadFull(file, head, short); err != nil {
-			return nil, err
-		}
-		if isMagic(head, TableMagic) {
-			return nil, fmt.Errorf("%s: the layout of a later gzoned, with entries of %d bytes: %w", file.Name(), shortEntryLen, foreign.ErrUnsupported)
-		}
+	d := &foreign.Decoded{Facts: []foreign.Fact{
+		{Key: "version", Value: "1"}, {Key: "layout", Value: m.Name}, {Key: "zone table", Value: fmt.Sprintf("entries of %d bytes", entry)},
+		{Key: "id", Value: fmt.Sprintf("%#x", m.u32(m.ID))},
+	}}
+	if m.Variant == &Review && entry == shortEntry && len(p.ranges) == 0 && n.MaxOpen() == 1 {
+		d.Assumed = append(d.Assumed, "at most one zone is open: in a later layout the same bytes stand for no limit and restricted reads")
 	}
+	head := make([]byte, 24)
 	if err := foreign.ReadFull(file, head, table); err != nil {
 		return nil, err
 	}
-	if !isMagic(head, TableMagic) || le.Uint32(head[tabVersion:]) != Version || le.Uint32(head[tabZones:]) != zones {
+	if !isMagic(head, TableMagic) || le.Uint32(head[tabVersion:]) != Version || uint64(le.Uint32(head[tabZones:])) != n.ZoneCount {
 		p.noTable = true
-		d.Problems = append(d.Problems, foreign.Problem{Verdict: foreign.Wiped, File: file.Name(), Off: table, Text: "the zone table's header is missing or wrong: gzoned takes all zones for Empty"})
+		d.Problems = append(d.Problems, foreign.Problem{
+			Verdict: foreign.Wiped, File: file.Name(), Off: table,
+			Text: "the zone table's header is missing or wrong: gzoned takes all zones for Empty",
+		})
 	}
 	c := &foreign.Content{NS: n, Zones: p.rec, Data: foreign.Linear(file, 0, int64(n.Size()))}
 	if p.noTable && len(bytes.Trim(head, "\x00")) == 0 { // as gzoned create leaves it, until the first flush
@@ -197,14 +172,14 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 			}
 			return n.EmptyZone(i)
 		}}
-		d.Problems, d.Facts = nil, append(d.Facts, foreign.Fact{Key: "zone table", Value: "not written yet: all zones are Empty"})
+		d.Problems, d.Facts[2].Value = nil, "not written yet: all zones are Empty"
 	}
 	d.Contents = []*foreign.Content{c}
 	d.Walk = p.check
 	return d, nil
 }
 
-// conventional tells whether zone i is; the metadata's ranges decide, not the entry.
+// conventional reports whether zone i is conventional; the metadata's ranges decide, not the entry.
 func (p *provider) conventional(i uint64) bool {
 	for _, r := range p.ranges {
 		if i >= r.first && i-r.first < r.count {
@@ -214,11 +189,24 @@ func (p *provider) conventional(i uint64) bool {
 	return false
 }
 
+// wp is the write pointer of the entry b of zone i, as a block of the device.
+func (p *provider) wp(i uint64, b []byte) uint64 {
+	if len(b) == longEntry {
+		return le.Uint64(b[entLongWP:])
+	}
+	wp := le.Uint32(b[entShortWP:])
+	if wp == noWP {
+		return uint64(layout.NoWP)
+	}
+	return i*uint64(p.n.ZoneSize) + uint64(wp)
+}
+
 func (p *provider) zone(i uint64, b []byte) (layout.Zone, error) {
 	if p.conventional(i) {
 		return foreign.ConventionalZone(p.n, i), nil
 	}
-	z := foreign.FromZBC(p.n, i, uint8(layout.SeqWriteRequired), b[entCond], layout.LBA(i)*p.n.ZoneSize, layout.LBA(le.Uint64(b[entWP:])))
+	start := layout.LBA(i) * p.n.ZoneSize
+	z := foreign.FromZBC(p.n, i, uint8(layout.SeqWriteRequired), b[entCond], start, layout.LBA(p.wp(i, b)))
 	if b[entFlags]&1 != 0 {
 		z.Attrs |= layout.RZR
 	}
@@ -231,111 +219,21 @@ func (p *provider) check(found func(foreign.Problem) error) error {
 		if p.conventional(i) || p.noTable {
 			return nil
 		}
-		at := foreign.Problem{File: p.rec.File.Name(), Off: p.rec.Off + int64(i)*EntryLen, Zone: i, InZone: true}
-		start := uint64(i) * uint64(p.n.ZoneSize)
-		wp := le.Uint64(b[entWP:])
+		at := foreign.Problem{File: p.rec.File.Name(), Off: p.rec.Off + int64(i)*int64(p.rec.Len), Zone: i, InZone: true}
+		start := i * uint64(p.n.ZoneSize)
+		end, wp := start+uint64(p.n.ZoneSize), p.wp(i, b)
 		switch {
-		case wp < start || wp > start+uint64(p.n.ZoneSize):
-			at.Verdict, at.Off, at.Got, at.Want = foreign.Wiped, at.Off+entWP, fmt.Sprint(wp), fmt.Sprintf("%d to %d", start, start+uint64(p.n.ZoneSize))
+		case wp < start || wp > end:
+			at.Verdict, at.Off, at.Got, at.Want = foreign.Wiped, at.Off+int64(len(b)/2), fmt.Sprint(wp), fmt.Sprintf("%d to %d", start, end)
 			at.Text = "write pointer outside the zone; gzoned resets the zone"
 		case b[entType] != uint8(layout.SeqWriteRequired):
-			at.Verdict, at.Off, at.Got, at.Want, at.Text = foreign.Odd, at.Off+entType, fmt.Sprint(b[entType]), "2", "zone type; the ranges in the metadata win"
+			at.Verdict, at.Off, at.Got, at.Want = foreign.Odd, at.Off+entType, fmt.Sprint(b[entType]), "2"
+			at.Text = "zone type; the ranges in the metadata win"
 		case layout.ZoneState(b[entCond]).Open():
-			at.Verdict, at.Off, at.Text = foreign.Changed, at.Off+entCond, "open; gzoned leaves it so and counts it, an import closes it"
+			at.Verdict, at.Off, at.Text = foreign.Changed, at.Off+entCond, "open; gzoned leaves it open and counts it, an import closes it"
 		default:
 			return nil
 		}
 		return found(at)
 	})
-}
-
-func encode(out *foreign.Output) error {
-	n := out.NS
-	file, err := out.Create(out.Path)
-	if err != nil {
-		return err
-	}
-	var ranges []convRange
-	var i uint64
-	for z, err := range out.Zones.All(0, n.ZoneCount) {
-		if err != nil {
-			return err
-		}
-		if z.Type == layout.Conventional {
-			if k := len(ranges) - 1; k >= 0 && ranges[k].first+ranges[k].count == i {
-				ranges[k].count++
-			} else {
-				ranges = append(ranges, convRange{i, 1})
-			}
-		}
-		i++
-	}
-	if len(ranges) > MaxRanges {
-		return layout.Errorf(layout.ErrGeometry, "%d ranges of conventional zones, gzoned has at most %d", len(ranges), MaxRanges)
-	}
-	sector := n.BlockSize()
-	size := providerSize(n)
-	table := size - sector - (1+(EntryLen*int64(n.ZoneCount)+sector-1)/sector)*sector
-	if err := file.Truncate(size); err != nil {
-		return err
-	}
-	if err := out.CopyLinear(file, 0); err != nil {
-		return err
-	}
-	head := make([]byte, 24)
-	copy(head, TableMagic)
-	le.PutUint32(head[tabVersion:], Version)
-	le.PutUint32(head[tabZones:], uint32(n.ZoneCount))
-	if _, err := file.WriteAt(head, table); err != nil {
-		return err
-	}
-	err = foreign.Write(file, table+sector, EntryLen, out.Zones, n.ZoneCount, func(_ uint64, z layout.Zone, b []byte) error {
-		b[entType], b[entCond] = uint8(z.Type), uint8(z.State)
-		if z.Attrs&layout.RZR != 0 {
-			b[entFlags] = 1
-		}
-		wp := uint64(foreign.ZBCWP(n, z))
-		if z.Type == layout.Conventional {
-			wp = uint64(layout.NoWP)
-		}
-		le.PutUint64(b[entWP:], wp)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	m := make([]byte, metaLen)
-	copy(m, Magic)
-	le.PutUint32(m[OffVersion:], Version)
-	le.PutUint32(m[OffID:], rand.Uint32())
-	le.PutUint64(m[OffZoneSize:], uint64(n.ByteOff(n.ZoneSize)))
-	le.PutUint32(m[OffZones:], uint32(n.ZoneCount))
-	le.PutUint32(m[OffSector:], uint32(sector))
-	le.PutUint64(m[OffLength:], uint64(size))
-	le.PutUint32(m[OffRanges:], uint32(len(ranges)))
-	for k, r := range ranges {
-		le.PutUint64(m[OffRange0+16*k:], r.first)
-		le.PutUint64(m[OffRange0+16*k+8:], r.count)
-	}
-	le.PutUint32(m[OffMaxOpen:], uint32(min(n.MaxOpen(), n.ZoneCount)))
-	if _, err := file.WriteAt(m, size-sector); err != nil {
-		return err
-	}
-	out.Say("gzoned wants sectors of %d bytes and exactly this length: kldload geom_zoned; mdconfig -S %d -f %s", sector, sector, out.Path)
-	return nil
-}
-
-// providerSize is the length for which gzoned itself would arrive at n's zones: it
-// reserves room for as many entries as zones fit the whole provider.
-func providerSize(n *layout.Namespace) int64 {
-	sector, zone := n.BlockSize(), int64(n.ByteOff(n.ZoneSize))
-	size := int64(n.Size())
-	for {
-		most := size / zone
-		next := int64(n.Size()) + 2*sector + int64(layout.RoundUp(layout.Bytes(EntryLen*most), layout.Bytes(sector)))
-		if next <= size {
-			return size
-		}
-		size = next
-	}
 }

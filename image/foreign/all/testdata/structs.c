@@ -43,9 +43,10 @@ struct fz_meta {
 };
 struct fz_zone { uint64_t start, len, wp; uint8_t type, cond, non_seq, reset, reserved[36]; };
 
-/* gzoned: metadata, table header, entry, as they are encoded byte by byte */
-struct PACKED gz_range { uint64_t first, count; };
-struct PACKED gz_meta {
+/* gzoned, the metadata in the order in which it came, table header, entries of the first two and of the later layouts */
+struct gz_range { uint64_t first, count; };
+struct PACKED gz0 { char magic[16]; uint32_t version; char name[16]; uint32_t id; uint64_t zonesize; uint32_t nzones, sectorsize; uint64_t provsize; };
+struct PACKED gz1 {
 	char magic[16];
 	uint32_t version, id;
 	uint64_t zonesize;
@@ -55,8 +56,28 @@ struct PACKED gz_meta {
 	struct gz_range ranges[16];
 	uint32_t flags, max_open;
 };
-struct PACKED gz_table { char magic[16]; uint32_t version, nzones; };
-struct PACKED gz_entry { uint8_t type, cond, flags, rsvd[5]; uint64_t wp; };
+struct gz3 {
+	char magic[16];
+	uint32_t version, id;
+	uint64_t zonesize;
+	uint32_t nzones, sectorsize;
+	uint64_t provsize;
+	uint32_t nranges, reserved;
+	struct gz_range ranges[16];
+	uint32_t flags, max_open;
+};
+struct gz4 {
+	char magic[16];
+	uint32_t version, id;
+	uint64_t zonesize;
+	uint32_t sectorsize, nranges;
+	uint64_t provsize;
+	struct gz_range ranges[16];
+	uint32_t flags, max_open;
+};
+struct gz_table { char magic[16]; uint32_t version, nzones; };
+struct gz_long { uint8_t type, cond, flags, rsvd[5]; uint64_t wp; };
+struct gz_short { uint8_t type, cond, flags, rsvd; uint32_t wp; };
 
 /* libzbc's fake backend: header and zone */
 struct lz_meta { uint64_t capacity; uint32_t nr_zones, nr_conv_zones, nr_seq_zones, nr_exp_open, nr_imp_open; uint8_t reserved[40]; };
@@ -95,8 +116,13 @@ int main(void)
 	S(fz_meta); S(fz_zone); O(fz_meta, model); O(fz_meta, capacity); O(fz_meta, lba_size); O(fz_meta, zone_size); O(fz_meta, nr_zones);
 	O(fz_meta, nr_conv_zones); O(fz_meta, nr_open_zones); O(fz_meta, nr_imp_open); O(fz_meta, nr_exp_open);
 	O(fz_zone, len); O(fz_zone, wp); O(fz_zone, type); O(fz_zone, cond); O(fz_zone, non_seq); O(fz_zone, reset);
-	S(gz_meta); S(gz_table); S(gz_entry); O(gz_meta, version); O(gz_meta, id); O(gz_meta, zonesize); O(gz_meta, nzones); O(gz_meta, sectorsize);
-	O(gz_meta, provsize); O(gz_meta, nranges); O(gz_meta, ranges); O(gz_meta, flags); O(gz_meta, max_open);
+	S(gz_table); S(gz_long); S(gz_short); O(gz_long, wp); O(gz_short, wp);
+	S(gz0); O(gz0, version); O(gz0, id); O(gz0, zonesize); O(gz0, sectorsize); O(gz0, provsize); O(gz0, nzones);
+	S(gz1); O(gz1, version); O(gz1, id); O(gz1, zonesize); O(gz1, sectorsize); O(gz1, provsize); O(gz1, nzones);
+	O(gz1, nranges); O(gz1, ranges); O(gz1, flags); O(gz1, max_open);
+	S(gz3); O(gz3, version); O(gz3, id); O(gz3, zonesize); O(gz3, sectorsize); O(gz3, provsize); O(gz3, nzones);
+	O(gz3, nranges); O(gz3, ranges); O(gz3, flags); O(gz3, max_open);
+	S(gz4); O(gz4, version); O(gz4, id); O(gz4, zonesize); O(gz4, sectorsize); O(gz4, provsize); O(gz4, nranges); O(gz4, ranges); O(gz4, flags); O(gz4, max_open);
 	S(lz_meta); S(lz_zone); O(lz_meta, nr_zones); O(lz_meta, nr_conv_zones); O(lz_meta, nr_seq_zones); O(lz_meta, nr_exp_open); O(lz_meta, nr_imp_open);
 	O(lz_zone, start); O(lz_zone, wp); O(lz_zone, type); O(lz_zone, cond); O(lz_zone, attributes);
 	S(qz); O(qz, zone_size); O(qz, zone_capacity); O(qz, conventional_zones); O(qz, nr_zones); O(qz, max_active_zones); O(qz, max_open_zones);
