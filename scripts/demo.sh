@@ -19,7 +19,8 @@ show() {
 	zimg "$@"
 }
 
-# boot SCRIPT: runs the script in a guest and shows what it prints.
+# boot SCRIPT: runs the script in a guest and shows what it prints. /dev/drive0nN is a link to the namespace with the NSID N,
+# which need not be /dev/nvme0nN: Linux 6.12 and later finds namespaces in any order.
 boot() {
 	printf '%s\n' "$1" >"$tmp/script"
 	(cd "$root" && go run ./image/imagetest/guest/cmd/guest args "$tmp/script") >"$tmp/args"
@@ -46,11 +47,11 @@ show create --ns zones=8,zone-size=4M,zone-capacity=3M,max-open=4,max-active=6,b
 say "The first boot writes to zones, finishes one, and powers off"
 boot '
 set -e
-for n in 1 2 3; do dd if=/dev/urandom of=/dev/nvme0n$n bs=64K count=4 oflag=direct conv=notrunc 2>/dev/null; done
-dd if=/dev/urandom of=/dev/nvme0n1 bs=64K count=3 seek=64 oflag=direct conv=notrunc 2>/dev/null
-blkzone finish -o 0x2000 -c 1 /dev/nvme0n1
-blkzone report -c 4 /dev/nvme0n1
-dd if=/dev/nvme0n1 bs=64K count=4 iflag=direct 2>/dev/null | sha256sum'
+for n in 1 2 3; do dd if=/dev/urandom of=/dev/drive0n$n bs=64K count=4 oflag=direct conv=notrunc 2>/dev/null; done
+dd if=/dev/urandom of=/dev/drive0n1 bs=64K count=3 seek=64 oflag=direct conv=notrunc 2>/dev/null
+blkzone finish -o 0x2000 -c 1 /dev/drive0n1
+blkzone report -c 4 /dev/drive0n1
+dd if=/dev/drive0n1 bs=64K count=4 iflag=direct 2>/dev/null | sha256sum'
 sed -n '/  -$/p' "$tmp/output" >"$tmp/sum1"
 
 say "The zones, as zimg sees them now"
@@ -61,11 +62,11 @@ show map "$image"
 say "The second boot: the guest finds its zones as it left them"
 boot '
 set -e
-blkzone report -c 4 /dev/nvme0n1
-nvme zns report-zones /dev/nvme0n2 -d 2
-zbd report /dev/nvme0n1 | tail -n 8 | head -n 2
-dd if=/dev/nvme0n1 bs=64K count=4 iflag=direct 2>/dev/null | sha256sum
-dd if=/dev/urandom of=/dev/nvme0n1 bs=64K count=1 seek=4 oflag=direct conv=notrunc && echo "goes on writing at the write pointer"'
+blkzone report -c 4 /dev/drive0n1
+nvme zns report-zones /dev/drive0n2 -d 2
+zbd report /dev/drive0n1 | tail -n 8 | head -n 2
+dd if=/dev/drive0n1 bs=64K count=4 iflag=direct 2>/dev/null | sha256sum
+dd if=/dev/urandom of=/dev/drive0n1 bs=64K count=1 seek=4 oflag=direct conv=notrunc && echo "goes on writing at the write pointer"'
 sed -n '/  -$/p' "$tmp/output" >"$tmp/sum2"
 cmp "$tmp/sum1" "$tmp/sum2" || { echo "demo: the data is not what it was" >&2; exit 1; }
 

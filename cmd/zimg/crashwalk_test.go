@@ -42,9 +42,9 @@ func TestCrashWalkBtrfs(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "d.zimg")
 	zimg(t, "create", "-q", "--like", "btrfs", "--zones", "40", path)
-	runBoot(t, path, "modprobe btrfs; mkfs.btrfs -q -O zoned -d single -m single /dev/nvme0n1 >/dev/null")
+	runBoot(t, path, "modprobe btrfs; mkfs.btrfs -q -O zoned -d single -m single /dev/drive0n1 >/dev/null")
 	rec := record(t, path, `
-modprobe btrfs; mount -t btrfs /dev/nvme0n1 /mnt; cd /mnt
+modprobe btrfs; mount -t btrfs /dev/drive0n1 /mnt; cd /mnt
 n=0; while [ $n -lt 55 ]; do
 	n=$((n + 1)); yes "file $n" | head -c 100000 >file.$n; sync
 done
@@ -109,9 +109,9 @@ func TestCrashWalkF2fs(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "d.zimg")
 	zimg(t, "create", "-q", "--ns", "type=nvm,size=20M", "--ns", "like=f2fs,zones=32", path)
-	runBoot(t, path, "modprobe f2fs; mkfs.f2fs -f -m -c /dev/nvme0n2 /dev/nvme0n1 >/dev/null")
+	runBoot(t, path, "modprobe f2fs; mkfs.f2fs -f -m -c /dev/drive0n2 /dev/drive0n1 >/dev/null")
 	rec := record(t, path, `
-modprobe f2fs; mount -t f2fs /dev/nvme0n1 /mnt; cd /mnt
+modprobe f2fs; mount -t f2fs /dev/drive0n1 /mnt; cd /mnt
 n=0; while [ $n -lt 2 ]; do
 	n=$((n + 1)); yes "file $n" | head -c 100000 >file.$n; sync
 done
@@ -125,14 +125,14 @@ cd /; umount /mnt`)
 	script := filepath.Join(t.TempDir(), "script")
 	if err := os.WriteFile(script, []byte(`
 set -e
-modprobe f2fs; mount -t f2fs /dev/nvme0n1 /mnt
+modprobe f2fs; mount -t f2fs /dev/drive0n1 /mnt
 for f in /mnt/file.*; do
 	[ -e $f ] || continue
 	size=$(stat -c %s $f)
 	yes "file ${f##*.}" | head -c $size | cmp - $f
 	echo "$size bytes in $f"
 done
-umount /mnt; fsck.f2fs --dry-run /dev/nvme0n1 >/tmp/fsck || { cat /tmp/fsck; exit 1; }
+umount /mnt; fsck.f2fs --dry-run /dev/drive0n1 >/tmp/fsck || { cat /tmp/fsck; exit 1; }
 `), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -164,8 +164,8 @@ func TestCrashFindsMissingFlush(t *testing.T) {
 		rec := record(t, path, fmt.Sprintf(`
 head -c 65536 /dev/urandom >/tmp/r
 i=0; while [ $i -lt 8 ]; do
-	dd if=/tmp/r of=/dev/nvme0n1 bs=64k count=1 seek=$((64 + i)) oflag=direct %s 2>/dev/null    # data, in zone 1
-	dd if=/tmp/r of=/dev/nvme0n1 bs=4k count=1 seek=$((2048 + i)) oflag=direct 2>/dev/null  # a record, in zone 2
+	dd if=/tmp/r of=/dev/drive0n1 bs=64k count=1 seek=$((64 + i)) oflag=direct %s 2>/dev/null    # data, in zone 1
+	dd if=/tmp/r of=/dev/drive0n1 bs=4k count=1 seek=$((2048 + i)) oflag=direct 2>/dev/null  # a record, in zone 2
 	i=$((i + 1))
 done`, flush))
 		// For each record there has to be the data: 16 blocks for one.

@@ -99,7 +99,7 @@ func TestGuestSeesWhatZimgSays(t *testing.T) {
 	zimg(t, "zone", "reset", "--ns", "1", path, "all")
 	out := boot(t, path, `
 for n in 1 2; do
-	d=/dev/nvme0n$n
+	d=/dev/drive0n$n
 	echo "## blkzone$n"; blkzone report $d
 	echo "## nvme$n"; nvme zns report-zones $d -o json
 	echo "## idns$n"; nvme zns id-ns $d -o json
@@ -107,11 +107,11 @@ for n in 1 2; do
 	echo "## zbdcsv$n"; zbd report -csv $d
 	echo "## size$n"; blockdev --getsize64 $d
 done
-echo "## plain"; cat /sys/block/nvme0n3/queue/zoned; blockdev --getsize64 /dev/nvme0n3
-echo "## before"; dd if=/dev/nvme0n3 bs=4096 skip=16 count=75 2>/dev/null | sha256sum | cut -d' ' -f1
+echo "## plain"; cat /sys/block/$(basename $(readlink -f /dev/drive0n3))/queue/zoned; blockdev --getsize64 /dev/drive0n3
+echo "## before"; dd if=/dev/drive0n3 bs=4096 skip=16 count=75 2>/dev/null | sha256sum | cut -d' ' -f1
 dd if=/dev/urandom of=/tmp/r bs=4096 count=64 2>/dev/null
-dd if=/tmp/r of=/dev/nvme0n1 bs=64K oflag=direct 2>/dev/null
-dd if=/tmp/r of=/dev/nvme0n3 bs=64K seek=32 oflag=direct conv=notrunc 2>/dev/null
+dd if=/tmp/r of=/dev/drive0n1 bs=64K oflag=direct 2>/dev/null
+dd if=/tmp/r of=/dev/drive0n3 bs=64K seek=32 oflag=direct conv=notrunc 2>/dev/null
 echo "## written"; sha256sum </tmp/r | cut -d' ' -f1
 `)
 	for n := range 2 {
@@ -192,9 +192,9 @@ func TestGuestCannotReachMetadata(t *testing.T) {
 	}
 	before := metadata()
 	boot(t, path, `
-tr '\0' '\377' </dev/zero | dd of=/dev/nvme0n1 bs=1M count=4 iflag=fullblock oflag=direct 2>/dev/null
-tr '\0' '\377' </dev/zero | dd of=/dev/nvme0n2 bs=1M count=3 iflag=fullblock oflag=direct 2>/dev/null
-! tr '\0' '\377' </dev/zero | dd of=/dev/nvme0n2 bs=4096 count=1 seek=768 iflag=fullblock oflag=direct 2>/dev/null
+tr '\0' '\377' </dev/zero | dd of=/dev/drive0n1 bs=1M count=4 iflag=fullblock oflag=direct 2>/dev/null
+tr '\0' '\377' </dev/zero | dd of=/dev/drive0n2 bs=1M count=3 iflag=fullblock oflag=direct 2>/dev/null
+! tr '\0' '\377' </dev/zero | dd of=/dev/drive0n2 bs=4096 count=1 seek=768 iflag=fullblock oflag=direct 2>/dev/null
 `)
 	if !bytes.Equal(before, metadata()) {
 		t.Error("the metadata area has changed")

@@ -79,7 +79,7 @@ func TestRunKeepsZones(t *testing.T) {
 const firstBoot = `
 dd if=/dev/urandom of=/tmp/r bs=64K count=2 2>/dev/null
 put() { dd if=/tmp/r of=$1 bs=64K count=$3 seek=$2 oflag=direct conv=notrunc 2>/dev/null; }
-a=/dev/nvme0n1
+a=/dev/drive0n1
 put $a 0 2
 nvme zns zone-append $a -s 0x800 -z 65536 -d /tmp/r >/dev/null
 put $a 32 1; blkzone finish -o 0x1000 -c 1 $a
@@ -89,20 +89,20 @@ printf 'hello extension' >/tmp/e; dd if=/tmp/e of=/tmp/ext bs=64 conv=sync 2>/de
 nvme zns set-zone-desc $a -s 0x2800 -d /tmp/ext >/dev/null
 put $a 96 1; blkzone reset -o 0x3000 -c 1 $a
 dd if=/dev/urandom of=$a bs=64K count=12 seek=112 oflag=direct conv=notrunc 2>/dev/null
-put /dev/nvme0n2 0 2
-nvme zns open-zone /dev/nvme0n2 -s 0x400 >/dev/null
-put /dev/nvme0n3 16 2
+put /dev/drive0n2 0 2
+nvme zns open-zone /dev/drive0n2 -s 0x400 >/dev/null
+put /dev/drive0n3 16 2
 `
 
 // look prints everything that must be there again.
 const look = `
-a=/dev/nvme0n1
-for n in 1 2; do echo "## report$n"; blkzone report /dev/nvme0n$n; done
+a=/dev/drive0n1
+for n in 1 2; do echo "## report$n"; blkzone report /dev/drive0n$n; done
 echo "## ext"; nvme zns report-zones $a -e -o json -s 0x2800 -d 1 | grep -A6 ext_data
 echo "## sums"
 for s in 0 16 32 64 112; do dd if=$a bs=64K skip=$s count=2 iflag=direct 2>/dev/null | sha256sum; done
-dd if=/dev/nvme0n2 bs=64K count=2 iflag=direct 2>/dev/null | sha256sum
-dd if=/dev/nvme0n3 bs=64K skip=16 count=2 iflag=direct 2>/dev/null | sha256sum
+dd if=/dev/drive0n2 bs=64K count=2 iflag=direct 2>/dev/null | sha256sum
+dd if=/dev/drive0n3 bs=64K skip=16 count=2 iflag=direct 2>/dev/null | sha256sum
 echo "## end"
 `
 
@@ -110,13 +110,13 @@ echo "## end"
 const goOn = `
 put() { dd if=/tmp/r of=$1 bs=64K count=$3 seek=$2 oflag=direct conv=notrunc 2>/dev/null; }
 dd if=/dev/urandom of=/tmp/r bs=64K count=1 2>/dev/null
-put /dev/nvme0n1 2 1
-put /dev/nvme0n1 17 1
-put /dev/nvme0n1 80 1     # the zone with the extension
-put /dev/nvme0n1 96 1     # the one that was reset
-put /dev/nvme0n2 2 1
-! put /dev/nvme0n1 33 1   # finished
-! put /dev/nvme0n1 67 1   # not at the write pointer
+put /dev/drive0n1 2 1
+put /dev/drive0n1 17 1
+put /dev/drive0n1 80 1     # the zone with the extension
+put /dev/drive0n1 96 1     # the one that was reset
+put /dev/drive0n2 2 1
+! put /dev/drive0n1 33 1   # finished
+! put /dev/drive0n1 67 1   # not at the write pointer
 `
 
 // power is what a power-up does to a blkzone report of namespace ns: open zones are

@@ -27,7 +27,7 @@ func TestRunKilledKeepsRecords(t *testing.T) {
 			}
 			log := filepath.Join(dir, "caller.log")
 			vm, err := runner(t, a, b).Start(t.Context(), []string{"-D", log, "-d", "guest_errors", "-trace", "pci_nvme_mmio_cfg", "-trace", "pci_nvme_finish*"}, `
-a=/dev/nvme0n1; b=/dev/nvme1n1
+a=/dev/drive0n1; b=/dev/drive1n1
 dd if=/dev/zero of=$a bs=4096 count=7 oflag=direct 2>/dev/null
 dd if=/dev/urandom of=$a bs=4096 count=3 seek=256 oflag=direct conv=notrunc 2>/dev/null
 dd if=/dev/urandom of=$b bs=4096 count=5 seek=1280 oflag=direct conv=notrunc 2>/dev/null

@@ -35,11 +35,11 @@ func TestServeFileSystems(t *testing.T) {
 	defer cancel()
 	vm, err := builtGuest(t).Start(ctx, network, "set -e\n"+connect(s.port, nqns[0])+`
 nvme connect -t tcp -a 10.0.2.2 -s `+s.port+` -n `+nqns[1]+` -q nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555 -I 11111111-2222-3333-4444-555555555555 -c 1
-until [ -b /dev/nvme1n1 ] && [ -b /dev/nvme1n2 ]; do usleep 10000; done
+until [ -b /dev/drive0n1 ] && [ -b /dev/drive1n1 ] && [ -b /dev/drive1n2 ]; do usleep 10000; namespaces; done
 modprobe btrfs; modprobe f2fs
-mkfs.btrfs -q -O zoned -d single -m single /dev/nvme0n1
-mkfs.f2fs -q -f -m -c /dev/nvme1n1 /dev/nvme1n2
-mkdir /b /f; mount /dev/nvme0n1 /b; mount -t f2fs /dev/nvme1n2 /f
+mkfs.btrfs -q -O zoned -d single -m single /dev/drive0n1
+mkfs.f2fs -q -f -m -c /dev/drive1n1 /dev/drive1n2
+mkdir /b /f; mount /dev/drive0n1 /b; mount -t f2fs /dev/drive1n2 /f
 n=0; while [ $n -lt 12 ]; do
 	n=$((n + 1))
 	for d in /b /f; do yes "file $n of $d" | head -c 100000 >$d/file.$n; done
@@ -53,9 +53,9 @@ verify() {
 }
 verify
 umount /b; umount /f
-btrfs check --readonly /dev/nvme0n1 >/tmp/check 2>&1 || { cat /tmp/check; exit 1; }
-fsck.f2fs --dry-run /dev/nvme1n2 >/tmp/check 2>&1 || { cat /tmp/check; exit 1; }
-mount /dev/nvme0n1 /b; mount -t f2fs /dev/nvme1n2 /f
+btrfs check --readonly /dev/drive0n1 >/tmp/check 2>&1 || { cat /tmp/check; exit 1; }
+fsck.f2fs --dry-run /dev/drive1n2 >/tmp/check 2>&1 || { cat /tmp/check; exit 1; }
+mount /dev/drive0n1 /b; mount -t f2fs /dev/drive1n2 /f
 verify
 umount /b; umount /f
 echo all is well

@@ -7,22 +7,14 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"strconv"
-	"strings"
 
 	"zimg/image"
+	"zimg/image/journal"
 )
 
 // QEMU's write log knows nothing of zones. A zone that is finished leaves nothing in it, and one
-// that is reset leaves the zeroes that Write Zeroes would leave too. QEMU's trace has both, among
-// the requests to the block layer, each of which is one entry of the log:
-//
-//	pci_nvme_io_cmd cid 589 nsid 0x1 sqid 1 opc 0x1 opname 'NVME_NVM_CMD_WRITE'
-//	blk_co_pwritev blk 0x55e9c16205b0 bs 0x55e9c0a491e0 offset 4096 bytes 4096 flags 0x0
-//	pci_nvme_finish_zone finish zone, slba=0, idx=0, all=0
-//	pci_nvme_zns_zone_reset zslba 0x0
-//	blk_co_pwritev blk 0x55e9c16205b0 bs 0x55e9c0a491e0 offset 0 bytes 1048576 flags 0x6
-//	pci_nvme_flush_ns nsid 0x1
+// that is reset leaves the zeroes that Write Zeroes would leave too. QEMU's trace, whose lines are journal.Events, has
+// both, among the requests to the block layer, each of which is one entry of the log.
 //
 // The trace is in the order in which commands came, the log in that in which they were done. A
 // finish is done when it comes. So it took effect before any entry of the log whose request
@@ -30,7 +22,7 @@ import (
 
 // TraceEvents are the events that QEMU is to trace for a recording, beyond those of a journal.
 func TraceEvents() []string {
-	return []string{"pci_nvme_io_cmd", "pci_nvme_zns_zone_reset", "pci_nvme_flush_ns", "blk_co_pwritev"}
+	return []string{string(journal.Command), string(journal.ResetOf), string(journal.FlushOf), string(journal.Request)}
 }
 
 // request is a write to the block layer: of namespace ns (an index), in its bytes.
@@ -62,11 +54,11 @@ type trace struct {
 	finishes []finished
 }
 
-// never is a position behind all of a trace.
+// never is a position after the end of a trace.
 const never = math.MaxInt
 
-// readTrace reads QEMU's trace; nil if there is none. Lines that it does not understand it
-// passes over: what they would have told is inferred from the data.
+// readTrace reads QEMU's trace; nil if there is none. Lines of other events, or that are not understood, are passed over:
+// what they would have said is inferred from the data.
 func readTrace(path string, ns []*image.Namespace) (*trace, error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -98,12 +90,7 @@ func parseTrace(r io.Reader, ns []*image.Namespace) (*trace, error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 64<<10), 1<<20)
 	for pos := 0; lines.Scan(); pos++ {
-		line := lines.Text()
-		// QEMU may put a process number and a time before it.
-		if i := strings.LastIndexByte(line[:max(0, strings.IndexByte(line, ' '))], ':'); i >= 0 {
-			line = line[i+1:]
-		}
-		p.line(strings.Fields(line), pos)
+		p.line(lines.Text(), pos)
 	}
 	if err := lines.Err(); err != nil && !errors.Is(err, bufio.ErrTooLong) {
 		return nil, err
@@ -120,62 +107,38 @@ func parseTrace(r io.Reader, ns []*image.Namespace) (*trace, error) {
 	return &p.trace, nil
 }
 
-func (p *traceParser) line(words []string, pos int) {
-	if len(words) == 0 {
-		return
-	}
+func (p *traceParser) line(line string, pos int) {
+	e, ok := journal.ParseEvent(line)
 	wrote, reset := p.writes, p.reset
 	p.writes, p.reset = false, false
-	switch words[0] {
-	case "pci_nvme_io_cmd":
+	if !ok {
+		return
+	}
+	switch e.Kind {
+	case journal.Command:
 		p.current = -1
-		if i, ok := p.ns[number(words, "nsid")]; ok {
+		if i, ok := p.ns[e.NSID]; ok {
 			p.current = i
 		}
-		switch number(words, "opc") {
-		case 0x01, 0x08, 0x7d: // Write, Write Zeroes, Zone Append
-			p.writes = true
-		}
-	case "pci_nvme_zns_zone_reset":
+		p.writes = e.Writes()
+	case journal.ResetOf:
 		p.reset = true
-	case "pci_nvme_flush_ns":
+	case journal.FlushOf:
 		p.flushes = append(p.flushes, pos)
-	case "pci_nvme_finish_zone":
-		p.finish(words, pos)
-	case "blk_co_pwritev":
-		p.request(words, pos, wrote, reset)
-	}
-}
-
-// finish: "pci_nvme_finish_zone finish zone, slba=0, idx=0, all=0".
-func (p *traceParser) finish(words []string, pos int) {
-	f := finished{pos: pos, ns: p.current}
-	for _, w := range words {
-		key, value, _ := strings.Cut(strings.TrimSuffix(w, ","), "=")
-		n, err := strconv.ParseUint(value, 0, 64)
-		switch {
-		case err != nil:
-		case key == "idx":
-			f.zone = n
-		case key == "all":
-			f.all = n == 1
+	case journal.Finish:
+		if p.current >= 0 && e.Zone < p.zones[p.current].ZoneCount {
+			p.finishes = append(p.finishes, finished{pos: pos, ns: p.current, zone: e.Zone, all: e.All})
 		}
-	}
-	if f.ns >= 0 && f.zone < p.zones[f.ns].ZoneCount {
-		p.finishes = append(p.finishes, f)
+	case journal.Request:
+		p.request(e, pos, wrote, reset)
+	case journal.Completion, journal.SetExtension, journal.Started:
 	}
 }
 
 // request notes a write. Which namespace it is of the command before says, if it is the
 // cause; the zones of a reset of all come one by one, with other commands in between.
-func (p *traceParser) request(words []string, pos int, wrote, reset bool) {
-	var device string
-	for i, w := range words[:len(words)-1] {
-		if w == "blk" {
-			device = words[i+1]
-		}
-	}
-	ns, ok := p.device[device]
+func (p *traceParser) request(e journal.Event, pos int, wrote, reset bool) {
+	ns, ok := p.device[e.Backend]
 	if !ok || wrote {
 		ns = p.current
 	}
@@ -183,23 +146,10 @@ func (p *traceParser) request(words []string, pos int, wrote, reset bool) {
 		return
 	}
 	if wrote {
-		p.device[device] = ns
+		p.device[e.Backend] = ns
 	}
-	q := request{ns, int64(number(words, "offset")), int64(number(words, "bytes"))}
+	q := request{ns, int64(e.Offset), int64(e.Bytes)}
 	p.list = append(p.list, traced{request: q, pos: pos, reset: reset})
-}
-
-// number is the word after key, as a number.
-func number(words []string, key string) uint64 {
-	for i, w := range words[:len(words)-1] {
-		if w == key {
-			n, err := strconv.ParseUint(words[i+1], 0, 64)
-			if err == nil {
-				return n
-			}
-		}
-	}
-	return math.MaxUint64
 }
 
 // take finds the trace of a request that the log has, the next of its kind.

@@ -1,31 +1,15 @@
 package journal
 
-import (
-	"strconv"
-	"strings"
+import "zimg/layout"
 
-	"zimg/layout"
-)
-
-// QEMU's trace has, among others, these lines (hw/nvme/trace-events, block/trace-events):
-//
-//	pci_nvme_io_cmd cid 589 nsid 0x1 sqid 1 opc 0x1 opname 'NVME_NVM_CMD_WRITE'
-//	blk_co_pwritev blk 0x55e9c16205b0 bs 0x55e9c0a491e0 offset 4096 bytes 4096 flags 0x0
-//	pci_nvme_enqueue_req_completion cid 589 cqid 1 dw0 0x0 dw1 0x0 status 0x0
-//	pci_nvme_finish_zone finish zone, slba=0, idx=0, all=0
-//	pci_nvme_zns_zone_reset zslba 0x0
-//	blk_co_pwritev blk 0x55e9c16205b0 bs 0x55e9c0a491e0 offset 0 bytes 1048576 flags 0x6
-//
-// A request to the block layer follows the command that causes it, and names a block backend: one namespace of one drive.
-// Commands that move no data name a namespace id only. A write counts as written when its command has completed: a guest
-// knows of no other. Commands on queues of one number may share an identifier, on two drives or on two queues that share a
-// completion queue; their writes count when all of them have completed.
+// A write counts as written when its command has completed: a guest knows of no other. Commands on queues of one number may
+// share an identifier, on two drives or on two queues that share a completion queue; their writes count when all of them
+// have completed.
 
 // Events lists the events that QEMU is to log.
 func Events() []string {
 	return []string{
-		"pci_nvme_io_cmd", "pci_nvme_enqueue_req_completion", "blk_co_pwritev", "pci_nvme_zns_zone_reset",
-		"pci_nvme_finish_zone", "pci_nvme_set_descriptor_extension", "pci_nvme_mmio_start_success",
+		string(Command), string(Completion), string(Request), string(ResetOf), string(Finish), string(SetExtension), string(Started),
 	}
 }
 
@@ -117,51 +101,43 @@ func (f *Fold) Mark(end int64) int64 {
 	return end
 }
 
-// EventName is the name of the event of a line, without what QEMU may put before it (a process number and a time).
-func EventName(line string) (name, rest string) {
-	name, rest, _ = strings.Cut(line, " ")
-	return name[strings.LastIndexByte(name, ':')+1:], rest
-}
-
 // Line takes a line of the trace, without its end; at is its place. Lines of other events, or that are not understood, are
 // passed over.
 func (f *Fold) Line(line string, at int64) {
-	event, rest := EventName(line)
-	switch event {
-	case "pci_nvme_io_cmd":
-		f.command(rest, at)
-	case "pci_nvme_enqueue_req_completion":
-		f.completed(rest)
-	case "blk_co_pwritev":
-		f.request(rest, at)
-	case "pci_nvme_zns_zone_reset":
-		if slba, ok := field(rest, "zslba "); ok && len(f.resets) < maxGroups {
-			f.resets[slba]++
+	e, ok := ParseEvent(line)
+	if !ok {
+		return
+	}
+	switch e.Kind {
+	case Command:
+		f.command(e, at)
+	case Completion:
+		f.completed(e)
+	case Request:
+		f.request(e, at)
+	case ResetOf:
+		if len(f.resets) < maxGroups {
+			f.resets[e.SLBA]++
 		}
-	case "pci_nvme_finish_zone":
-		f.finish(rest, at)
-	case "pci_nvme_set_descriptor_extension":
-		if idx, ok := field(rest, "idx="); ok {
-			for _, d := range f.named(idx) {
-				d.zone(idx).ExtensionSet = true
-			}
+	case Finish:
+		f.finish(e, at)
+	case SetExtension:
+		for _, d := range f.named(e.Zone) {
+			d.zone(e.Zone).ExtensionSet = true
 		}
-	case "pci_nvme_mmio_start_success": // what was under way on that drive will not complete
+	case Started: // what was under way on that drive will not complete
 		clear(f.groups)
 		f.current = nil
+	case FlushOf:
 	}
 }
 
-func (f *Fold) command(rest string, at int64) {
-	cid, _ := field(rest, "cid ")
-	queue, _ := field(rest, "sqid ")
-	opcode, _ := field(rest, "opc ")
-	f.nsid, _ = field(rest, "nsid ")
-	f.writing = opcode == 0x01 || opcode == 0x08 || opcode == 0x7d // Write, Write Zeroes, Zone Append
+func (f *Fold) command(e Event, at int64) {
+	f.nsid, f.writing = e.NSID, e.Writes()
 	if len(f.groups) > maxGroups {
 		clear(f.groups)
 	}
-	k := key{cid, queue}
+	k := key{e.CID, e.Queue}
 	if f.groups[k] == nil {
 		f.groups[k] = &group{at: at}
 	}
@@ -169,20 +145,17 @@ func (f *Fold) command(rest string, at int64) {
 	f.current.open++
 }
 
-func (f *Fold) completed(rest string) {
-	cid, _ := field(rest, "cid ")
-	queue, _ := field(rest, "cqid ")
-	status, _ := field(rest, "status ")
-	k := key{cid, queue}
+func (f *Fold) completed(e Event) {
+	k := key{e.CID, e.Queue}
 	g := f.groups[k]
-	if g == nil || queue == 0 { // of the admin queue
+	if g == nil || e.Queue == 0 { // of the admin queue
 		return
 	}
 	if g.done++; g.done < g.open {
 		return
 	}
 	delete(f.groups, k)
-	if status != 0 && g.open == 1 {
+	if e.Status != 0 && g.open == 1 {
 		if g.finished != nil {
 			g.finished.Finished = false
 		}
@@ -196,26 +169,22 @@ func (f *Fold) completed(rest string) {
 }
 
 // request is a write to a block backend: data, zeroes, the zeroes of a reset, or the metadata of blocks.
-func (f *Fold) request(rest string, at int64) {
-	_, name, _ := strings.Cut(rest, "blk ")
-	name, _, _ = strings.Cut(name, " ")
-	d := f.byBack[name]
+func (f *Fold) request(e Event, at int64) {
+	d := f.byBack[e.Backend]
 	if d == nil {
 		return
 	}
 	n := d.Namespace
-	off, ok1 := field(rest, "offset ")
-	length, ok2 := field(rest, "bytes ")
-	flags, _ := field(rest, "flags ")
+	off, length := e.Offset, e.Bytes
 	size := uint64(n.Blocks) << n.BlockBits
-	if !ok1 || !ok2 || length == 0 || off >= size || length > size-off {
+	if length == 0 || off >= size || length > size-off {
 		return
 	}
 	slba := off >> n.BlockBits
 	i := slba / uint64(n.ZoneSize)
 	z := d.zone(i)
 	const zeroes = 2 // BDRV_REQ_ZERO_WRITE
-	if flags&zeroes != 0 && slba%uint64(n.ZoneSize) == 0 && length == uint64(n.ByteOff(n.ZoneSize)) && f.resets[slba] > 0 {
+	if e.Flags&zeroes != 0 && slba%uint64(n.ZoneSize) == 0 && length == uint64(n.ByteOff(n.ZoneSize)) && f.resets[slba] > 0 {
 		if f.resets[slba]--; f.resets[slba] == 0 {
 			delete(f.resets, slba)
 		}
@@ -232,13 +201,9 @@ func (f *Fold) request(rest string, at int64) {
 	}
 }
 
-// finish: "finish zone, slba=0, idx=0, all=0".
-func (f *Fold) finish(rest string, at int64) {
-	idx, ok := field(rest, "idx=")
-	if !ok {
-		return
-	}
-	if all, _ := field(rest, "all="); all == 1 {
+func (f *Fold) finish(e Event, at int64) {
+	idx := e.Zone
+	if e.All {
 		if drives := f.named(0); len(drives) == 1 && drives[0].Sharers == 0 {
 			drives[0].finishAll = at
 		}
@@ -302,17 +267,4 @@ func (d *Drive) zone(i uint64) *Zone {
 		d.zones[i] = z
 	}
 	return z
-}
-
-// field is the number after key.
-func field(s, key string) (uint64, bool) {
-	_, rest, ok := strings.Cut(s, key)
-	if !ok {
-		return 0, false
-	}
-	if end := strings.IndexAny(rest, " ,\n"); end >= 0 {
-		rest = rest[:end]
-	}
-	n, err := strconv.ParseUint(rest, 0, 64)
-	return n, err == nil
 }

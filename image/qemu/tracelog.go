@@ -185,10 +185,8 @@ func (d *stock) backend(c *Controller, id layout.NSID) (string, error) {
 		return "", err
 	}
 	for line := range strings.Lines(string(b)) {
-		if event, rest := journal.EventName(line); event == "blk_co_pwritev" {
-			_, name, _ := strings.Cut(rest, "blk ")
-			name, _, _ = strings.Cut(name, " ")
-			return name, nil
+		if e, ok := journal.ParseEvent(strings.TrimSuffix(line, "\n")); ok && e.Kind == journal.Request {
+			return e.Backend, nil
 		}
 	}
 	return "", nil

@@ -13,6 +13,7 @@ dmesg -n 1                # kernel messages would end up amid the script's; dmes
 # Loading nvme returns when the namespaces have been scanned.
 modprobe qemu_fw_cfg
 modprobe nvme
+namespaces
 
 printf '\n@@zimg-guest begin@@\n'
 if cat /sys/firmware/qemu_fw_cfg/by_name/opt/zimg/script/raw >/tmp/script; then

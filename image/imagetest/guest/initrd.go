@@ -29,6 +29,7 @@ func writeInitrd(ctx context.Context, path, stage string) (err error) {
 	c.char("dev/console", 5, 1) // the kernel opens it before init can mount anything
 	c.file("init", 0o755, initScript)
 	c.file("usr/sbin/mkzonefs", 0o755, mkzonefsScript)
+	c.file("usr/sbin/namespaces", 0o755, namespacesScript)
 	c.file("usr/lib/zonefs.super", 0o644, zonefsSuper())
 	if err := addBusybox(ctx, c); err != nil {
 		return err

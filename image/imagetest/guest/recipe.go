@@ -14,6 +14,9 @@ var initScript []byte
 //go:embed mkzonefs.sh
 var mkzonefsScript []byte
 
+//go:embed namespaces.sh
+var namespacesScript []byte
+
 // recipeVersion goes up when the guest is put together in another way without
 // anything below it in this file changing.
 const recipeVersion = 1
@@ -54,7 +57,7 @@ func zonefsSuper() []byte {
 // recipeID names a guest by everything in this package that decides what is in it.
 func recipeID() string {
 	h := sha256.New()
-	_, _ = fmt.Fprintf(h, "%d\n%q\n%q\n%q\n%s\n%s\n%s", recipeVersion, kernelPackages, modules, programs,
-		initScript, mkzonefsScript, zonefsSuper())
+	_, _ = fmt.Fprintf(h, "%d\n%q\n%q\n%q\n%s\n%s\n%s\n%s", recipeVersion, kernelPackages, modules, programs,
+		initScript, mkzonefsScript, namespacesScript, zonefsSuper())
 	return hex.EncodeToString(h.Sum(nil))[:12]
 }
