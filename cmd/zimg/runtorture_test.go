@@ -121,7 +121,7 @@ func TestRunTorture(t *testing.T) {
 // printed, and zimg's messages with the whole console.
 func tortured(t *testing.T, random *rand.Rand, path, script string) (out, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	vm, err := runner(t, path).Start(ctx, nil, script)
 	if err != nil {
