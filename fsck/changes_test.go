@@ -13,6 +13,7 @@ import (
 	"zimg/fsck"
 	"zimg/image"
 	"zimg/image/disk"
+	"zimg/image/dump"
 	"zimg/image/imagetest"
 	"zimg/layout"
 )
@@ -59,15 +60,15 @@ func changes(t *testing.T) []change {
 		{"offline", zones(image.ZoneChange{Action: image.OfflineZones, First: 3, Last: 3})},
 		{"read-only", zones(image.ZoneChange{Action: image.ReadOnlyZones, First: 3, Last: 3})},
 		{"restore", func(im *image.Image) error {
-			var dump bytes.Buffer
-			if err := image.WriteDump(&dump, im); err != nil {
+			var written bytes.Buffer
+			if err := dump.Write(&written, im); err != nil {
 				return err
 			}
-			text := strings.Replace(dump.String(), `"write-pointer": 101,`+"\n"+`          "written": 101`, `"write-pointer": 97,`+"\n"+`          "written": 97`, 1)
-			if text == dump.String() {
+			text := strings.Replace(written.String(), `"write-pointer": 101,`+"\n"+`          "written": 101`, `"write-pointer": 97,`+"\n"+`          "written": 97`, 1)
+			if text == written.String() {
 				return fmt.Errorf("zone 3 is not in the dump:\n%s", text)
 			}
-			r, err := image.ReadDump(strings.NewReader(text), im)
+			r, err := dump.Read(strings.NewReader(text), im)
 			if err != nil {
 				return err
 			}

@@ -69,8 +69,8 @@ func TestDamage(t *testing.T) {
 			safe, _ := transcript(diskOf(before), fsck.Safe)
 			all, _ := transcript(fs, fsck.All)
 			again, _ := transcript(fs, fsck.All)
-			compare(t, filepath.Join(dir, "expect.1"), "check:\n"+check+"\nrepair:\n"+safe+"\nrepair=all:\n"+all)
-			compare(t, filepath.Join(dir, "expect.2"), again)
+			compareFile(t, filepath.Join(dir, "expect.1"), "check:\n"+check+"\nrepair:\n"+safe+"\nrepair=all:\n"+all)
+			compareFile(t, filepath.Join(dir, "expect.2"), again)
 			if !strings.Contains(again, "repaired 0; afterwards") {
 				t.Errorf("the second repair has something to do:\n%s", again)
 			}
@@ -140,8 +140,8 @@ func undo(t testing.TB, fs *imagetest.MemFS, before map[string][]byte) {
 	}
 }
 
-// compare holds got against a file, or with UPDATE=1 writes it.
-func compare(t *testing.T, name, got string) {
+// compareFile holds got against a file, or with UPDATE=1 writes it.
+func compareFile(t *testing.T, name, got string) {
 	t.Helper()
 	if os.Getenv("UPDATE") != "" {
 		if err := os.WriteFile(name, []byte(got), 0o666); err != nil {

@@ -12,10 +12,12 @@ import (
 
 	"zimg/fsck"
 	"zimg/image"
+	"zimg/image/compare"
 	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/image/foreign/all"
 	"zimg/image/imagetest"
+	"zimg/image/transfer"
 	"zimg/layout"
 )
 
@@ -202,15 +204,15 @@ func TestForeignRoundTrip(t *testing.T) {
 				var notes []string
 				note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 				out := destination(f)
-				o := image.TransferOptions{FS: fsys, To: f, Geometry: &w.ns, Note: note, Lossy: f.Holds.NoZones}
-				if err := image.Transfer("/a", out, o); err != nil {
+				o := transfer.Options{FS: fsys, To: f, Geometry: &w.ns, Note: note, Lossy: f.Holds.NoZones}
+				if err := transfer.Copy("/a", out, o); err != nil {
 					t.Fatal(err)
 				}
 				before := snapshot(t, fsys)
 				var list []string
-				in := image.TransferOptions{FS: fsys, Geometry: &w.ns, From: f, Note: note}
+				in := transfer.Options{FS: fsys, Geometry: &w.ns, From: f, Note: note}
 				r, err := fsck.CheckForeign(out, func() (*foreign.Decoded, error) {
-					d, closer, err := image.OpenForeign(out, f, in, false)
+					d, closer, err := transfer.Open(out, f, in, false)
 					if err == nil {
 						defer func() { _ = closer }()
 					}
@@ -222,7 +224,7 @@ func TestForeignRoundTrip(t *testing.T) {
 					}
 				}
 				wantSound(t, f.Name, r, err, list)
-				if err := image.Transfer(out, "/b", in); err != nil {
+				if err := transfer.Copy(out, "/b", in); err != nil {
 					t.Fatal(err)
 				}
 				for name, b := range before {
@@ -261,7 +263,7 @@ func wantSame(t *rapid.T, fsys disk.FS) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = image.Compare(a.Side(), b.Side(), image.CompareOptions{Report: func(d image.Difference) bool {
+	err = compare.Sides(compare.SideOf(a), compare.SideOf(b), compare.Options{Report: func(d compare.Difference) bool {
 		t.Errorf("%+v", d)
 		return true
 	}})
@@ -293,7 +295,7 @@ func TestForeignCodes(t *testing.T) {
 		n := layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, ZoneSize: 16, ZoneCap: 16, ZoneCount: 3, Blocks: 48, MAR: layout.NoLimit, MOR: layout.NoLimit}
 		w := &written{ns: n, zones: &layout.ZoneSlice{Table: []layout.Zone{n.EmptyZone(0), foreign.Sequential(&n, 1, layout.Closed, 18), n.EmptyZone(2)}}}
 		fsys := imagetest.NewMemFS()
-		if err := errors.Join(w.create(fsys, "/a", 1), image.Transfer("/a", "/out", image.TransferOptions{FS: fsys, To: f})); err != nil {
+		if err := errors.Join(w.create(fsys, "/a", 1), transfer.Copy("/a", "/out", transfer.Options{FS: fsys, To: f})); err != nil {
 			t.Fatal(err)
 		}
 		file, err := fsys.Open(c.file, disk.ReadWrite, 0)
@@ -305,7 +307,7 @@ func TestForeignCodes(t *testing.T) {
 		}
 		found := map[fsck.Code]bool{}
 		r, err := fsck.CheckForeign("/out", func() (*foreign.Decoded, error) {
-			d, _, err := image.OpenForeign("/out", f, image.TransferOptions{FS: fsys}, true)
+			d, _, err := transfer.Open("/out", f, transfer.Options{FS: fsys}, true)
 			return d, err
 		}, fsck.Options{FS: fsys, Found: func(x fsck.Finding) { found[x.Code] = true }})
 		if err != nil || !found[c.want] || r.ExitCode() != c.exit {

@@ -46,6 +46,14 @@ func (f *Files) condition(flags layout.StateFlags) (Condition, error) {
 	return Sound, nil
 }
 
+// CheckClean refuses an image that was not closed cleanly: the error wraps ErrUnclean and is a *RepairError.
+func (im *Image) CheckClean() error {
+	if im.hdr.Flags&layout.Clean != 0 {
+		return nil
+	}
+	return needsRepair(im.files, im.path, fmt.Errorf("%s: %w", im.path, ErrUnclean))
+}
+
 // HeldByWriter reports whether somebody else has the image for writing.
 func (f *Files) HeldByWriter() (bool, error) {
 	if f.lock != disk.LockNone {

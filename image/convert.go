@@ -134,8 +134,10 @@ func Derive(src, dst string, o ConvertOptions, change func(im *Image) error) (er
 
 // copyTo makes p, which has its names already, a copy of im.
 func (im *Image) copyTo(p *product, kind layout.Kind, o ConvertOptions) (err error) {
-	if im.hdr.Flags&layout.Clean == 0 && !o.served {
-		return needsRepair(im.files, im.path, fmt.Errorf("%s: %w", im.path, ErrUnclean))
+	if !o.served {
+		if err := im.CheckClean(); err != nil {
+			return err
+		}
 	}
 	if err := im.CheckZones(); err != nil {
 		return err

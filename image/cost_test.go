@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"zimg/image"
+	"zimg/image/compare"
 	"zimg/image/imagetest"
 	"zimg/layout"
 )
@@ -112,7 +113,7 @@ func TestCompareCost(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	err := image.Compare(pair[0].Side(), pair[1].Side(), image.CompareOptions{Report: func(d image.Difference) bool { t.Errorf("%+v", d); return true }})
+	err := compare.Sides(compare.SideOf(pair[0]), compare.SideOf(pair[1]), compare.Options{Report: func(d compare.Difference) bool { t.Errorf("%+v", d); return true }})
 	runtime.ReadMemStats(&after)
 	if used := after.TotalAlloc - before.TotalAlloc; err != nil || used > 4<<20 {
 		t.Errorf("%v; %d bytes allocated for %d zones", err, used, zones)

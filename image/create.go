@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"zimg/image/disk"
@@ -50,7 +49,9 @@ type CreateOptions struct {
 	// Fill, if not nil, writes the data area; the data files have their lengths.
 	Fill func(data []disk.File, plan *layout.Plan) error
 
-	like []string // the files that the data is read from, whose permissions the image gets
+	// Like are the files that the data is read from: the image gets the permissions that all of them give, and must not
+	// replace one of them.
+	Like []string
 }
 
 // NewUUID makes a random UUID (RFC 9562, version 4).
@@ -164,12 +165,12 @@ func Create(path string, o CreateOptions) error {
 		}
 		p.data = []string{path}
 	}
-	if len(o.like) > 0 {
-		if p.like, err = commonAccess(fsys, o.like); err != nil {
+	if len(o.Like) > 0 {
+		if p.like, err = disk.CommonAccess(fsys, o.Like); err != nil {
 			return err
 		}
 	}
-	p.sources = o.like
+	p.sources = o.Like
 	tick := o.preallocated(plan)
 	p.fill = func(data []disk.File) error {
 		for i, length := range plan.DataLen {
@@ -197,24 +198,6 @@ func besideImage(path, name string) (string, error) {
 		}
 	}
 	return filepath.Join(folder, filepath.Base(name)), nil
-}
-
-// commonAccess is the access of a copy of the named files: the permissions that all of them give, and the owner of the
-// process, as cp does. What is no regular file gives none.
-func commonAccess(fsys disk.FS, names []string) (disk.Access, error) {
-	a, found := disk.Access{Mode: fs.ModePerm}, false
-	for _, name := range names {
-		if info, err := fsys.Stat(name); err == nil && info.Mode().IsRegular() {
-			a.Mode &= info.Mode().Perm()
-			found = true
-		} else if err != nil && !isMissing(err) {
-			return a, err
-		}
-	}
-	if !found {
-		return disk.DefaultAccess, nil
-	}
-	return a, nil
 }
 
 // preallocated adds up bytes for Progress.

@@ -52,16 +52,6 @@ func (e *DataAfterError) Error() string {
 	return fmt.Sprintf("%s has data past the end of the data area (byte %d) that would be overwritten", e.Data, e.Off)
 }
 
-// UnsoundError is the refusal to convert foreign files that are damaged or whose zones contradict each other.
-type UnsoundError struct {
-	Path   string
-	Format string // the name of its format
-	Err    error
-}
-
-func (e *UnsoundError) Error() string { return e.Err.Error() }
-func (e *UnsoundError) Unwrap() error { return e.Err }
-
 // markedError is an error of a kind that errors.Is finds and the text does not name.
 type markedError struct {
 	text  string

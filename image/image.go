@@ -5,6 +5,7 @@
 //	slot.go     the two copies of the metadata          open.go    the strict door
 //	image.go    an open image and its namespaces        data.go    what the guest sees
 //	zonetables.go  zone descriptor extensions, and walks over all zones
+//	edit.go     adopt.go  zones put as they are, and a sidecar made or removed in place
 //	commit.go   the only code that changes metadata, and why that is safe
 //	write.go    zonechange.go  data and zones under the zone rules, and why that is safe
 //	surgeon.go  raw metadata, for a checker               correct.go  a flipped bit, flipped back

@@ -8,6 +8,7 @@ import (
 
 	"zimg/image"
 	"zimg/image/disk"
+	"zimg/image/dump"
 	"zimg/image/imagetest"
 	"zimg/layout"
 )
@@ -44,7 +45,7 @@ func TestUnsoundZones(t *testing.T) {
 			return err
 		}),
 		"restore": open(func(n *image.Namespace) error {
-			_, err := image.ReadDump(strings.NewReader("{}"), n.Image())
+			_, err := dump.Read(strings.NewReader("{}"), n.Image())
 			return err
 		}),
 		"resize": func(fs disk.FS) error {

@@ -83,6 +83,13 @@ func (n *naming) unclaimed(data string) error {
 	return &ClaimedError{Name: name}
 }
 
+// CheckUnclaimed refuses a name for a data file that is not part of an image, if a sidecar beside it would make it one. The
+// error is a *ClaimedError.
+func CheckUnclaimed(fsys disk.FS, data string) error { return (&naming{fs: fsys}).unclaimed(data) }
+
+// Overwrite is the policy for a result that is not an image: with force files are replaced, else the error is ErrExists.
+func Overwrite(force bool) disk.Policy { return (&naming{force: force}).allow }
+
 // sidecarOfData refuses to replace a file that is no sidecar of the data file.
 func (n *naming) sidecarOfData(file disk.File) error {
 	slot, err := chooseSlot(file, nil)

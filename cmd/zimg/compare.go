@@ -8,6 +8,8 @@ import (
 
 	"zimg/cmd/internal/cli"
 	"zimg/image"
+	"zimg/image/compare"
+	"zimg/image/transfer"
 	"zimg/layout"
 )
 
@@ -113,14 +115,16 @@ func (o *compareOptions) run(cmd *cobra.Command, a, b string) error {
 
 // compare opens both sides and fills in the differences.
 func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error) {
-	var sides [2]image.Side
+	var sides [2]compare.Side
 	o.foreign.fs = files(cmd)
 	second := foreignOptions{fs: o.foreign.fs, flag: "second-format", format: o.formatB, geometry: o.foreign.geometry}
-	opens := []func(*layout.Namespace) (image.Side, func() error, error){
-		func(like *layout.Namespace) (image.Side, func() error, error) {
+	opens := []func(*layout.Namespace) (compare.Side, func() error, error){
+		func(like *layout.Namespace) (compare.Side, func() error, error) {
 			return o.open(cmd, &o.foreign, v.A, like)
 		},
-		func(like *layout.Namespace) (image.Side, func() error, error) { return o.open(cmd, &second, v.B, like) },
+		func(like *layout.Namespace) (compare.Side, func() error, error) {
+			return o.open(cmd, &second, v.B, like)
+		},
 	}
 	// A side that needs the other's geometry is opened second.
 	order := []int{0, 1}
@@ -141,7 +145,7 @@ func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error)
 	}
 	bar := cli.NewProgress(cmd, o.showBar)
 	defer bar.Done()
-	return image.Compare(sides[0], sides[1], image.CompareOptions{Strict: o.strict, Progress: bar.Update, Report: func(d image.Difference) bool {
+	return compare.Sides(sides[0], sides[1], compare.Options{Strict: o.strict, Progress: bar.Update, Report: func(d compare.Difference) bool {
 		if v.Truncated = !o.all && len(v.Differences) == compareShown; v.Truncated {
 			return false
 		}
@@ -151,41 +155,41 @@ func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error)
 }
 
 // open opens one side; like is the geometry of the other, where that is known.
-func (o *compareOptions) open(cmd *cobra.Command, f *foreignOptions, path string, like *layout.Namespace) (image.Side, func() error, error) {
+func (o *compareOptions) open(cmd *cobra.Command, f *foreignOptions, path string, like *layout.Namespace) (compare.Side, func() error, error) {
 	format, err := f.find(path, "")
 	if err != nil {
-		return image.Side{}, nil, err
+		return compare.Side{}, nil, err
 	}
 	if format == nil {
 		im, err := openToRead(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share})
 		if err != nil {
-			return image.Side{}, nil, err
+			return compare.Side{}, nil, err
 		}
-		return im.Side(), im.Close, nil
+		return compare.SideOf(im), im.Close, nil
 	}
 	t, err := f.transfer("", 0)
 	if err != nil {
-		return image.Side{}, nil, err
+		return compare.Side{}, nil, err
 	}
 	if t.Geometry == nil && like != nil && !(format.Holds.Geometry && format.Holds.BlockSize) {
 		t.Geometry = like
 	}
-	d, closer, err := image.OpenForeign(path, format, t, o.share)
+	d, closer, err := transfer.Open(path, format, t, o.share)
 	if err != nil {
-		return image.Side{}, nil, err
+		return compare.Side{}, nil, err
 	}
-	side := image.Side{Holds: &format.Holds}
+	side := compare.Side{Holds: &format.Holds}
 	for _, c := range d.Contents {
 		c = c.AtRest()
 		if err := c.CheckSound(path); err != nil {
-			return image.Side{}, nil, errors.Join(err, closer())
+			return compare.Side{}, nil, errors.Join(err, closer())
 		}
 		side.Contents = append(side.Contents, c)
 	}
 	return side, closer, nil
 }
 
-func newDifference(d image.Difference) differenceView {
+func newDifference(d compare.Difference) differenceView {
 	v := differenceView{What: d.What, A: d.A, B: d.B}
 	if d.Namespace != 0 {
 		id := uint32(d.Namespace)

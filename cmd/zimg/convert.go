@@ -11,6 +11,7 @@ import (
 	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/image/foreign/device"
+	"zimg/image/transfer"
 	"zimg/layout"
 )
 
@@ -158,7 +159,7 @@ func (o *convertOptions) transfer(cmd *cobra.Command, src, dst string, from *for
 	if err != nil {
 		return err
 	}
-	return image.Transfer(src, dst, t)
+	return transfer.Copy(src, dst, t)
 }
 
 // transferInPlace turns a foreign second file into a sidecar, or the other way round.
@@ -173,7 +174,7 @@ func (o *convertOptions) transferInPlace(cmd *cobra.Command, path string, kind l
 	if err != nil {
 		return err
 	}
-	if err := image.TransferInPlace(path, t); err != nil {
+	if err := transfer.InPlace(path, t); err != nil {
 		return err
 	}
 	name := ownFormat
@@ -185,7 +186,7 @@ func (o *convertOptions) transferInPlace(cmd *cobra.Command, path string, kind l
 }
 
 // transferOptions are what the flags say of a conversion from or to a foreign format.
-func (o *convertOptions) transferOptions(cmd *cobra.Command, from *foreign.Format, kind layout.Kind, bar *cli.Progress) (image.TransferOptions, error) {
+func (o *convertOptions) transferOptions(cmd *cobra.Command, from *foreign.Format, kind layout.Kind, bar *cli.Progress) (transfer.Options, error) {
 	t, err := o.foreign.transfer(o.source, o.ns)
 	if err != nil {
 		return t, err

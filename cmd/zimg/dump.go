@@ -11,6 +11,7 @@ import (
 	"zimg/cmd/internal/cli"
 	"zimg/fsck"
 	"zimg/image"
+	"zimg/image/dump"
 )
 
 func newDumpCommand() *cobra.Command {
@@ -35,7 +36,7 @@ or into another image with the same geometry. docs/JSON.md describes the format.
 				return err
 			}
 			defer func() { err = out.Finish(err) }()
-			return image.WriteDump(&stoppable{cmd.Context(), out}, im)
+			return dump.Write(&stoppable{cmd.Context(), out}, im)
 		},
 	}
 	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
@@ -81,7 +82,7 @@ func restore(cmd *cobra.Command, path, sidecar string, in io.Reader) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, im.Close()) }()
-	restoration, err := image.ReadDump(in, im)
+	edit, err := dump.Read(in, im)
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func restore(cmd *cobra.Command, path, sidecar string, in io.Reader) (err error)
 	if report.ExitCode() != 0 {
 		return &image.HintError{Err: fmt.Errorf("the dump does not make a sound image; nothing was changed"), Hint: "the lines above say what is wrong"}
 	}
-	return restoration.Commit()
+	return edit.Commit()
 }
 
 // stoppable is a writer that ends with the command.

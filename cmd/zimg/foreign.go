@@ -12,6 +12,7 @@ import (
 	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/image/foreign/all"
+	"zimg/image/transfer"
 	"zimg/layout"
 )
 
@@ -58,8 +59,8 @@ func findFormat(flag, name string) (*foreign.Format, error) {
 }
 
 // transfer fills in what the flags say of a source.
-func (o *foreignOptions) transfer(second string, ns uint32) (image.TransferOptions, error) {
-	t := image.TransferOptions{FS: o.fs, Stamp: stamp(), Source: second, NS: layout.NSID(ns)}
+func (o *foreignOptions) transfer(second string, ns uint32) (transfer.Options, error) {
+	t := transfer.Options{FS: o.fs, Stamp: stamp(), Source: second, NS: layout.NSID(ns)}
 	if o.geometry == "" {
 		return t, nil
 	}
@@ -96,7 +97,7 @@ func (o *foreignOptions) open(path string, f *foreign.Format, second string, ns 
 	if err != nil {
 		return nil, nil, err
 	}
-	return image.OpenForeign(path, f, t, share)
+	return transfer.Open(path, f, t, share)
 }
 
 // formatList names the formats for a help text, the ones that can be written first.

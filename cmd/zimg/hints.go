@@ -15,6 +15,7 @@ import (
 	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/image/foreign/all"
+	"zimg/image/transfer"
 	"zimg/layout"
 )
 
@@ -72,7 +73,7 @@ var kindHints = []struct {
 	{image.ErrNoSnapshot, "zimg snapshot -l lists the snapshots"},
 	{image.ErrNotInPlace, "run zimg convert --in-place --layout sidecar first, or convert to a new file"},
 	{foreign.ErrNoData, "pass the data file as SRC and this file with --source-sidecar"},
-	{image.ErrLossy, "use --lossy to convert anyway"},
+	{transfer.ErrLossy, "use --lossy to convert anyway"},
 	{crash.ErrNoRecording, "make a recording with zimg run --record DIR"},
 	{foreign.ErrNoGeometry, "use --geometry zone-size=SIZE,zone-capacity=SIZE,block-size=BYTES"},
 	{foreign.ErrWhichNamespace, "choose one with --ns"},
@@ -91,7 +92,7 @@ func hintBelow(err error) string {
 		dropped *image.ZoneDroppedError
 		missing *image.DataMissingError
 		after   *image.DataAfterError
-		unsound *image.UnsoundError
+		unsound *transfer.UnsoundError
 	)
 	switch {
 	case errors.As(err, &dropped):

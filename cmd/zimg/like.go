@@ -12,6 +12,7 @@ import (
 	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/image/foreign/all"
+	"zimg/image/transfer"
 	"zimg/layout"
 )
 
@@ -100,7 +101,7 @@ func namespacesOf(path string) (list []layout.Namespace, err error) {
 	if f == nil {
 		return nil, errors.New("neither an image nor a file of a format that is known by its contents")
 	}
-	d, closer, err := image.OpenForeign(path, f, image.TransferOptions{}, true)
+	d, closer, err := transfer.Open(path, f, transfer.Options{}, true)
 	if err != nil {
 		return nil, err
 	}

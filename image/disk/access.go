@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"io/fs"
 )
 
@@ -50,6 +51,27 @@ func LikeName(fsys FS, name string) (Access, error) {
 		return Access{}, err
 	}
 	return AccessOf(info), nil
+}
+
+// CommonAccess is the access of a copy of the named files: the permissions that all of them give, and the owner of the
+// process, as cp does. Names that are missing or not regular files are left out; without any other it is DefaultAccess.
+func CommonAccess(fsys FS, names []string) (Access, error) {
+	a, found := Access{Mode: fs.ModePerm}, false
+	for _, name := range names {
+		info, err := fsys.Stat(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return a, err
+		case info.Mode().IsRegular():
+			a.Mode &= info.Mode().Perm()
+			found = true
+		}
+	}
+	if !found {
+		return DefaultAccess, nil
+	}
+	return a, nil
 }
 
 // Folder is the access of a folder that belongs to a file of access a: who may read the file may look

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"zimg/image"
 	"zimg/image/imagetest"
+	"zimg/image/transfer"
 	"zimg/layout"
 )
 
@@ -73,7 +73,7 @@ func TestQcow2SharedTables(t *testing.T) {
 		}
 		fsys := hugeQcow2(t, zones, c.l1, c.rest)
 		start := time.Now()
-		err := image.Transfer("/q.qcow2", "/z.zimg", image.TransferOptions{FS: fsys, From: f})
+		err := transfer.Copy("/q.qcow2", "/z.zimg", transfer.Options{FS: fsys, From: f})
 		var field *layout.FieldError
 		if !errors.As(err, &field) || !errors.Is(err, layout.ErrDamaged) {
 			t.Errorf("%s: %v, want a damaged field", c.name, err)

@@ -10,6 +10,7 @@ import (
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/foreign"
+	"zimg/image/transfer"
 	"zimg/layout"
 )
 
@@ -88,7 +89,7 @@ func TestLi(t *testing.T) {
 		}
 		a, b := filepath.Join(dir, fmt.Sprint(k)), filepath.Join(dir, fmt.Sprint(k, c.format))
 		zones := liImage(t, a, n, c.conv, c.states)
-		if err := image.Transfer(a, b, image.TransferOptions{To: formatOf(c.format)}); err != nil {
+		if err := transfer.Copy(a, b, transfer.Options{To: formatOf(c.format)}); err != nil {
 			t.Fatal(err)
 		}
 		var want strings.Builder

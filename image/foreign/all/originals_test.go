@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"zimg/image/imagetest"
+	"zimg/image/transfer"
 
 	"pgregory.net/rapid"
 
@@ -135,7 +136,7 @@ func TestOriginalsTakeWhatIsExported(t *testing.T) {
 				defer removeAll(t, ours, data, second(data, f))
 				err := errors.Join(
 					image.Create(ours, image.CreateOptions{Namespaces: []image.NamespaceSpec{{Namespace: o.n}}, Zones: []layout.Zones{want}, Fill: func([]disk.File, *layout.Plan) error { return nil }}),
-					image.Transfer(ours, data, image.TransferOptions{To: f}))
+					transfer.Copy(ours, data, transfer.Options{To: f}))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"zimg/image/imagetest"
+	"zimg/image/transfer"
 
 	"zimg/image"
 	"zimg/image/foreign"
@@ -32,7 +33,7 @@ func compiled(t *testing.T, source string, libs ...string) string {
 
 // resets tells whether our check says that the original resets zones; or why it cannot check.
 func resets(path string, f *foreign.Format) (bool, error) {
-	d, closer, err := image.OpenForeign(path, f, image.TransferOptions{}, false)
+	d, closer, err := transfer.Open(path, f, transfer.Options{}, false)
 	if err != nil {
 		return false, err
 	}
@@ -129,7 +130,7 @@ func TestGzonedLayouts(t *testing.T) {
 					}
 					want := said(t, bin, args...)
 					what := strings.Join(args[2:], " ")
-					d, closer, err := image.OpenForeign(path, f, image.TransferOptions{}, false)
+					d, closer, err := transfer.Open(path, f, transfer.Options{}, false)
 					if err != nil {
 						t.Errorf("%s, %d zones: %v", what, zones, err)
 						continue
@@ -173,7 +174,7 @@ func TestZloopAdds(t *testing.T) {
 	}
 	var lines strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&lines, format+"\n", args...) }
-	if err := image.Transfer(own, filepath.Join(dir, "7"), image.TransferOptions{To: formatOf("zloop"), Say: say}); err != nil {
+	if err := transfer.Copy(own, filepath.Join(dir, "7"), transfer.Options{To: formatOf("zloop"), Say: say}); err != nil {
 		t.Fatal(err)
 	}
 	m := regexp.MustCompile(`'add id=7,capacity_mb=(\d+),zone_size_mb=(\d+),zone_capacity_mb=(\d+),conv_zones=(\d+),base_dir=(.*)'`).FindStringSubmatch(lines.String())

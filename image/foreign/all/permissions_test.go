@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"zimg/image"
 	"zimg/image/foreign"
 	"zimg/image/foreign/all"
+	"zimg/image/transfer"
 )
 
 // What only its owner may read stays so in every format: going out, coming back, and in place.
@@ -47,17 +47,17 @@ func TestTransferPermissions(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			out := image.TransferOptions{To: f, Lossy: f.Holds.NoZones}
-			in := image.TransferOptions{From: f, Geometry: ns}
+			out := transfer.Options{To: f, Lossy: f.Holds.NoZones}
+			in := transfer.Options{From: f, Geometry: ns}
 			there := filepath.Join(dir, "0")
-			closed("out", image.Transfer(source, there, out))
-			closed("back", image.Transfer(there, filepath.Join(dir, "b"), in))
+			closed("out", transfer.Copy(source, there, out))
+			closed("back", transfer.Copy(there, filepath.Join(dir, "b"), in))
 			if f.Shape == foreign.TwoFiles {
-				closed("in place", image.TransferInPlace(there, in))
+				closed("in place", transfer.InPlace(there, in))
 				if err := os.Remove(there + f.Suffix); err != nil {
 					t.Fatal(err)
 				}
-				closed("out in place", image.TransferInPlace(there, out))
+				closed("out in place", transfer.InPlace(there, out))
 			}
 			if seen < 5 {
 				t.Errorf("%d files", seen)

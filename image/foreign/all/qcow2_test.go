@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"zimg/image/imagetest"
+	"zimg/image/transfer"
 
-	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/layout"
@@ -200,7 +200,7 @@ func stockCopy(t *testing.T, path, to string) {
 func TestQcow2InStockQEMU(t *testing.T) {
 	dir := t.TempDir()
 	n := small(t, disk.OS, filepath.Join(dir, "a"))
-	if err := image.Transfer(filepath.Join(dir, "a"), filepath.Join(dir, "a.qcow2"), image.TransferOptions{To: formatOf("qcow2")}); err != nil {
+	if err := transfer.Copy(filepath.Join(dir, "a"), filepath.Join(dir, "a.qcow2"), transfer.Options{To: formatOf("qcow2")}); err != nil {
 		t.Fatal(err)
 	}
 	for name, commands := range map[string][][]string{

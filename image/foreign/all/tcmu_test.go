@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"zimg/image/imagetest"
+	"zimg/image/transfer"
 
 	"zimg/fsck"
 	"zimg/image"
@@ -116,7 +117,7 @@ func exported(t *testing.T, path string, f *foreign.Format, limit uint32) *forei
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := image.Transfer(own, path, image.TransferOptions{To: f, Force: true}); err != nil {
+	if err := transfer.Copy(own, path, transfer.Options{To: f, Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -194,7 +195,7 @@ func TestTcmuHandler(t *testing.T) {
 	}
 	// Five zones are written and two may be open: the handler closes the others.
 	run("zbc/lba-4096/zsize-1/conv-1/open-2@"+path, size, 256, 257, 2*256, 3*256, 4*256, 5*256)
-	d, closer, err := image.OpenForeign(path, f, image.TransferOptions{}, false)
+	d, closer, err := transfer.Open(path, f, transfer.Options{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func TestTcmuHandler(t *testing.T) {
 		t.Errorf("check of what the handler made: %v, %+v", err, r)
 	}
 	zones := states(t, d.Contents[0])
-	if err := errors.Join(closer(), image.Transfer(path, path+".back", image.TransferOptions{From: f})); err != nil {
+	if err := errors.Join(closer(), transfer.Copy(path, path+".back", transfer.Options{From: f})); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.ReplaceAll(zones, fmt.Sprintf("condition %d", layout.ImplicitlyOpened), fmt.Sprintf("condition %d", layout.Closed)); got != run("zbc/"+path, size) {

@@ -7,10 +7,12 @@ import (
 	"testing"
 
 	"zimg/image"
+	"zimg/image/compare"
 	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/image/foreign/all"
 	"zimg/image/imagetest"
+	"zimg/image/transfer"
 	"zimg/layout"
 )
 
@@ -67,9 +69,9 @@ func TestTransferFails(t *testing.T) {
 					mem := imagetest.NewMemFS()
 					ns := small(t, mem, "/a")
 					src, dst := "/a", "/out/0"
-					o := image.TransferOptions{FS: mem, To: f, Geometry: ns, Lossy: f.Holds.NoZones}
+					o := transfer.Options{FS: mem, To: f, Geometry: ns, Lossy: f.Holds.NoZones}
 					if back {
-						if err := image.Transfer(src, dst, o); err != nil {
+						if err := transfer.Copy(src, dst, o); err != nil {
 							t.Fatal(err)
 						}
 						src, dst, o.From, o.To = dst, "/b", f, nil
@@ -78,7 +80,7 @@ func TestTransferFails(t *testing.T) {
 					faults := imagetest.NewFaultFS(mem)
 					faults.FailAt(n, errors.New("made to fail"))
 					o.FS = faults
-					err := image.Transfer(src, dst, o)
+					err := transfer.Copy(src, dst, o)
 					hit := faults.Hit()
 					after := contents(t, mem)
 					for name, b := range before {
@@ -122,11 +124,11 @@ func TestTransferOverCut(t *testing.T) {
 				if err := image.Create("/e", empty); err != nil {
 					t.Fatal(err)
 				}
-				o := image.TransferOptions{FS: mem, To: f, Force: true}
-				if err := image.Transfer("/e", "/d", o); err != nil {
+				o := transfer.Options{FS: mem, To: f, Force: true}
+				if err := transfer.Copy("/e", "/d", o); err != nil {
 					t.Fatal(err)
 				}
-				return mem, func() error { return image.Transfer("/a", "/d", o) }
+				return mem, func() error { return transfer.Copy("/a", "/d", o) }
 			}
 			mem, run := start()
 			was, first := contents(t, mem), mem.Ops()
@@ -172,30 +174,30 @@ func TestTransferRefuses(t *testing.T) {
 	mem.WriteFile("/there", []byte("there"))
 	for _, c := range []struct {
 		dst  string
-		o    image.TransferOptions
+		o    transfer.Options
 		want error
 	}{
-		{"/there", image.TransferOptions{To: qcow}, image.ErrExists},
-		{"/q", image.TransferOptions{To: qcow, NS: 2}, layout.ErrRange},
-		{"/raw", image.TransferOptions{To: formatOf("raw")}, image.ErrLossy},
-		{"/q", image.TransferOptions{To: formatOf("libzbc-fake")}, foreign.ErrUnsupported},
+		{"/there", transfer.Options{To: qcow}, image.ErrExists},
+		{"/q", transfer.Options{To: qcow, NS: 2}, layout.ErrRange},
+		{"/raw", transfer.Options{To: formatOf("raw")}, transfer.ErrLossy},
+		{"/q", transfer.Options{To: formatOf("libzbc-fake")}, foreign.ErrUnsupported},
 	} {
 		c.o.FS = mem
-		if err := image.Transfer("/a", c.dst, c.o); !errors.Is(err, c.want) {
+		if err := transfer.Copy("/a", c.dst, c.o); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.dst, err, c.want)
 		}
 	}
-	if err := image.Transfer("/a", "/a", image.TransferOptions{FS: mem, To: qcow, Force: true}); err == nil {
+	if err := transfer.Copy("/a", "/a", transfer.Options{FS: mem, To: qcow, Force: true}); err == nil {
 		t.Error("the source was overwritten")
 	}
-	if err := image.Transfer("/a", "/there", image.TransferOptions{FS: mem, To: qcow, Force: true}); err != nil {
+	if err := transfer.Copy("/a", "/there", transfer.Options{FS: mem, To: qcow, Force: true}); err != nil {
 		t.Error(err)
 	}
 	// Between two foreign formats, at once.
-	if err := image.Transfer("/there", "/z", image.TransferOptions{FS: mem, From: qcow, To: formatOf("zone-file"), Geometry: n}); err != nil {
+	if err := transfer.Copy("/there", "/z", transfer.Options{FS: mem, From: qcow, To: formatOf("zone-file"), Geometry: n}); err != nil {
 		t.Error(err)
 	}
-	if err := image.Transfer("/z", "/b", image.TransferOptions{FS: mem, From: formatOf("zone-file")}); err != nil {
+	if err := transfer.Copy("/z", "/b", transfer.Options{FS: mem, From: formatOf("zone-file")}); err != nil {
 		t.Error(err)
 	}
 	a, err := image.Open("/a", image.Options{FS: mem})
@@ -206,7 +208,7 @@ func TestTransferRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := image.Compare(a.Side(), b.Side(), image.CompareOptions{Report: func(d image.Difference) bool { t.Errorf("%+v", d); return true }}); err != nil {
+	if err := compare.Sides(compare.SideOf(a), compare.SideOf(b), compare.Options{Report: func(d compare.Difference) bool { t.Errorf("%+v", d); return true }}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -220,12 +222,12 @@ func TestTransferInPlaceFails(t *testing.T) {
 		for n := 1; ; n++ {
 			mem := imagetest.NewMemFS()
 			ns := small(t, mem, "/a")
-			if err := image.Transfer("/a", "/d", image.TransferOptions{FS: mem, To: f}); err != nil {
+			if err := transfer.Copy("/a", "/d", transfer.Options{FS: mem, To: f}); err != nil {
 				t.Fatal(err)
 			}
-			o := image.TransferOptions{FS: mem, From: f, Geometry: ns}
+			o := transfer.Options{FS: mem, From: f, Geometry: ns}
 			if release {
-				if err := image.TransferInPlace("/d", o); err != nil {
+				if err := transfer.InPlace("/d", o); err != nil {
 					t.Fatal(err)
 				}
 				if err := mem.Remove("/d.zones"); err != nil {
@@ -237,7 +239,7 @@ func TestTransferInPlaceFails(t *testing.T) {
 			faults := imagetest.NewFaultFS(mem)
 			faults.FailAt(n, errors.New("made to fail"))
 			o.FS = faults
-			err := image.TransferInPlace("/d", o)
+			err := transfer.InPlace("/d", o)
 			hit := faults.Hit()
 			after := contents(t, mem)
 			if !bytes.Equal(after["/d"], before["/d"]) {
@@ -255,7 +257,7 @@ func TestTransferInPlaceFails(t *testing.T) {
 				_ = im.Close()
 			}
 			if theirs {
-				d, closer, err := image.OpenForeign("/d", f, image.TransferOptions{FS: mem}, false)
+				d, closer, err := transfer.Open("/d", f, transfer.Options{FS: mem}, false)
 				if err != nil || d.Contents[0].CheckSound("/d") != nil {
 					t.Fatalf("%s fails: %v", hit, err)
 				}

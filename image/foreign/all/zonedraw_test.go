@@ -12,6 +12,7 @@ import (
 	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/image/foreign/all"
+	"zimg/image/transfer"
 	"zimg/layout"
 )
 
@@ -91,10 +92,10 @@ func TestZonedRawBeyond32Bits(t *testing.T) {
 		t.Fatal(err)
 	}
 	dst := filepath.Join(filepath.Dir(path), "own")
-	if err := image.Transfer(path, dst, image.TransferOptions{From: f}); !errors.Is(err, image.ErrLossy) {
+	if err := transfer.Copy(path, dst, transfer.Options{From: f}); !errors.Is(err, transfer.ErrLossy) {
 		t.Errorf("%v", err)
 	}
-	if err := image.Transfer(path, dst, image.TransferOptions{From: f, Lossy: true}); err != nil {
+	if err := transfer.Copy(path, dst, transfer.Options{From: f, Lossy: true}); err != nil {
 		t.Fatal(err)
 	}
 	im, err := image.Open(dst, image.Options{})

@@ -1,4 +1,5 @@
-package image
+// Package dump writes the metadata of an image as JSON for people and editors, and reads it back.
+package dump
 
 import (
 	"bufio"
@@ -7,18 +8,19 @@ import (
 	"fmt"
 	"io"
 
+	"zimg/image"
 	"zimg/layout"
 )
 
 // The form of a dump: docs/JSON.md. It is written and read as a stream, a zone at a time, so that
-// a million zones need no memory; dumpread.go reads it.
+// a million zones need no memory; read.go reads it.
 const (
-	dumpFormat  = "zimg-dump"
-	dumpVersion = 1
+	formatName = "zimg-dump"
+	version    = 1
 )
 
-// dumpZone is one zone. Positions are LBAs of the namespace.
-type dumpZone struct {
+// zone is one zone. Positions are LBAs of the namespace.
+type zone struct {
 	Zone       uint64      `json:"zone"`
 	State      string      `json:"state"`
 	Capacity   layout.LBA  `json:"capacity"`
@@ -53,16 +55,16 @@ func geometryMembers(n *layout.Namespace) []member {
 	}
 }
 
-// WriteDump writes all metadata of im as JSON for people and editors. A zone that is not listed is
+// Write writes all metadata of im as JSON for people and editors. A zone that is not listed is
 // Empty, with the namespace's capacity.
-func WriteDump(w io.Writer, im *Image) error {
+func Write(w io.Writer, im *image.Image) error {
 	d := dumper{w: bufio.NewWriterSize(w, 1<<16)}
 	d.print("{\n")
 	d.members("  ", []member{
-		{"format", dumpFormat}, {"version", uint64(dumpVersion)}, {"uuid", hex.EncodeToString(im.hdr.UUID[:])}, {"label", im.hdr.Label},
+		{"format", formatName}, {"version", uint64(version)}, {"uuid", hex.EncodeToString(im.Header().UUID[:])}, {"label", im.Header().Label},
 	})
 	d.print("  \"namespaces\": [")
-	for i, n := range im.ns {
+	for i, n := range im.Namespaces() {
 		d.separate(i > 0, "\n    ")
 		d.print("{\n")
 		d.members("      ", geometryMembers(n.Namespace))
@@ -101,14 +103,14 @@ func (d *dumper) members(indent string, list []member) {
 }
 
 // zones writes the zones of n that are not Empty, and tells whether there are any.
-func (d *dumper) zones(n *Namespace) (listed bool, err error) {
+func (d *dumper) zones(n *image.Namespace) (listed bool, err error) {
 	var i uint64
 	for z, err := range n.All(0, n.ZoneCount) {
 		if err != nil {
 			return listed, err
 		}
 		if z != n.EmptyZone(i) {
-			dz, err := newDumpZone(n, i, z)
+			dz, err := newZone(n, i, z)
 			if err != nil {
 				return listed, err
 			}
@@ -127,8 +129,8 @@ func (d *dumper) zones(n *Namespace) (listed bool, err error) {
 	return listed, nil
 }
 
-func newDumpZone(n *Namespace, i uint64, z layout.Zone) (*dumpZone, error) {
-	dz := &dumpZone{Zone: i, State: z.State.String(), Capacity: z.Cap, Written: z.Written, Attributes: uint64(z.Attrs), AttrsInfo: uint64(z.AttrsInfo)}
+func newZone(n *image.Namespace, i uint64, z layout.Zone) (*zone, error) {
+	dz := &zone{Zone: i, State: z.State.String(), Capacity: z.Cap, Written: z.Written, Attributes: uint64(z.Attrs), AttrsInfo: uint64(z.AttrsInfo)}
 	if z.WP != layout.NoWP {
 		dz.WP = &z.WP
 	}

@@ -1,4 +1,4 @@
-package image
+package dump
 
 import (
 	"encoding/hex"
@@ -6,50 +6,42 @@ import (
 	"math"
 	"slices"
 
+	"zimg/image"
 	"zimg/layout"
 )
 
-// Restoration is a dump that has been read into an image, and not been committed.
-type Restoration struct {
-	im      *Image
-	shorter []discardedZone
-}
-
-// ReadDump puts the label and the zones of a dump into im, in memory, for the caller to judge
-// before it commits them. The dump's geometry must be im's, the zones of which are judged first.
-func ReadDump(r io.Reader, im *Image) (*Restoration, error) {
-	if err := im.CheckZones(); err != nil {
+// Read puts the label and the zones of a dump into im, in memory, for the caller to judge before it commits the edit. The
+// geometry of the dump must be that of im, whose zones are judged first (layout.ErrDamaged).
+func Read(r io.Reader, im *image.Image) (*image.Edit, error) {
+	edit, err := im.BeginEdit()
+	if err != nil {
 		return nil, err
 	}
-	d := &undumper{jsonStream: newJSONStream(r), im: im}
-	err := d.document()
+	d := &undumper{jsonStream: newJSONStream(r), im: im, edit: edit}
+	err = d.document()
 	if err == nil {
 		err = d.end()
 	}
 	if err != nil {
-		im.rollback()
+		edit.Abandon()
 		return nil, err
 	}
-	return &Restoration{im, d.shorter}, nil
+	return edit, nil
 }
-
-// Commit makes the zones of the dump durable, and discards the data of zones that are
-// written less far than they were. The order of steps is argued in write.go.
-func (r *Restoration) Commit() error { return r.im.commitDiscard(r.shorter) }
 
 // undumper reads a dump.
 type undumper struct {
 	*jsonStream
-	im      *Image
-	shorter []discardedZone
+	im   *image.Image
+	edit *image.Edit
 }
 
 func (d *undumper) document() error {
 	var uuid, label string
 	count := 0
 	err := d.object([]field{
-		{"format", false, func() error { return d.same(dumpFormat) }},
-		{"version", false, func() error { return d.same(uint64(dumpVersion)) }},
+		{"format", false, func() error { return d.same(formatName) }},
+		{"version", false, func() error { return d.same(uint64(version)) }},
 		{"uuid", true, func() error { return d.text(&uuid) }}, // for people: a dump may go to another image
 		{"label", false, func() error {
 			if err := d.text(&label); err != nil {
@@ -63,15 +55,15 @@ func (d *undumper) document() error {
 		{"namespaces", false, func() error {
 			return d.array(func(i int) error {
 				count++
-				if i >= len(d.im.ns) {
-					return d.errorf("%s has %d namespaces", d.im.path, len(d.im.ns))
+				if i >= len(d.im.Namespaces()) {
+					return d.errorf("%s has %d namespaces", d.im.Path(), len(d.im.Namespaces()))
 				}
-				return d.namespace(d.im.ns[i])
+				return d.namespace(d.im.Namespaces()[i])
 			})
 		}},
 	})
-	if err == nil && count < len(d.im.ns) {
-		err = d.errorf("the dump has %d namespaces, but %s has %d", count, d.im.path, len(d.im.ns))
+	if err == nil && count < len(d.im.Namespaces()) {
+		err = d.errorf("the dump has %d namespaces, but %s has %d", count, d.im.Path(), len(d.im.Namespaces()))
 	}
 	return err
 }
@@ -96,12 +88,12 @@ func (d *undumper) same(want any) error {
 	return err
 }
 
-func (d *undumper) namespace(n *Namespace) error {
+func (d *undumper) namespace(n *image.Namespace) error {
 	var fields []field
 	for _, m := range geometryMembers(n.Namespace) {
 		fields = append(fields, field{m.key, false, func() error {
 			if err := d.same(m.value); err != nil {
-				return &HintError{Err: err, Hint: "the geometry of the dump differs from that of " + d.im.path + "; only zones can be restored"}
+				return &image.HintError{Err: err, Hint: "the geometry of the dump differs from that of " + d.im.Path() + "; only zones can be restored"}
 			}
 			return nil
 		}})
@@ -119,7 +111,7 @@ func (d *undumper) namespace(n *Namespace) error {
 			return err
 		}
 		if empty := n.EmptyZone(i); listed[i/64]&(1<<(i%64)) == 0 && z != empty {
-			if err := d.set(n, i, empty, nil); err != nil {
+			if err := d.edit.SetZone(n, i, empty, nil); err != nil {
 				return err
 			}
 		}
@@ -129,15 +121,15 @@ func (d *undumper) namespace(n *Namespace) error {
 }
 
 // zone reads one zone and sets it.
-func (d *undumper) zone(n *Namespace, listed []uint64) error {
-	var dz dumpZone
+func (d *undumper) zone(n *image.Namespace, listed []uint64) error {
+	var dz zone
 	base := len(d.path)
 	err := d.object([]field{
 		{"zone", false, func() error {
 			if err := d.number(&dz.Zone, math.MaxUint64); err != nil {
 				return err
 			}
-			if err := n.inRange(dz.Zone); err != nil {
+			if _, err := n.Zone(dz.Zone); err != nil {
 				return d.errorf("%v", err)
 			}
 			if listed[dz.Zone/64]&(1<<(dz.Zone%64)) != 0 {
@@ -174,7 +166,7 @@ func (d *undumper) zone(n *Namespace, listed []uint64) error {
 		d.path = append(d.path[:base], ".extension"...)
 		return d.errorf("the attributes lack bit %#x (zone descriptor extension valid)", layout.ZDEV)
 	}
-	return d.set(n, dz.Zone, dz.zone(n.EmptyZone(dz.Zone)), ext)
+	return d.edit.SetZone(n, dz.Zone, dz.zone(n.EmptyZone(dz.Zone)), ext)
 }
 
 func stateIndex(name string) int {
@@ -182,7 +174,7 @@ func stateIndex(name string) int {
 }
 
 // zone is dz put over the zone z.
-func (dz *dumpZone) zone(z layout.Zone) layout.Zone {
+func (dz *zone) zone(z layout.Zone) layout.Zone {
 	z.State, z.Cap, z.Written = layout.ZoneStates[stateIndex(dz.State)], dz.Capacity, dz.Written
 	z.Attrs, z.AttrsInfo = layout.ZoneAttrs(dz.Attributes), uint8(dz.AttrsInfo)
 	z.WP = layout.NoWP
@@ -193,22 +185,4 @@ func (dz *dumpZone) zone(z layout.Zone) layout.Zone {
 		z.Type = layout.Conventional
 	}
 	return z
-}
-
-// set replaces zone i and its extension.
-func (d *undumper) set(n *Namespace, i uint64, z layout.Zone, ext []byte) error {
-	old, err := n.Zone(i)
-	if err != nil {
-		return err
-	}
-	if z.Written < old.Written {
-		d.shorter = append(d.shorter, discardedZone{n, i, z.Written})
-	}
-	if err := n.SetZone(i, z); err != nil {
-		return err
-	}
-	if n.ZDES == 0 {
-		return nil
-	}
-	return n.SetExtension(i, ext)
 }

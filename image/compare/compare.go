@@ -1,4 +1,5 @@
-package image
+// Package compare says how two images differ, of ours or of other programs.
+package compare
 
 import (
 	"bytes"
@@ -6,6 +7,7 @@ import (
 	"iter"
 	"strings"
 
+	"zimg/image"
 	"zimg/image/foreign"
 	"zimg/layout"
 )
@@ -28,17 +30,17 @@ type Side struct {
 	Holds    *foreign.Holds // what the format can hold; nil: everything
 }
 
-// Side is im as one side of a comparison.
-func (im *Image) Side() Side {
-	s := Side{Label: im.hdr.Label, UUID: im.hdr.UUID}
-	for _, n := range im.ns {
-		s.Contents = append(s.Contents, n.content())
+// SideOf is an image of ours as one side of a comparison. It must stay open until the comparison is done.
+func SideOf(im *image.Image) Side {
+	s := Side{Label: im.Header().Label, UUID: im.Header().UUID}
+	for _, n := range im.Namespaces() {
+		s.Contents = append(s.Contents, foreign.ContentOf(n))
 	}
 	return s
 }
 
-// CompareOptions say how two sides are compared.
-type CompareOptions struct {
+// Options say how two sides are compared.
+type Options struct {
 	// Strict compares what is not seen by a guest as well: identities, how far zones without a write
 	// pointer were written, and what lies beyond write pointers.
 	Strict bool
@@ -48,10 +50,10 @@ type CompareOptions struct {
 	Report func(Difference) bool
 }
 
-// Compare reports how two sides differ: in geometry, zones, and the data below the write pointers.
+// Sides reports how two sides differ: in geometry, zones, and the data below the write pointers.
 // Limits that one side's format cannot hold are not compared, nor is the room for extensions.
-func Compare(a, b Side, o CompareOptions) error {
-	c := &comparison{CompareOptions: o, holds: [2]*foreign.Holds{a.Holds, b.Holds}}
+func Sides(a, b Side, o Options) error {
+	c := &comparison{Options: o, holds: [2]*foreign.Holds{a.Holds, b.Holds}}
 	if o.Strict && !c.strict(0, "label", a.Label, b.Label) || o.Strict && !c.strict(0, "uuid", hexOf(a.UUID[:]), hexOf(b.UUID[:])) {
 		return nil
 	}
@@ -70,9 +72,9 @@ func Compare(a, b Side, o CompareOptions) error {
 	return nil
 }
 
-// comparison is one run of Compare.
+// comparison is one run of Sides.
 type comparison struct {
-	CompareOptions
+	Options
 	holds       [2]*foreign.Holds
 	done, total int64
 	stopped     bool // Report wants no more

@@ -1,4 +1,7 @@
-package image
+// Package transfer moves namespaces between images of ours and the formats of other programs, which package foreign
+// knows: from one file to another (transfer.go), or in place where both formats have their data in a plain file
+// (inplace.go).
+package transfer
 
 import (
 	"errors"
@@ -8,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/layout"
@@ -16,8 +20,18 @@ import (
 // ErrLossy is wrapped by the refusal to leave out what a format cannot hold.
 var ErrLossy = errors.New("would be lost")
 
-// TransferOptions say how something is moved from one format to another.
-type TransferOptions struct {
+// UnsoundError is the refusal to convert foreign files that are damaged or whose zones contradict each other.
+type UnsoundError struct {
+	Path   string
+	Format string // the name of its format
+	Err    error
+}
+
+func (e *UnsoundError) Error() string { return e.Err.Error() }
+func (e *UnsoundError) Unwrap() error { return e.Err }
+
+// Options say how something is moved from one format to another.
+type Options struct {
 	FS       disk.FS
 	From, To *foreign.Format // nil: an image of ours
 	// Source is the source's second file, or its sidecar; Second is the destination's. Empty: beside
@@ -29,26 +43,35 @@ type TransferOptions struct {
 	Lossy          bool              // leave out what the destination cannot hold
 	KeepOpen       bool              // zones that are open stay so
 	Force          bool
-	Stamp          Stamp       // of an image that is made
+	Stamp          image.Stamp // of an image that is made
 	Layout         layout.Kind // of an image that is made; 0 for trailing
 	Progress       func(done, total int64) error
 	// Say is told what the destination's own program has to be told; Note what a user should know.
 	Say, Note func(format string, args ...any)
 }
 
-// OpenForeign decodes what path names. The returned function closes its files.
-func OpenForeign(path string, f *foreign.Format, o TransferOptions, share bool) (*foreign.Decoded, func() error, error) {
-	path, err := Options{FS: o.FS}.resolve(path)
+// Open decodes what path names. The returned function closes its files. With share they are read although others have them open
+// for writing.
+func Open(path string, f *foreign.Format, o Options, share bool) (*foreign.Decoded, func() error, error) {
+	fsys := o.fs()
+	path, err := disk.Resolve(fsys, path)
 	if err != nil {
 		return nil, nil, err
 	}
-	in := &foreign.Input{FS: Options{FS: o.FS}.fs(), Path: path, Second: o.Source, Geometry: o.Geometry, Unsaid: o.Unsaid, Pick: o.NS, ForceShare: share, Format: f}
+	in := &foreign.Input{FS: fsys, Path: path, Second: o.Source, Geometry: o.Geometry, Unsaid: o.Unsaid, Pick: o.NS, ForceShare: share, Format: f}
 	d, err := f.Decode(in)
 	if err != nil {
 		return nil, nil, errors.Join(err, in.Close())
 	}
 	d.Format = f
 	return d, in.Close, nil
+}
+
+func (o *Options) fs() disk.FS {
+	if o.FS != nil {
+		return o.FS
+	}
+	return disk.OS
 }
 
 // source is a namespace to be moved, and the files it is made of.
@@ -60,11 +83,11 @@ type source struct {
 	close   func() error
 }
 
-func openSource(path string, o *TransferOptions) (*source, error) {
+func openSource(path string, o *Options) (*source, error) {
 	if o.From == nil {
 		return openOwn(path, o)
 	}
-	d, closer, err := OpenForeign(path, o.From, *o, false)
+	d, closer, err := Open(path, o.From, *o, false)
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +145,8 @@ func dataFiles(c *foreign.Content, named ...string) ([]string, error) {
 }
 
 // openOwn opens an image of ours as a source.
-func openOwn(path string, o *TransferOptions) (_ *source, err error) {
-	im, err := Open(path, Options{FS: o.FS, Sidecar: o.Source})
+func openOwn(path string, o *Options) (_ *source, err error) {
+	im, err := image.Open(path, image.Options{FS: o.FS, Sidecar: o.Source})
 	if err != nil {
 		return nil, err
 	}
@@ -132,15 +155,15 @@ func openOwn(path string, o *TransferOptions) (_ *source, err error) {
 			err = errors.Join(err, im.Close())
 		}
 	}()
-	if im.hdr.Flags&layout.Clean == 0 {
-		return nil, needsRepair(im.files, path, fmt.Errorf("%s: %w", path, ErrUnclean))
+	if err := im.CheckClean(); err != nil {
+		return nil, err
 	}
 	if err := im.CheckZones(); err != nil {
 		return nil, err
 	}
 	d := &foreign.Decoded{}
-	for _, n := range im.ns {
-		d.Contents = append(d.Contents, n.content())
+	for _, n := range im.Namespaces() {
+		d.Contents = append(d.Contents, foreign.ContentOf(n))
 	}
 	c, err := d.Content(o.NS)
 	if err != nil {
@@ -157,29 +180,17 @@ func openOwn(path string, o *TransferOptions) (_ *source, err error) {
 	return s, err
 }
 
-// content is n as something to be moved.
-func (n *Namespace) content() *foreign.Content {
-	c := &foreign.Content{NS: n.Namespace, Data: foreign.Linear(n.File(), int64(n.DataOff), int64(n.DataOff+n.Size()))}
-	if n.Zoned() {
-		c.Zones = n
-	}
-	if n.MS > 0 {
-		c.BlockMeta = foreign.Extent{File: n.File(), FileOff: int64(n.DataOff + n.MetadataOff()), Len: int64(n.Blocks) * int64(n.MS)}
-	}
-	return c
-}
-
-// Transfer makes dst of src: an image of ours from a foreign format, the reverse, or from one foreign
+// Copy makes dst of src: an image of ours from a foreign format, the reverse, or from one foreign
 // format to another. The source is only read. The destination gets its name when it is
 // complete and has been read back.
-func Transfer(src, dst string, o TransferOptions) (err error) {
+func Copy(src, dst string, o Options) (err error) {
 	if o.Say == nil {
 		o.Say = func(string, ...any) {}
 	}
 	if o.Note == nil {
 		o.Note = o.Say
 	}
-	if dst, err = (Options{FS: o.FS}).resolve(dst); err != nil {
+	if dst, err = disk.Resolve(o.fs(), dst); err != nil {
 		return err
 	}
 	s, err := openSource(src, &o)
@@ -213,7 +224,7 @@ func Transfer(src, dst string, o TransferOptions) (err error) {
 
 // accept tells what is to be known of a conversion of path before it begins, and refuses one that loses
 // something without leave.
-func (o *TransferOptions) accept(path string, assumed, losses, notes []string) error {
+func (o *Options) accept(path string, assumed, losses, notes []string) error {
 	for _, a := range assumed {
 		o.Note("%s: assumed: %s", path, a)
 	}
@@ -249,12 +260,12 @@ func ticker(c *foreign.Content, to *foreign.Format, progress func(done, total in
 }
 
 // toOwn makes an image of c, which comes from the files named like.
-func (o *TransferOptions) toOwn(dst string, c *foreign.Content, like []string, tick foreign.Tick) error {
+func (o *Options) toOwn(dst string, c *foreign.Content, like []string, tick foreign.Tick) error {
 	n := *c.NS
 	n.DataFile, n.DataOff, n.DataLen = 0, 0, 0
-	return Create(dst, CreateOptions{
+	return image.Create(dst, image.CreateOptions{
 		FS: o.FS, Stamp: o.Stamp, Layout: o.Layout, Sidecar: o.Second, Force: o.Force,
-		Namespaces: []NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{c.Zones}, like: like,
+		Namespaces: []image.NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{c.Zones}, Like: like,
 		Fill: func(data []disk.File, plan *layout.Plan) error {
 			e := plan.Entries[0]
 			out := &foreign.Output{Content: c, Tick: tick}
@@ -267,18 +278,17 @@ func (o *TransferOptions) toOwn(dst string, c *foreign.Content, like []string, t
 }
 
 // toForeign writes f, which comes from the files named like, reads it back, and only then gives the files their names.
-func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, like []string, tick foreign.Tick) (err error) {
-	fsys := Options{FS: o.FS}.fs()
+func (o *Options) toForeign(src, dst string, f *foreign.Fitted, like []string, tick foreign.Tick) (err error) {
+	fsys := o.fs()
 	second := o.Second
 	if second == "" {
 		second = dst + o.To.Suffix
 	}
-	n := naming{fs: fsys, force: o.Force}
-	if err := n.unclaimed(dst); err != nil {
+	if err := image.CheckUnclaimed(fsys, dst); err != nil {
 		return err
 	}
-	r := &disk.Replacement{FS: fsys, Policy: n.allow, Sources: o.parts(src)}
-	if r.Like, err = commonAccess(fsys, like); err != nil {
+	r := &disk.Replacement{FS: fsys, Policy: image.Overwrite(o.Force), Sources: o.parts(src)}
+	if r.Like, err = disk.CommonAccess(fsys, like); err != nil {
 		return err
 	}
 	defer func() { err = r.Abandon(err) }()
@@ -289,14 +299,14 @@ func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, like []s
 		Mkdir: func(path string) error {
 			err := r.Mkdir(path)
 			if errors.Is(err, fs.ErrExist) {
-				return &HintError{Err: fmt.Errorf("%s already exists: %w", path, fs.ErrExist), Hint: "remove it, or choose another name; directories are not overwritten"}
+				return &image.HintError{Err: fmt.Errorf("%s already exists: %w", path, fs.ErrExist), Hint: "remove it, or choose another name; directories are not overwritten"}
 			}
 			return err
 		},
 	}
 	err = o.To.Encode(out)
 	if errors.Is(err, foreign.ErrUnfinished) {
-		err = &HintError{Err: err, Hint: dst + " is incomplete: all its zones were reset, and not all written"}
+		err = &image.HintError{Err: err, Hint: dst + " is incomplete: all its zones were reset, and not all written"}
 	}
 	if err != nil || o.To.Shape == foreign.Device { // which has nothing staged
 		return err
@@ -308,8 +318,8 @@ func (o *TransferOptions) toForeign(src, dst string, f *foreign.Fitted, like []s
 }
 
 // parts are the names of the files that the source may be made of.
-func (o *TransferOptions) parts(src string) []string {
-	suffix := SidecarSuffix
+func (o *Options) parts(src string) []string {
+	suffix := image.SidecarSuffix
 	if o.From != nil { // then one of ours is no part of the source
 		suffix = o.From.Suffix
 	}
@@ -321,9 +331,9 @@ func (o *TransferOptions) parts(src string) []string {
 }
 
 // verify decodes the files as they are staged and compares the zones with what they should be.
-func (o *TransferOptions) verify(dst string, r *disk.Replacement, want *foreign.Content) error {
+func (o *Options) verify(dst string, r *disk.Replacement, want *foreign.Content) error {
 	g := *want.NS
-	d, closer, err := OpenForeign(dst, o.To, TransferOptions{FS: r.View(), Source: o.Second, Geometry: &g}, true)
+	d, closer, err := Open(dst, o.To, Options{FS: r.View(), Source: o.Second, Geometry: &g}, true)
 	if err != nil {
 		return err
 	}

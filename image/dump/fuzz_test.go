@@ -1,10 +1,11 @@
-package image_test
+package dump_test
 
 import (
 	"bytes"
 	"testing"
 
 	"zimg/image"
+	"zimg/image/dump"
 	"zimg/image/imagetest"
 	"zimg/layout"
 )
@@ -20,14 +21,14 @@ func FuzzDump(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	var dump bytes.Buffer
-	if err := image.WriteDump(&dump, im); err != nil {
+	var text bytes.Buffer
+	if err := dump.Write(&text, im); err != nil {
 		f.Fatal(err)
 	}
 	if err := im.Close(); err != nil {
 		f.Fatal(err)
 	}
-	f.Add(dump.Bytes())
+	f.Add(text.Bytes())
 	f.Add([]byte(`{"format":"zimg-dump","version":1,"label":"x","namespaces":[]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		im, err := image.Open("/disk", image.Options{FS: fsys})
@@ -39,7 +40,7 @@ func FuzzDump(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := image.ReadDump(bytes.NewReader(text), im); err == nil {
+		if _, err := dump.Read(bytes.NewReader(text), im); err == nil {
 			return
 		}
 		if after, err := imagetest.Zones(im); err != nil || after != before {

@@ -1,4 +1,4 @@
-package image
+package dump
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package image
+package compare
 
 import (
 	"bytes"
@@ -9,6 +9,9 @@ import (
 	"zimg/image/foreign"
 	"zimg/layout"
 )
+
+// chunk is how many bytes of each side are compared at a time.
+const chunk = 256 << 10
 
 // content compares blocks [from, to) of both sides, and their metadata, and reports at place where
 // they first differ.
