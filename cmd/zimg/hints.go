@@ -75,6 +75,7 @@ var kindHints = []struct {
 	{foreign.ErrNoData, "pass the data file as SRC and this file with --source-sidecar"},
 	{transfer.ErrLossy, "use --lossy to convert anyway"},
 	{crash.ErrNoRecording, "make a recording with zimg run --record DIR"},
+	{foreign.ErrWhichBlocks, "use --geometry block-size=512 for QEMU with series v5, or the block size of the header for an earlier one"},
 	{foreign.ErrNoGeometry, "use --geometry zone-size=SIZE,zone-capacity=SIZE,block-size=BYTES"},
 	{foreign.ErrWhichNamespace, "choose one with --ns"},
 	{foreign.ErrOccupied, "use --force to reset and overwrite its zones"},

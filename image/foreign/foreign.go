@@ -35,6 +35,9 @@ var ErrUnfinished = errors.New("not finished")
 // ErrNoGeometry is wrapped by the error of a decoder that must be told how the zones are.
 var ErrNoGeometry = errors.New("no geometry")
 
+// ErrWhichBlocks is wrapped where a file may have blocks of two sizes and does not show which.
+var ErrWhichBlocks = errors.New("block size unclear")
+
 // ErrNoData is wrapped where a file of zones has no data beside it, and none was named.
 var ErrNoData = errors.New("no data image")
 
@@ -84,8 +87,8 @@ type Decoded struct {
 	Facts []Fact
 	// Assumed says what the files do not and was taken to be so.
 	Assumed []string
-	// Guessed is not empty if the geometry is only a guess, which is good enough to look at and not to import.
-	Guessed string
+	// Guess is not nil if the geometry is only a guess, which is good enough to look at and not to import: it says why.
+	Guess error
 	// Lost says what cannot be imported.
 	Lost []string
 	// Problems are those of headers; Walk finds those of zones. Walk may be nil.

@@ -92,8 +92,8 @@ func openSource(path string, o *Options) (*source, error) {
 		return nil, err
 	}
 	c, err := d.Content(o.NS)
-	if err == nil && d.Guessed != "" {
-		err = fmt.Errorf("%s: %w: %s", path, foreign.ErrNoGeometry, d.Guessed)
+	if err == nil && d.Guess != nil {
+		err = fmt.Errorf("%s: %w", path, d.Guess)
 	}
 	if err == nil && c.Data == nil {
 		err = fmt.Errorf("%s: %w next to it", path, foreign.ErrNoData)

@@ -72,8 +72,10 @@ func decodeZloop(in *foreign.Input) (*foreign.Decoded, error) {
 	if conv > 0 {
 		guess = conv
 	}
-	dec.Guessed = fmt.Sprintf("zones of %s MiB that can be written to their end, blocks of %d bytes: a guess from the files' lengths", foreign.Units(guess, mebi), d.n.BlockSize())
-	dec.Assumed = append(dec.Assumed, dec.Guessed)
+	what := fmt.Sprintf("zones of %s MiB that can be written to their end, blocks of %d bytes: a guess from the files' lengths",
+		foreign.Units(guess, mebi), d.n.BlockSize())
+	dec.Guess = fmt.Errorf("%w: %s", foreign.ErrNoGeometry, what)
+	dec.Assumed = append(dec.Assumed, what)
 	return dec, d.complete(dec, guess, guess)
 }
 

@@ -2,13 +2,14 @@ package zonefile
 
 import (
 	"fmt"
+	"math/bits"
 
 	"zimg/image/foreign"
 	"zimg/layout"
 )
 
 // That QEMU checks 19 conditions when it starts, and if one fails it makes all zones
-// Empty without a word; the number of the condition is told in a trace event only. Conditions 1 and 2 keep
+// Empty without a word; only a trace event shows the number of the condition. Conditions 1 and 2 keep
 // us from decoding; 3 to 8 compare the header with the device's properties, which only the user
 // knows. The others are below, by the same numbers. After them it closes or finishes what is open.
 
@@ -46,14 +47,15 @@ func (r *region) checkHeader(in *foreign.Input) []foreign.Problem {
 		p.Got, p.Want = fmt.Sprint(got), fmt.Sprint(want)
 		ps = append(ps, p)
 	}
-	if n, ok := in.SaidZoneSize(r.ns.BlockBits); ok && n != r.ns.ZoneSize {
+	property := uint8(bits.TrailingZeros32(r.hdr.blockSize)) // what the sizes in the header are counted in
+	if n, ok := in.SaidZoneSize(property); ok && n != r.ns.ZoneSize {
 		differs(OffZoneSize, "zone_size", 3, r.ns.ZoneSize, n)
 	}
-	if n, ok := in.SaidZoneCap(r.ns.BlockBits); ok && n != r.ns.ZoneCap {
+	if n, ok := in.SaidZoneCap(property); ok && n != r.ns.ZoneCap {
 		differs(OffZoneCap, "zone_capacity", 4, r.ns.ZoneCap, n)
 	}
 	if b, ok := in.SaidBlockBits(); ok && b != r.ns.BlockBits {
-		differs(OffBlockSize, "logical_block_size", 7, r.ns.BlockSize(), 1<<b)
+		differs(OffBlockSize, "logical_block_size", 7, r.hdr.blockSize, 1<<b)
 	}
 	said, ok := in.SaidExtSize()
 	switch n := r.ns.ExtSize(); {

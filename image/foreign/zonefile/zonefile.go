@@ -156,6 +156,15 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	} else {
 		d.Facts = append(d.Facts, foreign.Fact{Key: "page size", Value: fmt.Sprintf("%d KiB", page>>10)})
 	}
+	series, err := first.series()
+	if err != nil {
+		return nil, err
+	}
+	if len(regions) == 1 { // series v5 has one namespace per file
+		if err := first.settleAddressing(in, d, data); err != nil {
+			return nil, err
+		}
+	}
 	for _, r := range regions {
 		if err := r.place(); err != nil {
 			return nil, err
@@ -179,9 +188,8 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		}
 		return nil
 	}
-	series, err := first.series()
 	d.Facts = append([]foreign.Fact{
 		{Key: "version", Value: fmt.Sprint(first.hdr.version)}, {Key: "series", Value: series}, {Key: "byte order", Value: fmt.Sprint(first.hdr.bo)},
 	}, d.Facts...)
-	return d, err
+	return d, nil
 }
