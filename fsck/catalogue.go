@@ -76,6 +76,7 @@ const (
 	DriveDied         Code = "drive-died"
 	DrivePower        Code = "drive-lost-power"
 	LiveFileLost      Code = "live-file-lost"
+	LiveRecordDamaged Code = "live-record-damaged"
 	RunCrashed        Code = "run-crashed"
 	ChangeInterrupted Code = "change-interrupted"
 	JournalMissing    Code = "journal-missing"
@@ -137,7 +138,8 @@ var Catalogue = []Entry{
 
 	{DriveDied, Warning, ClassSafe, "a drive serving the image was killed; the live file has the current zones", "uses the zones of the live file and closes open ones; nothing is lost"},
 	{DrivePower, Warning, ClassSafe, "a drive serving the image lost power, or its disk failed", "uses the zones of the last flush, discards later writes and closes open zones"},
-	{LiveFileLost, Error, ClassLossy, "a drive serving the image was killed, and its live file is missing", "uses the zones of the last flush and discards later writes"},
+	{LiveFileLost, Error, ClassLossy, "a drive serving the image was killed, and its live file is missing or damaged", "uses the zones of the last flush and discards later writes"},
+	{LiveRecordDamaged, Error, ClassLossy, "a drive serving the image was killed, and the record of a zone in the live file is damaged", "derives the zone from the last flush and from the data written since; a later reset or finish is lost"},
 	{RunCrashed, Error, ClassSafe, "the last run was interrupted", "recovers the zones from journal and data, and closes open ones"},
 	{ChangeInterrupted, Error, ClassSafe, "a zimg command was interrupted while changing the image", "discards data after the write pointers; the image is as before the command, or as after a reset"},
 	{JournalMissing, Note, ClassNone, "the journal of the run is missing or incomplete; zones are recovered from the data alone", "none"},

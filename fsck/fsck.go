@@ -66,6 +66,15 @@ type Options struct {
 	// Progress is told how much of how much is done; an error stops the check.
 	Progress func(done, total int64) error
 	Context  context.Context
+	// BootID is the identity of this boot of the computer; zero: disk.BootID. Tests set it.
+	BootID [16]byte
+}
+
+func (o *Options) bootID() [16]byte {
+	if o.BootID != [16]byte{} {
+		return o.BootID
+	}
+	return disk.BootID()
 }
 
 // ErrStopped is wrapped by the error of a check that was told to stop.

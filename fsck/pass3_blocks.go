@@ -124,7 +124,10 @@ func (s *state) checkReserved(num uint64, b []byte) error {
 				Off: s.surgeon.TableOff(s.live, num) + int64(k*layout.DescriptorSize+bad), Got: fmt.Sprintf("%#02x", d[bad]), Want: "reserved bits 0",
 			}
 			if err := s.found(f, func() error {
-				z := layout.DecodeZoneDescriptor(d)
+				z, err := layout.DecodeZoneDescriptor(d)
+				if err != nil {
+					return err
+				}
 				z.AttrsInfo &= 0x0F // a type with reserved bits is for the pass over zones
 				z.Encode(d)         // the next zone's mend adds to this one's
 				s.surgeon.SetBlock(num, b)

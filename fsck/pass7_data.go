@@ -85,7 +85,7 @@ func (s *state) loadJournal() error {
 	for _, sp := range s.spaces {
 		namespaces = append(namespaces, sp.ns)
 	}
-	j, err := journal.Load(s.o.fs(), s.path, s.im.Header().Session.ID, disk.BootID(), namespaces)
+	j, err := journal.Load(s.o.fs(), s.path, s.im.Header().Session.ID, s.o.bootID(), namespaces)
 	if err != nil {
 		return err
 	}

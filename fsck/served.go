@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"zimg/image"
 	"zimg/image/live"
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -17,10 +19,10 @@ func (s *state) checkServed() error {
 		return nil
 	}
 	s.served = true
-	v, err := live.NewView(s.im, live.Options{})
+	v, err := live.NewView(s.im, live.Options{BootID: s.o.bootID()})
 	lost := errors.Is(err, live.ErrNoRecords)
 	if lost {
-		v, err = live.NewView(s.im, live.Options{LoseUnflushed: true})
+		v, err = live.NewView(s.im, live.Options{BootID: s.o.bootID(), LoseUnflushed: true})
 	}
 	if err != nil {
 		return err
@@ -34,7 +36,48 @@ func (s *state) checkServed() error {
 	case v.Source == live.Commits:
 		f = Finding{Code: DrivePower, Detail: v.Reason}
 	}
+	if err := s.damagedRecords(v); err != nil {
+		return err
+	}
 	return s.found(f, func() error { return s.takeZones(v) })
+}
+
+// damagedRecords takes the zones whose records are damaged from the slots and the data. A repair that may not give
+// anything up leaves the whole image to one that may, since the image would be clean after it.
+func (s *state) damagedRecords(v *live.View) error {
+	for r, err := range v.Repairs() {
+		if err != nil {
+			return err
+		}
+		if r.Damaged == nil {
+			continue
+		}
+		s.blocked = s.blocked || s.o.Mode == Safe
+		n := r.Namespace
+		z := r.Now
+		if layout.CheckZone(n.Namespace, r.Zone, z) != nil { // nor is the zone in the slots to be believed
+			z = n.EmptyZone(r.Zone)
+		}
+		end, err := image.NonZeroEnd(n.File(), n.Namespace, z.Written, z.End())
+		if err != nil {
+			return err
+		}
+		switch {
+		case end <= z.Written || z.State == layout.Offline || z.Type == layout.Conventional:
+		case z.State.HasWP():
+			z = zns.WrittenTo(n.Namespace, z, end)
+		default:
+			z.Written = end
+		}
+		f := Finding{
+			Code: LiveRecordDamaged, Namespace: n.ID, Zone: r.Zone, InZone: true, File: v.FileName(), Off: v.RecordOff(n, r.Zone),
+			Got: r.Damaged.Error(), Want: zoneText(z), Source: "data",
+		}
+		if err := s.found(f, func() error { return n.SetZone(r.Zone, z) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // takeZones brings the zones into the image, in memory.
@@ -42,6 +85,9 @@ func (s *state) takeZones(v *live.View) error {
 	for r, err := range v.Repairs() {
 		if err != nil {
 			return err
+		}
+		if r.Damaged != nil {
+			continue
 		}
 		if r.Ext != nil {
 			if err := r.Namespace.SetExtension(r.Zone, r.Ext); err != nil {

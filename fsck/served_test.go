@@ -14,7 +14,7 @@ import (
 )
 
 // servedCodes are the findings about an image that was being served; TestServedImage has each.
-var servedCodes = []fsck.Code{fsck.DriveDied, fsck.DrivePower, fsck.LiveFileLost}
+var servedCodes = []fsck.Code{fsck.DriveDied, fsck.DrivePower, fsck.LiveFileLost, fsck.LiveRecordDamaged}
 
 const servedPath = "/d/served.zimg"
 

@@ -274,13 +274,15 @@ func (n *Namespace) Zone(i uint64) (layout.Zone, error) {
 	if err != nil {
 		return z, err
 	}
-	z.ZoneDescriptor = layout.DecodeZoneDescriptor(b[in:])
+	if z.ZoneDescriptor, err = layout.DecodeZoneDescriptor(b[in:]); err != nil {
+		return z, err
+	}
 	num, in = n.at(n.entry.Tables.WP, layout.WPLen, i)
 	if b, err = n.im.block(num); err != nil {
 		return z, err
 	}
-	z.Written = layout.DecodeWP(b[in:], 0)
-	return z, nil
+	z.Written, err = layout.DecodeWP(b[in:], 0)
+	return z, err
 }
 
 // SetZone replaces zone i; a commit makes it durable. It keeps the counts, and

@@ -97,16 +97,22 @@ func (n *Namespace) All(first, count uint64) iter.Seq2[layout.Zone, error] {
 				return
 			}
 			for i := 0; first < stop; first, i = first+1, i+1 {
-				z := layout.Zone{
-					ZoneDescriptor: layout.DecodeZoneDescriptor(d[dIn+i*layout.DescriptorSize:]),
-					Written:        layout.DecodeWP(w[wIn:], i),
-				}
-				if !yield(z, nil) {
+				z, err := decodeZone(d[dIn+i*layout.DescriptorSize:], w[wIn:], i)
+				if !yield(z, err) || err != nil {
 					return
 				}
 			}
 		}
 	}
+}
+
+// decodeZone is the zone with descriptor d and entry i of the write pointers w.
+func decodeZone(d, w []byte, i int) (z layout.Zone, err error) {
+	if z.ZoneDescriptor, err = layout.DecodeZoneDescriptor(d); err != nil {
+		return z, err
+	}
+	z.Written, err = layout.DecodeWP(w, i)
+	return z, err
 }
 
 // span reads the blocks with entries first to stop of a table into buf and returns them with the offset of entry first.

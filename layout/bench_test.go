@@ -42,7 +42,10 @@ func BenchmarkDecode64Zones(b *testing.B) {
 		var sum layout.LBA
 		for b.Loop() {
 			for i := 0; i < len(block); i += layout.DescriptorSize {
-				d := layout.DecodeZoneDescriptor(block[i : i+layout.DescriptorSize])
+				d, err := layout.DecodeZoneDescriptor(block[i : i+layout.DescriptorSize])
+				if err != nil {
+					b.Fatal(err)
+				}
 				sum += d.WP
 			}
 		}

@@ -40,8 +40,8 @@ func TestZoneDescriptorBytes(t *testing.T) {
 		0018000000000000      8019000000000000
 		0000000000000000 0000000000000000 0000000000000000 0000000000000000`)
 	want := layout.ZoneDescriptor{Type: layout.SeqWriteRequired, State: layout.Closed, Attrs: layout.ZDEV | layout.ZFC, AttrsInfo: 5, Cap: 0x600, Start: 0x1800, WP: 0x1980}
-	if got := layout.DecodeZoneDescriptor(b); got != want {
-		t.Errorf("decoded %+v, want %+v", got, want)
+	if got, err := layout.DecodeZoneDescriptor(b); err != nil || got != want {
+		t.Errorf("decoded %+v, %v, want %+v", got, err, want)
 	}
 	enc := bytes.Repeat([]byte{0xff}, 64)
 	want.Encode(enc)

@@ -92,11 +92,15 @@ func FuzzZone(f *testing.F) {
 	f.Add(make([]byte, layout.DescriptorSize), uint64(0))
 	n := layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 9, Blocks: 8 * 128, ZoneCount: 8, ZoneSize: 128, ZoneCap: 96, MAR: 5, MOR: 3}
 	f.Fuzz(func(t *testing.T, b []byte, written uint64) {
-		if len(b) < layout.DescriptorSize {
+		d, err := layout.DecodeZoneDescriptor(b)
+		if (err != nil) != (len(b) < layout.DescriptorSize) {
+			t.Fatalf("%d bytes: %v", len(b), err)
+		}
+		if err != nil {
 			return
 		}
 		b = b[:layout.DescriptorSize]
-		z := layout.Zone{ZoneDescriptor: layout.DecodeZoneDescriptor(b), Written: layout.LBA(written)}
+		z := layout.Zone{ZoneDescriptor: d, Written: layout.LBA(written)}
 		for i := range n.ZoneCount {
 			_ = layout.CheckZone(&n, i, z)
 		}

@@ -2,6 +2,7 @@ package layout_test
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -81,6 +82,20 @@ func TestShortInput(t *testing.T) {
 		}
 		if _, err := layout.DecodeChecksums(h, sums[:n], 0); !errors.Is(err, layout.ErrDamaged) {
 			t.Errorf("a checksum array of %d bytes: %v", n, err)
+		}
+	}
+	for n := range layout.DescriptorSize {
+		b := make([]byte, n)
+		if _, err := layout.DecodeZoneDescriptor(b); !errors.Is(err, layout.ErrDamaged) {
+			t.Errorf("a zone descriptor of %d bytes: %v", n, err)
+		}
+		if got := layout.DescriptorReserved(b); got != n {
+			t.Errorf("a zone descriptor of %d bytes has reserved bits at %d", n, got)
+		}
+		for _, i := range []int{-1, n / layout.WPLen, n, math.MaxInt} {
+			if _, err := layout.DecodeWP(b, i); !errors.Is(err, layout.ErrDamaged) && (i < 0 || i >= n/layout.WPLen) {
+				t.Errorf("entry %d of %d bytes of write pointers: %v", i, n, err)
+			}
 		}
 	}
 	if _, err := layout.DecodeTable(&layout.Header{}, table, 0); !errors.Is(err, layout.ErrDamaged) {

@@ -159,11 +159,12 @@ type Zone struct {
 // End is the LBA behind the last one that can be written.
 func (z ZoneDescriptor) End() LBA { return z.Start + z.Cap }
 
-// DecodeZoneDescriptor reads the descriptor in the first DescriptorSize bytes
-// of b. It judges nothing: a descriptor with reserved values decodes, and
-// reserved bytes that are not zero are told by ReservedZero.
-func DecodeZoneDescriptor(b []byte) ZoneDescriptor {
-	_ = b[DescriptorSize-1]
+// DecodeZoneDescriptor reads the descriptor in the first DescriptorSize bytes of b. The only error is that b is
+// shorter, which wraps ErrDamaged: reserved values decode, and DescriptorReserved finds them.
+func DecodeZoneDescriptor(b []byte) (ZoneDescriptor, error) {
+	if len(b) < DescriptorSize {
+		return ZoneDescriptor{}, shortInput("zone descriptor", 0, len(b), DescriptorSize)
+	}
 	return ZoneDescriptor{
 		Type:      ZoneType(b[0]),
 		State:     ZoneState(b[1] >> 4),
@@ -172,10 +173,10 @@ func DecodeZoneDescriptor(b []byte) ZoneDescriptor {
 		Cap:       LBA(binary.LittleEndian.Uint64(b[8:])),
 		Start:     LBA(binary.LittleEndian.Uint64(b[16:])),
 		WP:        LBA(binary.LittleEndian.Uint64(b[24:])),
-	}
+	}, nil
 }
 
-// Encode writes z to the first DescriptorSize bytes of b, reserved bytes as zero.
+// Encode writes z to the first DescriptorSize bytes of b, reserved bytes as zero. It panics if b is shorter.
 func (z ZoneDescriptor) Encode(b []byte) {
 	b = b[:DescriptorSize]
 	clear(b)
@@ -188,10 +189,12 @@ func (z ZoneDescriptor) Encode(b []byte) {
 	binary.LittleEndian.PutUint64(b[24:], uint64(z.WP))
 }
 
-// DescriptorReserved returns the offset within descriptor b of the first
-// reserved bit group that is not zero, or -1.
+// DescriptorReserved returns the offset within descriptor b of the first byte with a reserved bit that is not zero,
+// or -1. Of a descriptor that is too short it returns the length.
 func DescriptorReserved(b []byte) int {
-	b = b[:DescriptorSize]
+	if len(b) < DescriptorSize {
+		return len(b)
+	}
 	switch {
 	case b[0]&0xF0 != 0:
 		return 0

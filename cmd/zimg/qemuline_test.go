@@ -145,3 +145,33 @@ func TestDeviceLines(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a line says, it is refused, or makes a namespace that an image can have.
+func FuzzDeviceLine(f *testing.F) {
+	for _, line := range []string{
+		"-device nvme-ns,drive=d,bus=nvme0,nsid=1,logical_block_size=4096,zoned=true,zoned.zone_size=64M,zoned.zone_capacity=62M,zoned.max_open=16",
+		"nvme,serial=deadbeef,zoned.zasl=5", "driver=nvme-ns,zoned=on,ms=8,pi=1,mset=on,zoned.zrwas=64k,zoned.zrwafg=4k,zoned.numzrwa=2",
+		"zone.size=64M,zone.mode=hm,zone.max_open_zones=3", "nsid=,,=,eui64=0x1,uuid=auto",
+	} {
+		f.Add(line, "1G")
+	}
+	f.Fuzz(func(t *testing.T, line, size string) {
+		o := createOptions{properties: []string{line}, layout: "trailing", prealloc: "off"}
+		if o.complete([]string{"disk.zimg", size}) != nil {
+			return
+		}
+		opts, err := o.options()
+		if err != nil {
+			return
+		}
+		plan, err := opts.Complete()
+		if err != nil {
+			return
+		}
+		for _, e := range plan.Entries {
+			if err := e.Validate(); err != nil {
+				t.Errorf("%q, %q: %v", line, size, err)
+			}
+		}
+	})
+}

@@ -209,7 +209,10 @@ func TestZoneReport(t *testing.T) {
 	}
 	for i := range uint64(16) {
 		z := r.zone(1, i)
-		got := layout.DecodeZoneDescriptor(b[64+64*i:])
+		got, err := layout.DecodeZoneDescriptor(b[64+64*i:])
+		if err != nil {
+			t.Fatal(err)
+		}
 		switch z.State { //nolint:exhaustive // others have a true write pointer
 		case layout.ReadOnly:
 			z.WP = z.Written
@@ -283,7 +286,7 @@ func TestLongReport(t *testing.T) {
 	if !bytes.Equal(whole[64:], pieces) {
 		t.Error("the pieces are not the whole")
 	}
-	if b := r.report(1, 0, 64+64, 5<<8); le.Uint64(b) != 2 || layout.DecodeZoneDescriptor(b[64:]).Start != 2400 {
+	if b := r.report(1, 0, 64+64, 5<<8); le.Uint64(b) != 2 || le.Uint64(b[64+16:]) != 2400 {
 		t.Errorf("%d Full zones", le.Uint64(b))
 	}
 	if b := r.report(1, 8, 64+64, 0); le.Uint64(b) != zones-1 {

@@ -267,3 +267,36 @@ func FuzzTrace(f *testing.F) {
 	f.Add([]byte("blk_co_pwritev blk 0xa bs 0x1 offset 18446744073709551615 bytes 4 flags 0x6\n"))
 	f.Fuzz(func(t *testing.T, trace []byte) { load(t, string(trace)) })
 }
+
+// Any text as the start of a run, beside any trace: it is torn or means nothing, or it speaks of zones that there are.
+func FuzzStart(f *testing.F) {
+	fs := imagetest.NewMemFS()
+	if err := journal.Write(fs, path, &journal.Start{Session: session, Boot: boot}, drives(), 7, true); err != nil {
+		f.Fatal(err)
+	}
+	start, err := fs.ReadFile(path + journal.StartSuffix)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(start, []byte(finish(1, 1, 1, 0)+reset(2, "0xa", 16)))
+	f.Fuzz(func(t *testing.T, start, trace []byte) {
+		fs := imagetest.NewMemFS()
+		fs.WriteFile(path+journal.StartSuffix, start)
+		fs.WriteFile(path+journal.TraceSuffix, trace)
+		j, err := journal.Load(fs, path, session, boot, both)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j == nil {
+			return
+		}
+		for _, n := range both {
+			for i := range n.ZoneCount {
+				z := j.Zone(n.ID, i, true)
+				if end := layout.LBA(i+1) * n.ZoneSize; z.Written > end {
+					t.Errorf("namespace %d zone %d is written to %d, and ends at %d", n.ID, i, z.Written, end)
+				}
+			}
+		}
+	})
+}

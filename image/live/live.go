@@ -164,6 +164,9 @@ func Open(im *image.Image, o Options) (_ *Store, err error) {
 		s.ns = append(s.ns, newNamespace(s, n, base))
 		base += n.ZoneCount
 	}
+	if err := im.CheckZones(); err != nil {
+		return nil, err
+	}
 	found, err := inspect(im, o, disk.ReadWrite)
 	if err != nil {
 		return nil, err

@@ -152,7 +152,7 @@ func (r *record) sound(b *scratch, zone uint64, h int) bool {
 func (r *record) blank() bool { return r.load(0) == 0 && r.load(halfWords) == 0 }
 
 // decode reads the record of zone i of n that another process left; number is the zone's in the file. It trusts
-// nothing.
+// nothing: its error wraps layout.ErrDamaged.
 func decode(r *record, b *scratch, number uint64, n *layout.Namespace, i uint64) (z layout.Zone, ext uint8, err error) {
 	z = n.EmptyZone(i)
 	fail := func(field string, got any) (layout.Zone, uint8, error) {
@@ -172,19 +172,11 @@ func decode(r *record, b *scratch, number uint64, n *layout.Namespace, i uint64)
 		return z, 0, nil
 	}
 	ext = r.get(&z)
-	switch {
-	case z.Type != layout.SeqWriteRequired && z.Type != layout.Conventional:
-		return fail("type", uint8(z.Type))
-	case z.State.Index() < 0 || (z.State == layout.NotWP) != (z.Type == layout.Conventional):
-		return fail("state", uint8(z.State))
-	case z.Cap == 0 || z.Cap > n.ZoneSize:
-		return fail("capacity", z.Cap)
-	case z.Written < z.Start || z.Written > z.End():
-		return fail("written", z.Written)
-	case z.State.HasWP() && (z.WP < z.Start || z.WP > z.Written) || !z.State.HasWP() && z.WP != layout.NoWP:
-		return fail("write pointer", z.WP)
-	case ext > 2 || ext > 0 && n.ZDES == 0:
+	if ext > 2 || ext > 0 && n.ZDES == 0 {
 		return fail("extension", ext)
+	}
+	if err := layout.CheckZone(n, i, z); err != nil {
+		return z, 0, fmt.Errorf("live record of namespace %d %w", n.ID, err)
 	}
 	return z, ext, nil
 }

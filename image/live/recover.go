@@ -50,6 +50,9 @@ func inspect(im *image.Image, o Options, mode disk.Mode) (f found, err error) {
 // answered, or after a power failure those of the last commit, and then as after a power cycle. The image becomes
 // clean. im is open for writing (image.OpenUnclean). An image that is clean is left as it is.
 func Recovered(im *image.Image, o Options) (Recovery, error) {
+	if err := im.CheckZones(); err != nil {
+		return Recovery{}, err
+	}
 	f, err := inspect(im, o, disk.ReadOnly)
 	if err != nil || f.Source == Clean {
 		return f.Recovery, err

@@ -26,6 +26,9 @@ type Repair struct {
 	Zone      uint64
 	Now       layout.Zone // as it is after the power cycle
 	Ext       []byte      // its extension; nil if it is as in the slots
+	// Damaged is why the record of the zone cannot be believed; it wraps layout.ErrDamaged. Now is then the zone of
+	// the slots, and all data beyond it was written since the last flush.
+	Damaged error
 	// Discard says that blocks from DiscardFrom to the end of the zone are not part of it; they must not be touched
 	// before Now is committed.
 	Discard     bool
@@ -39,6 +42,17 @@ func NewView(im *image.Image, o Options) (*View, error) {
 		return nil, err
 	}
 	return &View{Recovery: f.Recovery, im: im, file: f.file}, nil
+}
+
+// RecordOff is where in the live file the record of zone i of n is, in bytes.
+func (v *View) RecordOff(n *image.Namespace, i uint64) int64 {
+	for _, other := range v.im.Namespaces() {
+		if other == n {
+			break
+		}
+		i += other.ZoneCount
+	}
+	return recordsOff + int64(i)*recordLen
 }
 
 // FileName is the path of the live file, whether there is one or not.
@@ -55,7 +69,8 @@ func (v *View) Close() error {
 // viewChunk is the number of records read at a time.
 const viewChunk = 4096
 
-// Repairs yields the zones that differ from the slots, or have data that is not part of them, in order.
+// Repairs yields the zones that differ from the slots, or have data that is not part of them, or whose records are
+// damaged, in order.
 func (v *View) Repairs() iter.Seq2[Repair, error] {
 	return func(yield func(Repair, error) bool) {
 		if v.Source == Clean {
@@ -103,8 +118,18 @@ func (v *View) repair(n *image.Namespace, i, number uint64, r *record, extOff in
 		return Repair{}, false, err
 	}
 	c := Repair{Namespace: n, Zone: i, Now: was, DiscardFrom: was.Written, Discard: true}
+	if v.Source == Commits && layout.CheckZone(n.Namespace, i, was) != nil {
+		return c, false, nil // what is beyond a write pointer that makes no sense is for whoever repairs that
+	}
 	if v.Source == Records {
 		z, sel, err := decode(r, b, number, n.Namespace, i)
+		if errors.Is(err, layout.ErrDamaged) {
+			c.Discard, c.Damaged = false, err
+			if layout.CheckZone(n.Namespace, i, was) == nil {
+				c.Now = zns.AtRest(n.Namespace, was)
+			}
+			return c, true, nil
+		}
 		if err != nil {
 			return c, false, err
 		}

@@ -60,7 +60,10 @@ func (c *Controller) capture(n *image.Namespace) error {
 		}
 		for k := uint64(0); k < got; k++ {
 			d := b[reportHeader+int(k)*each:]
-			z := layout.DecodeZoneDescriptor(d)
+			z, err := layout.DecodeZoneDescriptor(d)
+			if err != nil {
+				return err
+			}
 			if err := c.noteReset(n, i+k, z); err != nil {
 				return err
 			}

@@ -24,6 +24,9 @@ func (r *run) open(ctx context.Context, path string) (*image.Image, error) {
 
 // restorable refuses zones that QEMU's drive cannot have.
 func (r *run) restorable(im *image.Image) error {
+	if err := im.CheckZones(); err != nil {
+		return err
+	}
 	for _, n := range im.Namespaces() {
 		if !n.Zoned() {
 			continue

@@ -3,13 +3,24 @@ package all_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"zimg/image/foreign"
+	"zimg/image/foreign/fakezbc"
+	"zimg/image/foreign/filezbc"
+	"zimg/image/foreign/gzoned"
+	"zimg/image/foreign/pstate"
+	"zimg/image/foreign/qcow2"
+	"zimg/image/foreign/zbddump"
+	"zimg/image/foreign/zonedir"
+	"zimg/image/foreign/zonedraw"
+	"zimg/image/foreign/zonefile"
 	"zimg/image/imagetest"
 )
 
@@ -134,29 +145,49 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// FuzzDecode feeds any bytes to any decoder.
-func FuzzDecode(f *testing.F) {
+// Each decoder is fed any bytes.
+
+func FuzzZoneFile(f *testing.F) { fuzzFormat(f, zonefile.Format) }
+
+func FuzzPstate(f *testing.F) { fuzzFormat(f, pstate.Format, pstate.Footer, pstate.V1, pstate.V0) }
+
+func FuzzZonedraw(f *testing.F) { fuzzFormat(f, zonedraw.Format) }
+
+func FuzzQcow2(f *testing.F) { fuzzFormat(f, qcow2.Format) }
+
+func FuzzZBDDump(f *testing.F) { fuzzFormat(f, zbddump.Format) }
+
+func FuzzZoneDir(f *testing.F) { fuzzFormat(f, zonedir.Zloop, zonedir.Rublk) }
+
+func FuzzZBC(f *testing.F) { fuzzFormat(f, filezbc.Format, fakezbc.Format) }
+
+func FuzzGzoned(f *testing.F) { fuzzFormat(f, gzoned.Format) }
+
+// fuzzFormat feeds any bytes to the decoders of formats, as the file of a fixture that zones are read from.
+func fuzzFormat(f *testing.F, formats ...*foreign.Format) {
+	f.Helper()
 	var list []*fixture
-	var formats []*foreign.Format
+	var of []*foreign.Format
 	for _, path := range fixtures(f) {
+		format := formatOf(strings.TrimSuffix(filepath.Base(path), ".txt"))
 		x := readFixture(f, path)
-		if len(x.files[x.target()]) > 1<<16 {
+		if !slices.Contains(formats, format) || len(x.files[x.target()]) > 1<<18 {
 			continue
 		}
 		f.Add(uint8(len(list)), x.files[x.target()])
 		list = append(list, x)
-		formats = append(formats, formatOf(strings.TrimSuffix(filepath.Base(path), ".txt")))
+		of = append(of, format)
+	}
+	if len(list) == 0 {
+		f.Fatalf("no fixture of %s", formats[0].Name)
 	}
 	f.Fuzz(func(t *testing.T, which uint8, b []byte) {
 		i := int(which) % len(list)
 		x := *list[i]
-		x.files = map[string][]byte{}
-		for name, c := range list[i].files {
-			x.files[name] = c
-		}
+		x.files = maps.Clone(x.files)
 		x.files[x.target()] = b
 		fsys, path := x.place()
-		if err := examine(fsys, path, formats[i], &x); err != nil && len(err.Error()) > 4096 {
+		if err := examine(fsys, path, of[i], &x); err != nil && len(err.Error()) > 4096 {
 			t.Errorf("an error of %d bytes", len(err.Error()))
 		}
 	})

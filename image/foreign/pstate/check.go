@@ -74,7 +74,10 @@ func (t *table) check(found func(foreign.Problem) error) error {
 	s := &start{table: t, max: t.ns.MaxActive()}
 	var withExt, seen uint64
 	err := t.rec.Each(0, t.rec.Count, func(i uint64, b []byte) error {
-		z := t.descriptor(b)
+		z, err := t.descriptor(b)
+		if err != nil {
+			return err
+		}
 		p := t.problem(foreign.Odd, t.rec.Off+int64(i)*layout.DescriptorSize, "")
 		p.Zone, p.InZone = i, true
 		if p := s.zone(z, p); p != nil {

@@ -88,14 +88,22 @@ func (t *table) capacities(in *foreign.Input, d *foreign.Decoded) error {
 	said, ok := in.SaidZoneCap(t.ns.BlockBits)
 	t.swapped = big != 0 && big <= t.ns.ZoneSize && (little > t.ns.ZoneSize || ok && big == said && little != said)
 	if !ok {
-		t.ns.ZoneCap = t.descriptor(b).Cap
+		first, err := t.descriptor(b)
+		if err != nil {
+			return err
+		}
+		t.ns.ZoneCap = first.Cap
 		d.Assumed = append(d.Assumed, fmt.Sprintf("a zone capacity of %d blocks, as the first zone has", t.ns.ZoneCap))
 	}
 	if t.swapped {
 		d.Facts = append(d.Facts, foreign.Fact{Key: "byte order", Value: "big-endian host"})
 	}
 	return t.rec.Each(0, t.rec.Count, func(i uint64, b []byte) error {
-		z, off := t.descriptor(b), t.rec.Off+int64(i)*layout.DescriptorSize
+		z, err := t.descriptor(b)
+		if err != nil {
+			return err
+		}
+		off := t.rec.Off + int64(i)*layout.DescriptorSize
 		start := layout.LBA(i) * t.ns.ZoneSize
 		bad := func(field string, at int64, got, want any) error {
 			return foreign.Field(t.rec.File, fmt.Sprintf("zone descriptor %d", i), field, off+at, got, want)

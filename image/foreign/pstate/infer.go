@@ -53,13 +53,21 @@ func (g *inferred) zoneSize(blockSaid bool) error {
 	if err := foreign.ReadFull(g.file, b, 0); err != nil {
 		return err
 	}
-	g.ns.ZoneCap = layout.DecodeZoneDescriptor(b).Cap
+	first, err := layout.DecodeZoneDescriptor(b)
+	if err != nil {
+		return err
+	}
+	g.ns.ZoneCap = first.Cap
 	said, ok := g.in.SaidZoneSize(g.ns.BlockBits)
 	ok = ok && blockSaid
 	g.ns.ZoneSize = said
 	if len(b) == 2*layout.DescriptorSize {
-		if z := layout.DecodeZoneDescriptor(b[layout.DescriptorSize:]); z.Type == layout.SeqWriteRequired && (!ok || z.Start == said) {
-			g.ns.ZoneSize, ok = z.Start, true
+		second, err := layout.DecodeZoneDescriptor(b[layout.DescriptorSize:])
+		if err != nil {
+			return err
+		}
+		if second.Type == layout.SeqWriteRequired && (!ok || second.Start == said) {
+			g.ns.ZoneSize, ok = second.Start, true
 		}
 	}
 	if !ok {
@@ -87,7 +95,10 @@ func (g *inferred) zoneCount(blockSaid bool) error {
 	default:
 		walk := &foreign.Records{File: g.file, Len: layout.DescriptorSize, Count: room}
 		err := walk.Each(0, walk.Count, func(i uint64, b []byte) error {
-			z := layout.DecodeZoneDescriptor(b)
+			z, err := layout.DecodeZoneDescriptor(b)
+			if err != nil {
+				return err
+			}
 			if z.Type != layout.SeqWriteRequired || i > 0 && (uint64(z.Start)/i != uint64(g.ns.ZoneSize) || uint64(z.Start)%i != 0) || i == 0 && z.Start != 0 {
 				return foreign.ErrStop
 			}

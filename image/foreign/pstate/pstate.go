@@ -114,18 +114,22 @@ func newTable(s series, file disk.File, ns *layout.Namespace, off int64, blocks 
 func (t *table) length() int64 { return t.rec.ExtOff + int64(t.ns.ZoneCount)*int64(t.ns.ExtSize()) }
 
 // descriptor decodes b.
-func (t *table) descriptor(b []byte) layout.ZoneDescriptor {
-	z := layout.DecodeZoneDescriptor(b)
+func (t *table) descriptor(b []byte) (layout.ZoneDescriptor, error) {
+	z, err := layout.DecodeZoneDescriptor(b)
 	if t.swapped {
 		z.Cap = layout.LBA(bits.ReverseBytes64(uint64(z.Cap)))
 	}
-	return z
+	return z, err
 }
 
 // zone decodes descriptor i. The write pointer of an open zone is that of when it was opened,
 // and that of a Full zone means nothing; the bitmap knows better.
 func (t *table) zone(_ uint64, b []byte) (layout.Zone, error) {
-	z := layout.Zone{ZoneDescriptor: t.descriptor(b)}
+	d, err := t.descriptor(b)
+	if err != nil {
+		return layout.Zone{}, err
+	}
+	z := layout.Zone{ZoneDescriptor: d}
 	stored := z.WP
 	z.Written = stored
 	start, end := z.Start, z.End()
@@ -169,13 +173,14 @@ func (t *table) zone(_ uint64, b []byte) (layout.Zone, error) {
 func (t *table) assumeOpen(d *foreign.Decoded) error {
 	var open, first uint64
 	err := t.rec.Each(0, t.rec.Count, func(i uint64, b []byte) error {
-		if t.descriptor(b).State.Open() {
+		z, err := t.descriptor(b)
+		if err == nil && z.State.Open() {
 			if open == 0 {
 				first = i
 			}
 			open++
 		}
-		return nil
+		return err
 	})
 	if err == nil && open > 0 {
 		d.Assumed = append(d.Assumed, fmt.Sprintf("%d zones were open when QEMU ended, zone %d first: the file does not say how far they were written; "+
@@ -276,7 +281,11 @@ func layOut(file disk.File, ns *layout.Namespace, blocks uint64, size int64) (*t
 		if err != nil {
 			return nil, err
 		}
-		if z := t.descriptor(b); z.Type == layout.SeqWriteRequired && z.Start == layout.LBA(ns.ZoneCount-1)*ns.ZoneSize {
+		z, err := t.descriptor(b)
+		if err != nil {
+			return nil, err
+		}
+		if z.Type == layout.SeqWriteRequired && z.Start == layout.LBA(ns.ZoneCount-1)*ns.ZoneSize {
 			score++
 		}
 		if score > bestScore {
