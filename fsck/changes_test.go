@@ -51,14 +51,16 @@ func changes(t *testing.T) []change {
 			}
 			return err
 		}},
-		{"reset", zones(image.ZoneChange{Action: image.ResetZones, First: 3, Last: 5})},
-		{"reset all", zones(image.ZoneChange{Action: image.ResetZones, Last: 7, All: true})},
-		{"finish", zones(image.ZoneChange{Action: image.FinishZones, First: 2, Last: 3})},
-		{"set-wp down", zones(image.ZoneChange{Action: image.SetZoneWP, First: 3, Last: 5, Written: 2})},
-		{"set-wp up", zones(image.ZoneChange{Action: image.SetZoneWP, First: 1, Last: 1, Written: 9})},
-		{"set-ext", zones(image.ZoneChange{Action: image.SetZoneExtension, First: 1, Last: 2, Extension: []byte("extension")})},
-		{"offline", zones(image.ZoneChange{Action: image.OfflineZones, First: 3, Last: 3})},
-		{"read-only", zones(image.ZoneChange{Action: image.ReadOnlyZones, First: 3, Last: 3})},
+		{"reset", zones(image.ZoneChange{Action: image.ResetZones, Zones: []image.ZoneRange{{First: 3, Last: 5}}})},
+		{"reset all", zones(image.ZoneChange{Action: image.ResetZones, Zones: []image.ZoneRange{{Last: 7}}, All: true})},
+		{"finish", zones(image.ZoneChange{Action: image.FinishZones, Zones: []image.ZoneRange{{First: 2, Last: 3}}})},
+		{"set-wp down", zones(image.ZoneChange{
+			Action: image.SetZoneWP, Zones: []image.ZoneRange{{First: 3, Last: 3}, {First: 5, Last: 5}}, Pointer: image.Pointer{Blocks: 2},
+		})},
+		{"set-wp up", zones(image.ZoneChange{Action: image.SetZoneWP, Zones: []image.ZoneRange{{First: 1, Last: 1}}, Pointer: image.Pointer{Blocks: 9}})},
+		{"set-ext", zones(image.ZoneChange{Action: image.SetZoneExtension, Zones: []image.ZoneRange{{First: 1, Last: 2}}, Extension: []byte("extension")})},
+		{"offline", zones(image.ZoneChange{Action: image.OfflineZones, Zones: []image.ZoneRange{{First: 3, Last: 3}}})},
+		{"read-only", zones(image.ZoneChange{Action: image.ReadOnlyZones, Zones: []image.ZoneRange{{First: 3, Last: 3}}})},
 		{"restore", func(im *image.Image) error {
 			var written bytes.Buffer
 			if err := dump.Write(&written, im); err != nil {

@@ -37,11 +37,11 @@ func TestUnsoundZones(t *testing.T) {
 			return err
 		}),
 		"reset": open(func(n *image.Namespace) error {
-			_, err := n.ChangeZones(image.ZoneChange{Action: image.ResetZones, First: 50, Last: 50})
+			_, err := n.ChangeZones(image.ZoneChange{Action: image.ResetZones, Zones: []image.ZoneRange{{First: 50, Last: 50}}})
 			return err
 		}),
 		"reset all": open(func(n *image.Namespace) error {
-			_, err := n.ChangeZones(image.ZoneChange{Action: image.ResetZones, Last: 99, All: true})
+			_, err := n.ChangeZones(image.ZoneChange{Action: image.ResetZones, Zones: []image.ZoneRange{{Last: 99}}, All: true})
 			return err
 		}),
 		"restore": open(func(n *image.Namespace) error {
@@ -135,7 +135,7 @@ func TestLastGenerations(t *testing.T) {
 			t.Errorf("%d generations left: write: %v", left, err)
 		}
 		if want != nil {
-			if _, err := n.ChangeZones(image.ZoneChange{Action: image.FinishZones, First: 3, Last: 3}); !errors.Is(err, want) {
+			if _, err := n.ChangeZones(image.ZoneChange{Action: image.FinishZones, Zones: []image.ZoneRange{{First: 3, Last: 3}}}); !errors.Is(err, want) {
 				t.Errorf("%d generations left: finish: %v", left, err)
 			}
 			if err := im.BeginSession(layout.Session{}); !errors.Is(err, want) {

@@ -1,6 +1,8 @@
 package image
 
 import (
+	"fmt"
+
 	"zimg/image/zns"
 	"zimg/layout"
 )
@@ -20,15 +22,42 @@ const (
 	SetZoneWP                              // moves the write pointer anywhere in the zone
 )
 
+// ZoneRange is the zones First to Last of a namespace.
+type ZoneRange struct{ First, Last uint64 }
+
+// Pointer says where SetZoneWP puts the write pointer of a zone: at a share of the zone's capacity, plus a number of
+// blocks.
+type Pointer struct {
+	Share    float64 // 0 to 1; rounded down to whole blocks
+	Blocks   int64
+	Relative bool // counted from the end of what is written now, not from the start of the zone
+}
+
+// In is the place in z, zone i of namespace id. It returns a *zns.StatusError if that is before the start of the zone;
+// whether it is beyond the end, zns.Machine.SetWP checks.
+func (p Pointer) In(id layout.NSID, i uint64, z layout.Zone) (layout.LBA, error) {
+	off := int64(float64(z.Cap)*p.Share) + min(p.Blocks, 1<<60) // no overflow: more is refused alike
+	if p.Relative {
+		off += int64(z.Written - min(z.Start, z.Written))
+	}
+	if off < 0 {
+		return 0, &zns.StatusError{
+			Status: zns.InvalidField, NSID: id, Zone: i, State: z.State,
+			Detail: fmt.Sprintf("the write pointer would be %d blocks before the start of the zone", -off),
+		}
+	}
+	return z.Start + layout.LBA(off), nil
+}
+
 // ZoneChange is a change of zones of one namespace.
 type ZoneChange struct {
-	Action      ZoneAction
-	First, Last uint64
+	Action ZoneAction
+	Zones  []ZoneRange // at least one
 	// All passes over zones to which the action does not apply, as a drive's Select
 	// All does. It goes with all zones, and the first four actions.
 	All       bool
-	Extension []byte     // of SetZoneExtension; a shorter one is padded with zeroes
-	Written   layout.LBA // of SetZoneWP: the new write pointer, counted from the zone's start
+	Extension []byte  // of SetZoneExtension; a shorter one is padded with zeroes
+	Pointer   Pointer // of SetZoneWP
 }
 
 // selectAll are the actions that have Select All.
@@ -40,14 +69,16 @@ var selectAll = map[ZoneAction]zns.Action{
 // zones are not as they were. The zones are judged first (layout.ErrDamaged); what the zone
 // rules refuse is a *zns.StatusError. The order of steps is argued in write.go.
 func (n *Namespace) ChangeZones(c ZoneChange) (changed uint64, err error) {
-	if err := n.inRange(c.Last); err != nil {
-		return 0, err
-	}
-	if c.First > c.Last {
-		return 0, layout.Errorf(layout.ErrRange, "zones %d to %d", c.First, c.Last)
-	}
-	if err := n.CheckZones(c.First, c.Last); err != nil {
-		return 0, err
+	for _, r := range c.Zones {
+		if err := n.inRange(r.Last); err != nil {
+			return 0, err
+		}
+		if r.First > r.Last {
+			return 0, layout.Errorf(layout.ErrRange, "zones %d to %d", r.First, r.Last)
+		}
+		if err := n.CheckZones(r.First, r.Last); err != nil {
+			return 0, err
+		}
 	}
 	st := &changeStore{Namespace: n}
 	if err := st.make(zns.New(n.Namespace, st, n.Counts()), c); err != nil {
@@ -75,9 +106,11 @@ func (s *changeStore) make(m *zns.Machine, c ZoneChange) error {
 	if all, ok := selectAll[c.Action]; ok && c.All {
 		return m.All(all)
 	}
-	for i := c.First; i <= c.Last; i++ {
-		if err := s.one(m, c, i); err != nil {
-			return err
+	for _, r := range c.Zones {
+		for i := r.First; i <= r.Last; i++ {
+			if err := s.one(m, c, i); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -100,7 +133,14 @@ func (s *changeStore) one(m *zns.Machine, c ZoneChange, i uint64) error {
 	case SetZoneExtension:
 		return m.SetExtension(i, c.Extension)
 	case SetZoneWP:
-		wp := layout.LBA(i)*s.ZoneSize + min(c.Written, s.ZoneSize+1) // no overflow: more is refused alike
+		z, err := s.Zone(i)
+		if err != nil {
+			return err
+		}
+		wp, err := c.Pointer.In(s.ID, i, z)
+		if err != nil {
+			return err
+		}
 		if err := m.SetWP(i, wp); err != nil {
 			return err
 		}

@@ -79,7 +79,7 @@ func addCompletions(c *cobra.Command) {
 	if c.Flags().Lookup("zone") != nil {
 		_ = c.RegisterFlagCompletionFunc("zone", completeZones)
 	}
-	if strings.Contains(c.Use, "IMAGE ZONE") {
+	if strings.Contains(c.Use, "IMAGE ZONES") {
 		c.ValidArgsFunction = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 0 {
 				return nil, cobra.ShellCompDirectiveDefault

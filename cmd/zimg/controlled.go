@@ -60,7 +60,7 @@ func (c controlled) changeZones(n *image.Namespace, a zoneAction, change image.Z
 		}
 	}
 	r, err := c.do(&control.Request{Zones: &control.Zones{
-		NSID: n.ID, First: change.First, Last: change.Last, Action: a.name, All: change.All, Written: change.Written,
+		NSID: n.ID, Zones: change.Zones, Action: a.name, All: change.All, Pointer: change.Pointer,
 	}})
 	var refused *control.RefusedError
 	if errors.As(err, &refused) && refused.Changed > 0 {

@@ -82,11 +82,14 @@ func (f *faultSpec) resolve(im *image.Image) (*control.Fault, error) {
 		if !n.Zoned() {
 			return nil, fmt.Errorf("namespace %d has no zones", n.ID)
 		}
-		first, last, err := parseZones(f.zone, n.ZoneCount)
+		zones, err := parseZones(f.zone, n.Namespace)
 		if err != nil {
 			return nil, err
 		}
-		c.LBA, c.Blocks = layout.LBA(first)*n.ZoneSize, layout.LBA(last-first+1)*n.ZoneSize
+		if len(zones) > 1 {
+			return nil, cli.UsageError("a fault is at one zone or one range of zones, not at %s", f.zone)
+		}
+		c.LBA, c.Blocks = layout.LBA(zones[0].First)*n.ZoneSize, layout.LBA(zones[0].Last-zones[0].First+1)*n.ZoneSize
 	case f.lba != "":
 		a, b, isRange := strings.Cut(f.lba, "-")
 		first, err := strconv.ParseUint(a, 0, 64)

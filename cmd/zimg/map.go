@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"zimg/cmd/internal/cli"
+	"zimg/cmd/internal/report"
 	"zimg/cmd/internal/zonemap"
 	"zimg/image"
 	"zimg/layout"
@@ -19,6 +21,8 @@ type mapOptions struct {
 	svg     string
 	ns      uint32
 	width   int
+	zone    string
+	states  []string
 	share   bool
 }
 
@@ -27,8 +31,9 @@ func newMapCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "map [flags] IMAGE",
 		Short: "draw a map of the zones",
-		Long: `Map draws each zone as a character whose height shows how much of the zone is written. If
-there are more zones than fit on the screen, a character represents several zones.
+		Long: `Map draws each zone as a character that shows how much of the zone is written: a block that grows
+from below, or from the left if the zone is open. If there are more zones than fit on the screen, a
+character represents several zones. The lines below the map say what the characters mean.
 
 --svg writes a picture with a square and a tooltip for each zone instead.`,
 		Example: "  zimg map disk.zimg\n  zimg map --svg zones.svg disk.zimg",
@@ -38,6 +43,8 @@ there are more zones than fit on the screen, a character represents several zone
 	c.Flags().StringVar(&o.svg, "svg", "", "write an SVG picture to `FILE`")
 	c.Flags().Uint32Var(&o.ns, "ns", 0, "show only namespace `N`")
 	c.Flags().IntVar(&o.width, "width", 0, "set the width to `COLUMNS` (default 0: width of the terminal, or 80)")
+	c.Flags().StringVar(&o.zone, "zone", "all", "draw only `ZONES`: a list of numbers and ranges, such as 0,3,7-9,12-")
+	c.Flags().StringSliceVar(&o.states, "state", nil, "draw only zones in these `STATES`, and leave the places of others empty: "+strings.Join(report.StateNames(), ", "))
 	c.Flags().StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	return c
@@ -47,6 +54,10 @@ func (o *mapOptions) run(cmd *cobra.Command, path string) error {
 	if o.width < 0 {
 		return cli.UsageError("--width %d: a number of columns, or 0 for the terminal's", o.width)
 	}
+	wanted, err := parseStates(o.states)
+	if err != nil {
+		return err
+	}
 	im, err := openZones(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
 		return err
@@ -54,9 +65,14 @@ func (o *mapOptions) run(cmd *cobra.Command, path string) error {
 	defer closeQuietly(im)
 	var namespaces []zonemap.Namespace
 	for _, n := range im.Namespaces() {
-		if n.Zoned() && (o.ns == 0 || n.ID == layout.NSID(o.ns)) {
-			namespaces = append(namespaces, zonemap.Namespace{NS: n.Namespace, Zones: n})
+		if !n.Zoned() || o.ns != 0 && n.ID != layout.NSID(o.ns) {
+			continue
 		}
+		zones, err := parseZones(o.zone, n.Namespace)
+		if err != nil {
+			return err
+		}
+		namespaces = append(namespaces, zonemap.Namespace{NS: n.Namespace, Zones: n, Ranges: zones, Wanted: wanted.Has})
 	}
 	if len(namespaces) == 0 {
 		return fmt.Errorf("%s: no zoned namespace to draw: %w", path, layout.ErrRange)
@@ -73,7 +89,7 @@ func (o *mapOptions) run(cmd *cobra.Command, path string) error {
 			}
 			fmt.Fprintf(out, "namespace %d\n", m.NS.ID)
 		}
-		if err := zonemap.Terminal(out, m.NS, m.Zones, width, colour); err != nil {
+		if err := zonemap.Terminal(out, m, width, colour); err != nil {
 			return err
 		}
 	}

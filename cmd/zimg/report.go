@@ -40,8 +40,11 @@ tool:
 For Full zones, blkzone prints N/A as the write pointer since version 2.42. The formats of other
 tools hold one namespace; if the image has several, choose one with --ns.
 
+--state takes states and three groups: open is implicitly or explicitly opened, active is open or
+closed, nonempty is everything but empty.
+
 Report also reads files in foreign formats (see zimg convert --help).`,
-		Example: "  zimg report disk.zimg\n  zimg report --state full,closed --zone 0-31 disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
+		Example: "  zimg report disk.zimg\n  zimg report --state active,full --zone 0-31,64- disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
 		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
@@ -49,8 +52,8 @@ Report also reads files in foreign formats (see zimg convert --help).`,
 	f.StringVarP(&o.output, "output", "o", "table", "print the zones in `FORMAT`: table, json, csv, blkzone, nvme, zbd or zbd-csv")
 	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	f.Uint32Var(&o.ns, "ns", 0, "show only namespace `N`")
-	f.StringVar(&o.zone, "zone", "all", "show only `ZONES`: a number or a range such as 4-9")
-	f.StringSliceVar(&o.states, "state", nil, "show only zones in these `STATES`: "+strings.Join(report.StateKeys[:], ", "))
+	f.StringVar(&o.zone, "zone", "all", "show only `ZONES`: a list of numbers and ranges, such as 0,3,7-9,12-")
+	f.StringSliceVar(&o.states, "state", nil, "show only zones in these `STATES`: "+strings.Join(report.StateNames(), ", "))
 	f.BoolVarP(&o.ext, "extensions", "e", false, "also print zone descriptor extensions (table, json)")
 	f.BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	o.foreign.addFlags(f)
@@ -64,7 +67,7 @@ func (o *reportOptions) run(cmd *cobra.Command, path string) error {
 	if err := cli.OneOf("output", o.output, "table", "json", "csv", "blkzone", "nvme", "zbd", "zbd-csv"); err != nil {
 		return err
 	}
-	wanted, err := o.wanted()
+	wanted, err := parseStates(o.states)
 	if err != nil {
 		return err
 	}
@@ -89,21 +92,11 @@ func (o *reportOptions) run(cmd *cobra.Command, path string) error {
 	return w.Flush()
 }
 
-// wanted is the set of states to print, nil for all.
-func (o *reportOptions) wanted() (map[layout.ZoneState]bool, error) {
-	if len(o.states) == 0 {
-		return nil, nil
-	}
-	set := map[layout.ZoneState]bool{}
-	for _, s := range o.states {
-		if err := cli.OneOf("state", s, report.StateKeys[:]...); err != nil {
-			return nil, err
-		}
-		for i, key := range report.StateKeys {
-			if s == key {
-				set[layout.ZoneStates[i]] = true
-			}
-		}
+// parseStates is the set of states that the values of --state stand for.
+func parseStates(names []string) (report.States, error) {
+	set, unknown := report.ParseStates(names)
+	if unknown != "" {
+		return nil, cli.OneOf("state", unknown, report.StateNames()...)
 	}
 	return set, nil
 }
@@ -158,43 +151,64 @@ func (o *reportOptions) choose(path string, all []*report.Namespace) ([]*report.
 	return zoned, nil
 }
 
-func (o *reportOptions) report(cmd *cobra.Command, r report.Writer, n *report.Namespace, wanted map[layout.ZoneState]bool) error {
-	first, last, err := parseZones(o.zone, n.ZoneCount)
+func (o *reportOptions) report(cmd *cobra.Command, r report.Writer, n *report.Namespace, wanted report.States) error {
+	ranges, err := parseZones(o.zone, n.Namespace)
 	if err != nil {
 		return err
 	}
-	total := last - first + 1
+	var total uint64
+	for _, zones := range ranges {
+		total += zones.Last - zones.First + 1
+	}
 	if wanted != nil && o.output == "nvme" { // the only form that says beforehand how many
 		total = 0
-		for z, err := range n.Zones.All(first, last-first+1) {
-			if err != nil {
-				return err
-			}
-			if wanted[z.State] {
+		err := each(cmd, n, ranges, func(_ uint64, z layout.Zone) error {
+			if wanted.Has(z.State) {
 				total++
 			}
-		}
-	}
-	r.Namespace(n, total)
-	i := first
-	for z, err := range n.Zones.All(first, last-first+1) {
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		if err := cmd.Context().Err(); err != nil {
-			return err
+	}
+	r.Namespace(n, total)
+	err = each(cmd, n, ranges, func(i uint64, z layout.Zone) (err error) {
+		if !wanted.Has(z.State) {
+			return nil
 		}
-		if wanted == nil || wanted[z.State] {
-			var ext []byte
-			if o.ext && z.Attrs&layout.ZDEV != 0 {
-				if ext, err = n.Zones.Extension(i); err != nil {
-					return err
-				}
+		var ext []byte
+		if o.ext && z.Attrs&layout.ZDEV != 0 {
+			if ext, err = n.Zones.Extension(i); err != nil {
+				return err
 			}
-			r.Zone(n, i, z, ext)
 		}
-		i++
+		r.Zone(n, i, z, ext)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	r.EndNamespace()
+	return nil
+}
+
+// each calls do with the zones of n in the ranges, until it or the command ends.
+func each(cmd *cobra.Command, n *report.Namespace, ranges []image.ZoneRange, do func(i uint64, z layout.Zone) error) error {
+	for _, zones := range ranges {
+		i := zones.First
+		for z, err := range n.Zones.All(zones.First, zones.Last-zones.First+1) {
+			if err == nil {
+				err = cmd.Context().Err()
+			}
+			if err == nil {
+				err = do(i, z)
+			}
+			if err != nil {
+				return err
+			}
+			i++
+		}
+	}
 	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +19,7 @@ type zoneOptions struct {
 	file    string
 	text    string
 	wp      uint64
-	written uint64
+	written string
 	wpF     bool // --wp was given
 	quiet   bool
 
@@ -45,7 +43,7 @@ var zoneActions = []zoneAction{
 	{"offline", "set zones Offline, from any state (no drive offers this)", image.OfflineZones, false},
 	{"read-only", "set zones Read Only, from any state except Offline (no drive offers this)", image.ReadOnlyZones, false},
 	{"set-ext", "set the zone descriptor extension of Empty zones", image.SetZoneExtension, false},
-	{"set-wp", "set the write pointer of a zone (no drive offers this)", image.SetZoneWP, false},
+	{"set-wp", "set the write pointer of zones (no drive offers this)", image.SetZoneWP, false},
 }
 
 // readExtension takes the extension from where the flags say.
@@ -68,14 +66,14 @@ func (o *zoneOptions) readExtension(cmd *cobra.Command) error {
 
 func newZoneCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "zone ACTION IMAGE ZONE",
+		Use:   "zone ACTION IMAGE ZONES",
 		Short: "change the state of zones",
 		Long: `Zone does what a drive's Zone Management Send does, and what no drive does: it puts
 zones Offline or Read Only, and write pointers anywhere. It prints how many zones changed.
 
-ZONE is a zone number from 0, a range such as 4-9, or the word all. With reset, open, close
-and finish, all is the drive's Select All: it passes over zones to which the action does not
-apply. If the action is refused for one zone, none is changed.
+ZONES is a list of zone numbers and ranges, such as 0,3,7-9,12- (12- is zone 12 and all after it),
+or the word all. With reset, open, close and finish, all is the drive's Select All: it passes over
+zones to which the action does not apply. If the action is refused for one zone, none is changed.
 
 If the image is being served by the same user (zimg serve, or zimg run with zimg's own drive), the
 zones of the live drive are changed, and its hosts are notified. There zones are changed one after the
@@ -83,7 +81,7 @@ other: a refusal ends that, and zones changed before it stay changed. set-ext is
 
 A zone that is Offline or Read Only by mistake can be written again after
 'zimg zone set-wp'.`,
-		Example: "  zimg zone reset disk.zimg 0-3\n  zimg zone finish disk.zimg all\n  zimg zone set-wp --wp 81936 disk.zimg 5",
+		Example: "  zimg zone reset disk.zimg 0-3\n  zimg zone finish disk.zimg all\n  zimg zone set-wp --written 50% disk.zimg 5-",
 	}
 	cli.MakeGroup(c)
 	for _, a := range zoneActions {
@@ -98,7 +96,7 @@ func (a *zoneAction) example() string {
 	case "set-ext":
 		return "set-ext --text journal disk.zimg 0"
 	case "set-wp":
-		return "set-wp --wp 81936 disk.zimg 5"
+		return "set-wp --written 50% disk.zimg 0,5-7"
 	}
 	return a.name + " disk.zimg 4-9"
 }
@@ -106,15 +104,15 @@ func (a *zoneAction) example() string {
 func newZoneActionCommand(a zoneAction) *cobra.Command {
 	var o zoneOptions
 	c := &cobra.Command{
-		Use:     a.name + " [flags] IMAGE ZONE",
+		Use:     a.name + " [flags] IMAGE ZONES",
 		Short:   a.short,
 		Example: "  zimg zone " + a.example(),
-		Args:    cli.ExactArgs("IMAGE ZONE"),
+		Args:    cli.ExactArgs("IMAGE ZONES"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch a.name {
 			case "set-wp":
 				o.wpF = cmd.Flags().Changed("wp")
-				if o.wpF == cmd.Flags().Changed("written") {
+				if o.wpF == (o.written != "") {
 					return cli.UsageError("exactly one of --wp and --written is required")
 				}
 			case "set-ext":
@@ -134,7 +132,7 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 		c.Flags().StringVar(&o.text, "text", "", "use `TEXT` as the extension")
 	case "set-wp":
 		c.Flags().Uint64Var(&o.wp, "wp", 0, "set the write pointer of one zone to `LBA`")
-		c.Flags().Uint64Var(&o.written, "written", 0, "set the write pointer to `N` blocks from the start of each zone")
+		c.Flags().StringVar(&o.written, "written", "", "set the write pointer `AMOUNT` after the start of each zone: blocks, a size such as 1M, or a percentage of the capacity; +AMOUNT and -AMOUNT move it from where it is")
 	}
 	return c
 }
@@ -179,44 +177,28 @@ func (o *zoneOptions) change(n *image.Namespace, a zoneAction, which string) (c 
 	if !n.Zoned() {
 		return c, fmt.Errorf("namespace %d has no zones", n.ID)
 	}
-	c = image.ZoneChange{
-		Action: a.action, All: a.selects && which == "all", Extension: o.extension, Written: layout.LBA(o.written),
-	}
-	if c.First, c.Last, err = parseZones(which, n.ZoneCount); err != nil {
+	c = image.ZoneChange{Action: a.action, All: a.selects && which == "all", Extension: o.extension}
+	if c.Zones, err = parseZones(which, n.Namespace); err != nil {
 		return c, err
 	}
-	if o.wpF {
-		start := layout.LBA(c.First) * n.ZoneSize
-		if c.First != c.Last {
-			return c, cli.UsageError("--wp is for one zone; use --written for several")
-		}
-		if wp := layout.LBA(o.wp); wp < start || wp-start > n.ZoneSize {
-			return c, fmt.Errorf("LBA %d is not in zone %d, LBA %d to %d", wp, c.First, start, start+n.ZoneSize)
-		}
-		c.Written = layout.LBA(o.wp) - start
+	switch {
+	case o.written != "":
+		c.Pointer, err = parsePointer(o.written, n.Namespace)
+	case o.wpF:
+		c.Pointer, err = o.absolute(n, c.Zones)
 	}
-	return c, nil
+	return c, err
 }
 
-// parseZones reads a zone number, a range or "all".
-func parseZones(s string, count uint64) (first, last uint64, err error) {
-	if s == "all" {
-		return 0, count - 1, nil
+// absolute is the place of --wp, which is for one zone.
+func (o *zoneOptions) absolute(n *image.Namespace, zones []image.ZoneRange) (image.Pointer, error) {
+	zone := zones[0].First
+	if len(zones) != 1 || zones[0].Last != zone {
+		return image.Pointer{}, cli.UsageError("--wp is for one zone; use --written for several")
 	}
-	a, b, isRange := strings.Cut(s, "-")
-	if first, err = strconv.ParseUint(a, 0, 64); err == nil {
-		last = first
-		if isRange {
-			last, err = strconv.ParseUint(b, 0, 64)
-		}
+	start := layout.LBA(zone) * n.ZoneSize
+	if wp := layout.LBA(o.wp); wp < start || wp-start > n.ZoneSize {
+		return image.Pointer{}, fmt.Errorf("LBA %d is not in zone %d, LBA %d to %d", wp, zone, start, start+n.ZoneSize)
 	}
-	switch {
-	case err != nil:
-		return 0, 0, cli.UsageError("invalid zone %q: use a number, a range such as 4-9, or \"all\"", s)
-	case last < first:
-		return 0, 0, cli.UsageError("the range %s ends before it begins", s)
-	case last >= count:
-		return 0, 0, fmt.Errorf("the namespace has zones 0 to %d, no zone %d", count-1, last)
-	}
-	return first, last, nil
+	return image.Pointer{Blocks: int64(layout.LBA(o.wp) - start)}, nil
 }

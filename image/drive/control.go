@@ -3,6 +3,7 @@ package drive
 import (
 	"fmt"
 
+	"zimg/image"
 	"zimg/image/zns"
 	"zimg/layout"
 )
@@ -30,19 +31,18 @@ func (d *Drive) ChangeZone(id layout.NSID, zone uint64, change ZoneChange, wp la
 	if err != nil {
 		return err
 	}
-	_, err = d.changeZone(n, zone, nil, change, wp)
+	_, err = d.changeZone(n, zone, nil, change, func(layout.Zone) (layout.LBA, error) { return wp, nil })
 	return err
 }
 
 // ChangeZoneIf is ChangeZone for a zone in a state for which wanted returns true; others stay as they are. It reports
-// whether the zone was changed. written is for ChangeWP alone: the write pointer in blocks from the start of the zone.
-func (d *Drive) ChangeZoneIf(id layout.NSID, zone uint64, wanted func(layout.ZoneState) bool, change ZoneChange, written layout.LBA) (bool, error) {
+// whether the zone was changed. wp is for ChangeWP alone.
+func (d *Drive) ChangeZoneIf(id layout.NSID, zone uint64, wanted func(layout.ZoneState) bool, change ZoneChange, wp image.Pointer) (bool, error) {
 	n, err := d.zoned(id, zone)
 	if err != nil {
 		return false, err
 	}
-	wp := layout.LBA(zone)*n.ZoneSize + min(written, n.ZoneSize+1) // no overflow: more is refused alike
-	return d.changeZone(n, zone, wanted, change, wp)
+	return d.changeZone(n, zone, wanted, change, func(z layout.Zone) (layout.LBA, error) { return wp.In(id, zone, z) })
 }
 
 // zoned is namespace id, which has the zone.
@@ -57,7 +57,10 @@ func (d *Drive) zoned(id layout.NSID, zone uint64) (*namespace, error) {
 	return n, nil
 }
 
-func (d *Drive) changeZone(n *namespace, zone uint64, wanted func(layout.ZoneState) bool, change ZoneChange, wp layout.LBA) (bool, error) {
+// pointerOf is the write pointer that a zone is to get.
+type pointerOf func(layout.Zone) (layout.LBA, error)
+
+func (d *Drive) changeZone(n *namespace, zone uint64, wanted func(layout.ZoneState) bool, change ZoneChange, wp pointerOf) (bool, error) {
 	d.still.RLock()
 	defer d.still.RUnlock()
 	changed, err := n.changeLocked(zone, wanted, change, wp)
@@ -94,11 +97,15 @@ func (d *Drive) Still(f func() error) error {
 }
 
 // changeLocked changes a zone under its lock, and reports whether it is another now.
-func (n *namespace) changeLocked(zone uint64, wanted func(layout.ZoneState) bool, change ZoneChange, wp layout.LBA) (bool, error) {
+func (n *namespace) changeLocked(zone uint64, wanted func(layout.ZoneState) bool, change ZoneChange, target pointerOf) (bool, error) {
 	n.st.Lock(zone)
 	defer n.st.Unlock(zone)
 	before, err := n.zone(zone)
 	if err != nil || wanted != nil && !wanted(before.State) {
+		return false, err
+	}
+	wp, err := target(before)
+	if change == ChangeWP && err != nil {
 		return false, err
 	}
 	if change == ChangeWP && wp > before.Written && wp <= before.End() {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 
 	"zimg/image"
 	"zimg/layout"
@@ -35,23 +36,43 @@ type zone struct {
 type member struct {
 	key   string
 	value any // string or uint64
+	// optional members are left out where the value is 0.
+	optional bool
+	limit    uint64       // of the value
+	set      func(uint64) // puts a value in its place; nil for those that have none of their own
 }
 
-// geometryMembers are the keys that tell of n: a dump can go back only to a namespace of which they
-// are true.
+// geometryMembers are the keys that describe the geometry of n. A dump can be restored only to a namespace with the same
+// values.
 func geometryMembers(n *layout.Namespace) []member {
+	flag := func(p *bool) func(uint64) { return func(v uint64) { *p = v == 1 } }
+	value := func(b bool) uint64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	const count, blocks = math.MaxUint32, math.MaxInt64
 	return []member{
-		{"nsid", uint64(n.ID)},
-		{"type", n.CSI.String()},
-		{"block-size", uint64(n.BlockSize())},
-		{"metadata-size", uint64(n.MS)},
-		{"blocks", uint64(n.Blocks)},
-		{"zone-count", n.ZoneCount},
-		{"zone-size", uint64(n.ZoneSize)},
-		{"zone-capacity", uint64(n.ZoneCap)},
-		{"max-open", uint64(n.MaxOpen())},
-		{"max-active", uint64(n.MaxActive())},
-		{"extension-size", uint64(n.ExtSize())},
+		{key: "nsid", value: uint64(n.ID), limit: count, set: func(v uint64) { n.ID = layout.NSID(v) }},
+		{key: "type", value: n.CSI.String()},
+		{key: "block-size", value: uint64(n.BlockSize())},
+		{key: "metadata-size", value: uint64(n.MS), limit: math.MaxUint16, set: func(v uint64) { n.MS = uint16(v) }},
+		{key: "extended-lba", value: value(n.ExtLBA), optional: true, limit: 1, set: flag(&n.ExtLBA)},
+		{key: "pi", value: uint64(n.PI), optional: true, limit: 3, set: func(v uint64) { n.PI = uint8(v) }},
+		{key: "pi-first", value: value(n.PIFirst), optional: true, limit: 1, set: flag(&n.PIFirst)},
+		{key: "pi-format", value: uint64(n.PIFormat), optional: true, limit: 2, set: func(v uint64) { n.PIFormat = uint8(v) }},
+		{key: "blocks", value: uint64(n.Blocks), limit: blocks, set: func(v uint64) { n.Blocks = layout.LBA(v) }},
+		{key: "zone-count", value: n.ZoneCount, limit: layout.MaxZones, set: func(v uint64) { n.ZoneCount = v }},
+		{key: "zone-size", value: uint64(n.ZoneSize), limit: blocks, set: func(v uint64) { n.ZoneSize = layout.LBA(v) }},
+		{key: "zone-capacity", value: uint64(n.ZoneCap), limit: blocks, set: func(v uint64) { n.ZoneCap = layout.LBA(v) }},
+		{key: "max-open", value: uint64(n.MaxOpen()), limit: count, set: func(v uint64) { n.MOR = layout.ZeroBased(uint32(v)) }},
+		{key: "max-active", value: uint64(n.MaxActive()), limit: count, set: func(v uint64) { n.MAR = layout.ZeroBased(uint32(v)) }},
+		{key: "extension-size", value: uint64(n.ExtSize()), limit: 255 * 64, set: func(v uint64) { n.ZDES = uint8(v / 64) }},
+		{key: "cross-read", value: value(n.CrossRead), optional: true, limit: 1, set: flag(&n.CrossRead)},
+		{key: "zrwas", value: uint64(n.ZRWAS), optional: true, limit: count, set: func(v uint64) { n.ZRWAS = uint32(v) }},
+		{key: "zrwafg", value: uint64(n.ZRWAFG), optional: true, limit: count, set: func(v uint64) { n.ZRWAFG = uint32(v) }},
+		{key: "numzrwa", value: uint64(n.NumZRWA), optional: true, limit: count, set: func(v uint64) { n.NumZRWA = uint32(v) }},
 	}
 }
 
@@ -61,7 +82,8 @@ func Write(w io.Writer, im *image.Image) error {
 	d := dumper{w: bufio.NewWriterSize(w, 1<<16)}
 	d.print("{\n")
 	d.members("  ", []member{
-		{"format", formatName}, {"version", uint64(version)}, {"uuid", hex.EncodeToString(im.Header().UUID[:])}, {"label", im.Header().Label},
+		{key: "format", value: formatName}, {key: "version", value: uint64(version)}, {key: "uuid", value: hex.EncodeToString(im.Header().UUID[:])},
+		{key: "label", value: im.Header().Label},
 	})
 	d.print("  \"namespaces\": [")
 	for i, n := range im.Namespaces() {
@@ -97,6 +119,9 @@ func (d *dumper) separate(comma bool, s string) {
 // members writes members that others follow.
 func (d *dumper) members(indent string, list []member) {
 	for _, m := range list {
+		if m.optional && m.value == uint64(0) {
+			continue
+		}
 		b, _ := json.Marshal(m.value) // strings and integers never fail
 		fmt.Fprintf(d.w, "%s%q: %s,\n", indent, m.key, b)
 	}

@@ -69,21 +69,21 @@ func (d *undumper) document() error {
 }
 
 // same reads a value that has to be the one given.
-func (d *undumper) same(want any) error {
+func (s *jsonStream) same(want any) error {
 	var err error
 	var got any
 	switch want.(type) {
 	case string:
-		var s string
-		err = d.text(&s)
-		got = s
+		var text string
+		err = s.text(&text)
+		got = text
 	default:
 		var n uint64
-		err = d.number(&n, math.MaxUint64)
+		err = s.number(&n, math.MaxUint64)
 		got = n
 	}
 	if err == nil && got != want {
-		err = d.errorf("%v instead of %v", got, want)
+		err = s.errorf("%v instead of %v", got, want)
 	}
 	return err
 }
@@ -91,16 +91,24 @@ func (d *undumper) same(want any) error {
 func (d *undumper) namespace(n *image.Namespace) error {
 	var fields []field
 	for _, m := range geometryMembers(n.Namespace) {
-		fields = append(fields, field{m.key, false, func() error {
+		fields = append(fields, field{m.key, m.optional && m.value == uint64(0), func() error {
 			if err := d.same(m.value); err != nil {
 				return &image.HintError{Err: err, Hint: "the geometry of the dump differs from that of " + d.im.Path() + "; only zones can be restored"}
 			}
 			return nil
 		}})
 	}
-	listed := make([]uint64, (n.ZoneCount+63)/64) // a bit a zone
+	listed := make([]uint64, (n.ZoneCount+63)/64) // a bit per zone
+	has := func(i uint64) bool { return listed[i/64]&(1<<(i%64)) != 0 }
+	again := func(i uint64) bool {
+		before := has(i)
+		listed[i/64] |= 1 << (i % 64)
+		return before
+	}
 	fields = append(fields, field{"zones", false, func() error {
-		return d.array(func(int) error { return d.zone(n, listed) })
+		return d.array(func(int) error {
+			return d.zone(n.Namespace, again, func(i uint64, z layout.Zone, ext []byte) error { return d.edit.SetZone(n, i, z, ext) })
+		})
 	}})
 	if err := d.object(fields); err != nil {
 		return err
@@ -110,7 +118,7 @@ func (d *undumper) namespace(n *image.Namespace) error {
 		if err != nil {
 			return err
 		}
-		if empty := n.EmptyZone(i); listed[i/64]&(1<<(i%64)) == 0 && z != empty {
+		if empty := n.EmptyZone(i); !has(i) && z != empty {
 			if err := d.edit.SetZone(n, i, empty, nil); err != nil {
 				return err
 			}
@@ -120,53 +128,52 @@ func (d *undumper) namespace(n *image.Namespace) error {
 	return nil
 }
 
-// zone reads one zone and sets it.
-func (d *undumper) zone(n *image.Namespace, listed []uint64) error {
+// zone reads one zone of n, and calls set with it. again notes that a zone is listed, and reports whether it was before.
+func (s *jsonStream) zone(n *layout.Namespace, again func(i uint64) bool, set func(i uint64, z layout.Zone, ext []byte) error) error {
 	var dz zone
-	base := len(d.path)
-	err := d.object([]field{
+	base := len(s.path)
+	err := s.object([]field{
 		{"zone", false, func() error {
-			if err := d.number(&dz.Zone, math.MaxUint64); err != nil {
+			if err := s.number(&dz.Zone, math.MaxUint64); err != nil {
 				return err
 			}
-			if _, err := n.Zone(dz.Zone); err != nil {
-				return d.errorf("%v", err)
+			if dz.Zone >= n.ZoneCount {
+				return s.errorf("namespace %d has %d zones; there is no zone %d", n.ID, n.ZoneCount, dz.Zone)
 			}
-			if listed[dz.Zone/64]&(1<<(dz.Zone%64)) != 0 {
-				return d.errorf("zone %d is listed twice", dz.Zone)
+			if again(dz.Zone) {
+				return s.errorf("zone %d is listed twice", dz.Zone)
 			}
-			listed[dz.Zone/64] |= 1 << (dz.Zone % 64)
 			return nil
 		}},
 		{"state", false, func() error {
-			if err := d.text(&dz.State); err != nil {
+			if err := s.text(&dz.State); err != nil {
 				return err
 			}
 			if stateIndex(dz.State) < 0 {
-				return d.errorf("invalid zone state %q: must be one of %v", dz.State, layout.ZoneStates)
+				return s.errorf("invalid zone state %q: must be one of %v", dz.State, layout.ZoneStates)
 			}
 			return nil
 		}},
-		{"capacity", false, func() error { return d.lba(&dz.Capacity) }},
-		{"write-pointer", false, func() error { return d.lbaOrNull(&dz.WP) }},
-		{"written", false, func() error { return d.lba(&dz.Written) }},
-		{"attributes", true, func() error { return d.number(&dz.Attributes, math.MaxUint8) }},
-		{"attributes-info", true, func() error { return d.number(&dz.AttrsInfo, math.MaxUint8) }},
-		{"extension", true, func() error { return d.text(&dz.Extension) }},
+		{"capacity", false, func() error { return s.lba(&dz.Capacity) }},
+		{"write-pointer", false, func() error { return s.lbaOrNull(&dz.WP) }},
+		{"written", false, func() error { return s.lba(&dz.Written) }},
+		{"attributes", true, func() error { return s.number(&dz.Attributes, math.MaxUint8) }},
+		{"attributes-info", true, func() error { return s.number(&dz.AttrsInfo, math.MaxUint8) }},
+		{"extension", true, func() error { return s.text(&dz.Extension) }},
 	})
 	if err != nil {
 		return err
 	}
 	ext, err := hex.DecodeString(dz.Extension)
 	if err != nil || len(ext) > n.ExtSize() {
-		d.path = append(d.path[:base], ".extension"...)
-		return d.errorf("must be hexadecimal, at most %d bytes", n.ExtSize())
+		s.path = append(s.path[:base], ".extension"...)
+		return s.errorf("must be hexadecimal, at most %d bytes", n.ExtSize())
 	}
 	if has := dz.Attributes&uint64(layout.ZDEV) != 0; len(ext) > 0 && !has {
-		d.path = append(d.path[:base], ".extension"...)
-		return d.errorf("the attributes lack bit %#x (zone descriptor extension valid)", layout.ZDEV)
+		s.path = append(s.path[:base], ".extension"...)
+		return s.errorf("the attributes lack bit %#x (zone descriptor extension valid)", layout.ZDEV)
 	}
-	return d.edit.SetZone(n, dz.Zone, dz.zone(n.EmptyZone(dz.Zone)), ext)
+	return set(dz.Zone, dz.zone(n.EmptyZone(dz.Zone)), ext)
 }
 
 func stateIndex(name string) int {

@@ -4,6 +4,7 @@ package report
 
 import (
 	"bufio"
+	"slices"
 
 	"zimg/layout"
 )
@@ -54,3 +55,56 @@ func (s *Namespace) Counts() (layout.Counts, error) {
 // StateKeys are the states' names in JSON and on the command line, in the order
 // of layout.ZoneStates.
 var StateKeys = [...]string{"empty", "implicitly-opened", "explicitly-opened", "closed", "full", "read-only", "offline", "not-wp"}
+
+// stateGroups are names for several states.
+var stateGroups = []struct {
+	name   string
+	states []layout.ZoneState
+}{
+	{"open", []layout.ZoneState{layout.ImplicitlyOpened, layout.ExplicitlyOpened}},
+	{"active", []layout.ZoneState{layout.ImplicitlyOpened, layout.ExplicitlyOpened, layout.Closed}},
+	{"nonempty", []layout.ZoneState{
+		layout.ImplicitlyOpened, layout.ExplicitlyOpened, layout.Closed, layout.Full, layout.ReadOnly, layout.Offline, layout.NotWP,
+	}},
+}
+
+// StateNames are all names that States knows.
+func StateNames() []string {
+	names := slices.Clone(StateKeys[:])
+	for _, g := range stateGroups {
+		names = append(names, g.name)
+	}
+	return names
+}
+
+// States is a set of zone states; nil is all of them.
+type States map[layout.ZoneState]bool
+
+// ParseStates is the set that the names stand for, all states if there are none. It returns the first name that is not
+// one of StateNames as unknown.
+func ParseStates(names []string) (set States, unknown string) {
+	for _, name := range names {
+		var states []layout.ZoneState
+		if i := slices.Index(StateKeys[:], name); i >= 0 {
+			states = []layout.ZoneState{layout.ZoneStates[i]}
+		}
+		for _, g := range stateGroups {
+			if g.name == name {
+				states = g.states
+			}
+		}
+		if states == nil {
+			return nil, name
+		}
+		if set == nil {
+			set = States{}
+		}
+		for _, s := range states {
+			set[s] = true
+		}
+	}
+	return set, ""
+}
+
+// Has reports whether s is in the set.
+func (set States) Has(s layout.ZoneState) bool { return set == nil || set[s] }

@@ -37,12 +37,6 @@ var svgColours = map[layout.ZoneState]string{
 	layout.NotWP:            "#57606a",
 }
 
-// Namespace is a namespace to be drawn.
-type Namespace struct {
-	NS    *layout.Namespace
-	Zones layout.Zones
-}
-
 // svgGrid is where the squares of a namespace stand.
 type svgGrid struct {
 	cells         []cell
@@ -50,7 +44,7 @@ type svgGrid struct {
 }
 
 func newSVGGrid(m Namespace) (*svgGrid, error) {
-	cells, err := mapCells(m.NS, m.Zones, svgCells)
+	cells, err := mapCells(m, svgCells)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +84,7 @@ func SVG(out io.Writer, title string, namespaces []Namespace) error {
 	for i, g := range grids {
 		y += svgLine
 		text := fmt.Sprintf("namespace %d: %s", namespaces[i].NS.ID, cli.Count(int(namespaces[i].NS.ZoneCount), "zone", "zones"))
-		if per := g.cells[0].count; per > 1 {
+		if per := zonesPerCell(g.cells); per > 1 {
 			text += fmt.Sprintf(", one square = %d zones", per)
 		}
 		fmt.Fprintf(w, "<text x=\"%d\" y=\"%d\">%s</text>\n", svgMargin, y, text)
@@ -113,6 +107,9 @@ func (g *svgGrid) draw(w io.Writer, y int, totals *layout.Counts) {
 		top := y + i/g.columns*g.size
 		if i%g.columns == 0 {
 			fmt.Fprintf(w, "<text class=\"row\" x=\"%d\" y=\"%d\">%d</text>\n", svgMargin+svgLabel-6, top+g.size/2+3, c.first)
+		}
+		if c.blank() {
+			continue
 		}
 		svgCell(w, c, svgMargin+svgLabel+i%g.columns*g.size, top, g.size-2)
 	}

@@ -13,13 +13,23 @@ import (
 // than fit, a character stands for several.
 const mapRows = 32
 
-// mapGlyphs are eighths of a block: how far a zone is written.
-var mapGlyphs = []rune("▁▂▃▄▅▆▇█")
+// How far a zone is written, by state: blocks that grow from below, or, of an open zone, from the left. What is not
+// written to its end never looks as if it were.
+var (
+	mapGlyphs     = []rune("▁▂▃▄▅▆▇")
+	mapOpenGlyphs = []rune("▏▎▍▌▋▊▉")
+)
 
-// The characters of zones that have nothing to do with how far they are written.
+// The characters of zones that are not drawn by how far they are written.
 const (
-	mapShort   = '▓' // Full, finished short of its capacity
-	mapNothing = '_' // opened or closed, nothing written
+	mapEmpty    = '·'
+	mapFull     = '█'
+	mapShort    = '▓' // Full, and not written to its end
+	mapIdle     = '_' // Closed, nothing written
+	mapIdleOpen = '|' // open, nothing written
+	mapReadOnly = 'R'
+	mapOffline  = 'X'
+	mapNotWP    = 'C'
 )
 
 // mapColours are SGR codes; the glyph alone tells the states apart as well.
@@ -36,32 +46,42 @@ var mapColours = map[layout.ZoneState]string{
 
 // glyph is the character that c is drawn as.
 func (c *cell) glyph() rune {
-	switch c.state() { //nolint:exhaustive // the rest is told by the fill
-	case layout.Offline:
-		return 'X'
-	case layout.ReadOnly:
-		return 'R'
-	case layout.NotWP:
-		return 'C'
+	if c.blank() {
+		return ' '
 	}
-	switch fill := c.fill(); {
-	case c.counts[layout.Full.Index()] == c.count && fill < 1:
+	state, fill := c.state(), c.fill()
+	open := state == layout.ImplicitlyOpened || state == layout.ExplicitlyOpened
+	glyphs := mapGlyphs
+	if open {
+		glyphs = mapOpenGlyphs
+	}
+	switch {
+	case state == layout.Offline:
+		return mapOffline
+	case state == layout.ReadOnly:
+		return mapReadOnly
+	case state == layout.NotWP:
+		return mapNotWP
+	case state == layout.Full && c.counts[layout.Full.Index()] == c.count && fill < 1:
 		return mapShort
-	case fill <= 0 && c.counts[layout.Empty.Index()] == c.count:
-		return '·'
+	case state == layout.Full && fill >= 1:
+		return mapFull
+	case state == layout.Empty:
+		return mapEmpty
+	case fill <= 0 && open:
+		return mapIdleOpen
 	case fill <= 0:
-		return mapNothing
-	default:
-		return mapGlyphs[min(len(mapGlyphs)-1, int(fill*float64(len(mapGlyphs))))]
+		return mapIdle
 	}
+	return glyphs[min(len(glyphs)-1, int(fill*float64(len(glyphs)+1)))]
 }
 
-// Terminal draws the zones of n in lines of at most width columns.
-func Terminal(out io.Writer, n *layout.Namespace, zones layout.Zones, width int, colour bool) error {
-	label := len(fmt.Sprint(n.ZoneCount-1)) + 1
+// Terminal draws the zones of m in lines of at most width columns.
+func Terminal(out io.Writer, m Namespace, width int, colour bool) error {
+	label := len(fmt.Sprint(m.NS.ZoneCount-1)) + 1
 	columns := max(8, width-label)
 	columns -= columns % 8
-	cells, err := mapCells(n, zones, uint64(columns)*mapRows)
+	cells, err := mapCells(m, uint64(columns)*mapRows)
 	if err != nil {
 		return err
 	}
@@ -93,56 +113,82 @@ func Terminal(out io.Writer, n *layout.Namespace, zones layout.Zones, width int,
 	return w.Flush()
 }
 
+// zonesPerCell is how many zones a cell stands for.
+func zonesPerCell(cells []cell) uint64 {
+	var per uint64
+	for i := range cells {
+		per = max(per, cells[i].count)
+	}
+	return per
+}
+
+// legendItem explains a character, or several.
+type legendItem struct {
+	text  string
+	state layout.ZoneState // whose colour it has
+}
+
+// legendItems are the explanations of the characters that are drawn.
+func legendItems(cells []cell, totals layout.Counts) []legendItem {
+	drawn := map[rune]uint64{} // how often
+	for i := range cells {
+		drawn[cells[i].glyph()]++
+	}
+	var items []legendItem
+	per := zonesPerCell(cells)
+	if per > 1 {
+		items = append(items, legendItem{text: fmt.Sprintf("one character = %d zones", per)})
+	}
+	of := func(glyphs string, n uint64, state layout.ZoneState, more string) {
+		items = append(items, legendItem{fmt.Sprintf("%s %d %s%s", glyphs, n, strings.ToLower(state.String()), more), state})
+	}
+	for i, s := range layout.ZoneStates {
+		n := totals[i]
+		switch {
+		case n == 0:
+		case s == layout.Full && drawn[mapShort] > 0 && per == 1:
+			if short := drawn[mapShort]; short < n {
+				of(string(mapFull), n-short, s, "")
+			}
+			of(string(mapShort), drawn[mapShort], s, ", not written to the end")
+		case s == layout.Full && drawn[mapShort] > 0:
+			of(string(mapFull)+string(mapShort), n, s, fmt.Sprintf(" (%c not written to the end)", mapShort))
+		case s == layout.ImplicitlyOpened, s == layout.ExplicitlyOpened:
+			of(string(mapOpenGlyphs[0])+"-"+string(mapOpenGlyphs[len(mapOpenGlyphs)-1]), n, s, "")
+		case s == layout.Closed:
+			of(string(mapGlyphs[0])+"-"+string(mapGlyphs[len(mapGlyphs)-1]), n, s, "")
+		default:
+			of(map[layout.ZoneState]string{
+				layout.Empty: string(mapEmpty), layout.Full: string(mapFull), layout.ReadOnly: string(mapReadOnly),
+				layout.Offline: string(mapOffline), layout.NotWP: string(mapNotWP),
+			}[s], n, s, "")
+		}
+	}
+	if drawn[mapIdle] > 0 {
+		items = append(items, legendItem{string(mapIdle) + " closed, nothing written", layout.Closed})
+	}
+	if drawn[mapIdleOpen] > 0 {
+		items = append(items, legendItem{string(mapIdleOpen) + " open, nothing written", layout.ExplicitlyOpened})
+	}
+	return items
+}
+
 // mapLegend says what the characters mean, wrapped to width.
 func mapLegend(cells []cell, totals layout.Counts, width int, colour bool) []string {
-	var items []string
-	if len(cells) > 0 && cells[0].count > 1 {
-		items = append(items, fmt.Sprintf("one character = %d zones", cells[0].count))
-	}
-	plain := map[layout.ZoneState]string{
-		layout.Empty: "·", layout.ImplicitlyOpened: "▁-█", layout.ExplicitlyOpened: "▁-█", layout.Closed: "▁-█",
-		layout.Full: "█", layout.ReadOnly: "R", layout.Offline: "X", layout.NotWP: "C",
-	}
 	var lines []string
 	line, used := "", 0
-	add := func(text, sgr string) {
-		length := len([]rune(text))
+	for _, item := range legendItems(cells, totals) {
+		text, length := item.text, len([]rune(item.text))
 		if used > 0 && used+2+length > width {
 			lines, line, used = append(lines, line), "", 0
 		}
 		if used > 0 {
 			line, used = line+"  ", used+2
 		}
-		if sgr != "" {
+		if sgr := mapColours[item.state]; colour && sgr != "" {
 			text = "\x1b[" + sgr + "m" + text + "\x1b[0m"
 		}
 		line, used = line+text, used+length
-	}
-	for _, text := range items {
-		add(text, "")
-	}
-	drawn := map[rune]bool{}
-	for i := range cells {
-		drawn[cells[i].glyph()] = true
-	}
-	if drawn[mapShort] && !drawn[mapGlyphs[len(mapGlyphs)-1]] {
-		plain[layout.Full] = string(mapShort)
-	}
-	for i, s := range layout.ZoneStates {
-		if totals[i] == 0 {
-			continue
-		}
-		sgr := ""
-		if colour {
-			sgr = mapColours[s]
-		}
-		add(fmt.Sprintf("%s %d %s", plain[s], totals[i], strings.ToLower(s.String())), sgr)
-	}
-	if drawn[mapShort] {
-		add(string(mapShort)+" finished before its end", "")
-	}
-	if drawn[mapNothing] {
-		add(string(mapNothing)+" active, nothing written", "")
 	}
 	return append(lines, line)
 }

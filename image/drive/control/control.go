@@ -32,6 +32,7 @@ import (
 	"fmt"
 	"io"
 
+	"zimg/image"
 	"zimg/layout"
 )
 
@@ -59,11 +60,11 @@ type Request struct {
 
 // Zones asks for a change of zones.
 type Zones struct {
-	NSID        layout.NSID
-	First, Last uint64
-	Action      string     // one of Actions
-	All         bool       // pass over zones to which the action does not apply, as Select All does
-	Written     layout.LBA // of set-wp: the write pointer, in blocks from the start of each zone
+	NSID    layout.NSID
+	Zones   []image.ZoneRange
+	Action  string        // one of Actions
+	All     bool          // pass over zones to which the action does not apply, as Select All does
+	Pointer image.Pointer // of set-wp
 }
 
 // Clear asks for faults to be removed.

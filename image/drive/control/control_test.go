@@ -169,16 +169,16 @@ func TestRequests(t *testing.T) {
 		}
 		return r.Changed, nil
 	}
-	if _, err := zones(Zones{First: 0, Last: 0, Action: "offline"}); err != nil {
+	if _, err := zones(Zones{Zones: []image.ZoneRange{{First: 0, Last: 0}}, Action: "offline"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, z := range []Zones{
-		{First: 0, Last: 0, Action: "reset"}, // an Offline zone
-		{First: 1, Last: 0, Action: "reset"},
-		{First: 1 << 40, Last: 1 << 40, Action: "reset"},
-		{First: 1, Last: 1, Action: "melt"},
-		{First: 1, Last: 1, Action: "offline", All: true},
-		{First: 1, Last: 1, Action: "set-wp", Written: 1 << 63},
+		{Zones: []image.ZoneRange{{First: 0, Last: 0}}, Action: "reset"}, // an Offline zone
+		{Zones: []image.ZoneRange{{First: 1, Last: 0}}, Action: "reset"},
+		{Zones: []image.ZoneRange{{First: 1 << 40, Last: 1 << 40}}, Action: "reset"},
+		{Zones: []image.ZoneRange{{First: 1, Last: 1}}, Action: "melt"},
+		{Zones: []image.ZoneRange{{First: 1, Last: 1}}, Action: "offline", All: true},
+		{Zones: []image.ZoneRange{{First: 1, Last: 1}}, Action: "set-wp", Pointer: image.Pointer{Blocks: 1 << 62}},
 	} {
 		var refused *RefusedError
 		if _, err := zones(z); !errors.As(err, &refused) {
@@ -189,10 +189,10 @@ func TestRequests(t *testing.T) {
 	for range 8 {
 		clients.Go(func() {
 			for range 20 {
-				if _, err := zones(Zones{First: 1, Last: 3, Action: "finish"}); err != nil {
+				if _, err := zones(Zones{Zones: []image.ZoneRange{{First: 1, Last: 3}}, Action: "finish"}); err != nil {
 					t.Error(err)
 				}
-				if _, err := zones(Zones{First: 1, Last: 3, Action: "reset", All: true}); err != nil {
+				if _, err := zones(Zones{Zones: []image.ZoneRange{{First: 1, Last: 3}}, Action: "reset", All: true}); err != nil {
 					t.Error(err)
 				}
 				r, err := Do(path, session, &Request{Fault: &Fault{NSID: 1, Blocks: 1, Status: "busy", Count: 1}})

@@ -75,8 +75,6 @@ func changeZones(d *drive.Drive, q *Zones) (changed uint64, err error) {
 	switch {
 	case !ok:
 		return 0, fmt.Errorf("%s is not possible while the image is in use", q.Action)
-	case q.First > q.Last:
-		return 0, fmt.Errorf("zones %d to %d: %w", q.First, q.Last, layout.ErrRange)
 	case q.All && a.all == 0:
 		return 0, fmt.Errorf("%s has no Select All", q.Action)
 	}
@@ -84,18 +82,24 @@ func changeZones(d *drive.Drive, q *Zones) (changed uint64, err error) {
 	if q.All {
 		selected = func(s layout.ZoneState) bool { return zns.Selects(a.all, s) }
 	}
-	for i := q.First; ; i++ {
-		one, err := d.ChangeZoneIf(q.NSID, i, selected, a.change, q.Written)
-		if err != nil {
-			return changed, err
+	for _, r := range q.Zones {
+		if r.First > r.Last {
+			return changed, fmt.Errorf("zones %d to %d: %w", r.First, r.Last, layout.ErrRange)
 		}
-		if one {
-			changed++
-		}
-		if i == q.Last {
-			return changed, nil
+		for i := r.First; ; i++ {
+			one, err := d.ChangeZoneIf(q.NSID, i, selected, a.change, q.Pointer)
+			if err != nil {
+				return changed, err
+			}
+			if one {
+				changed++
+			}
+			if i == r.Last {
+				break
+			}
 		}
 	}
+	return changed, nil
 }
 
 // AddFault gives a drive a fault, and returns its number.
