@@ -44,7 +44,7 @@ tools hold one namespace; if the image has several, choose one with --ns.
 closed, nonempty is everything but empty.
 
 Report also reads files in foreign formats (see zimg convert --help).`,
-		Example: "  zimg report disk.zimg\n  zimg report --state active,full --zone 0-31,64- disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
+		Example: "  zimg report disk.zimg\n  zimg report --state active,full --zone 0-31,48- disk.zimg\n  zimg report --output blkzone --ns 1 disk.zimg",
 		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
