@@ -20,6 +20,9 @@ type ConvertOptions struct {
 	Stamp   Stamp       // of the new image
 	// Limits, if not nil, gives the namespaces of the result other limits.
 	Limits *Limits
+	// UUID, if not zero, is that of the result. Its namespaces then get identities derived from it: a guest takes it for
+	// another drive, beside which the source can run.
+	UUID [16]byte
 	// Belongs: the result is kept as a part of the source (a snapshot, a recording), so it belongs to the source's owner and
 	// group. Any other new file belongs to the user who makes it.
 	Belongs bool
@@ -163,8 +166,30 @@ func (im *Image) copyTo(p *product, kind layout.Kind, o ConvertOptions) (err err
 		p.sources = append(p.sources, f.Name())
 	}
 	p.fill = func(data []disk.File) error { return im.copyData(data[0], p.plan, o.Progress) }
-	p.meta = im.copyMetadata
+	uuid := im.hdr.UUID
+	if o.UUID != ([16]byte{}) {
+		uuid = o.UUID
+		identify(p.plan, uuid)
+	}
+	p.meta = func(file disk.File, plan *layout.Plan, compat uint32) error {
+		return im.copyMetadata(file, plan, uuid, compat)
+	}
 	return p.make()
+}
+
+// identify gives the namespaces of plan, in an image with that UUID, the identities that Create would give them. A
+// namespace has an NGUID or EUI64 afterwards if it had one before.
+func identify(plan *layout.Plan, uuid [16]byte) {
+	for i := range plan.Entries {
+		n := &plan.Entries[i].Namespace
+		n.UUID = derivedUUID(uuid, n.ID)
+		if n.NGUID != ([16]byte{}) {
+			n.NGUID = n.UUID
+		}
+		if n.EUI64 != ([8]byte{}) {
+			n.EUI64 = [8]byte(n.UUID[:8])
+		}
+	}
 }
 
 // ConvertInPlace moves the metadata area of the image at path to the other
@@ -225,7 +250,7 @@ func (im *Image) toSidecar(o ConvertOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := im.copyMetadata(meta, plan, 0); err != nil {
+	if err := im.copyMetadata(meta, plan, im.hdr.UUID, 0); err != nil {
 		return err
 	}
 	r.Keep(meta)

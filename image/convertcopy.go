@@ -15,7 +15,7 @@ func (im *Image) appendMetadata(data disk.File, plan *layout.Plan) error {
 	if err := data.Truncate(int64(plan.MetaOff)); err != nil {
 		return err
 	}
-	if err := im.copySlots(data, plan, 0); err != nil {
+	if err := im.copySlots(data, plan, im.hdr.UUID, 0); err != nil {
 		return err
 	}
 	if err := data.Sync(); err != nil {
@@ -27,18 +27,18 @@ func (im *Image) appendMetadata(data disk.File, plan *layout.Plan) error {
 	return data.Sync()
 }
 
-// copyMetadata writes the whole metadata area of plan to file.
-func (im *Image) copyMetadata(file disk.File, plan *layout.Plan, compat uint32) error {
-	if err := im.copySlots(file, plan, compat); err != nil {
+// copyMetadata writes the whole metadata area of plan to file, of an image with that UUID.
+func (im *Image) copyMetadata(file disk.File, plan *layout.Plan, uuid [16]byte, compat uint32) error {
+	if err := im.copySlots(file, plan, uuid, compat); err != nil {
 		return err
 	}
-	return writeLocator(file, plan, im.hdr.UUID)
+	return writeLocator(file, plan, uuid)
 }
 
 // copySlots writes both slots of plan: im's tables, and headers that are newer
 // than im's. The tables are at the same place of a slot in every layout; only the namespace table
 // differs.
-func (im *Image) copySlots(file disk.File, plan *layout.Plan, compat uint32) error {
+func (im *Image) copySlots(file disk.File, plan *layout.Plan, uuid [16]byte, compat uint32) error {
 	live, err := im.slots[im.live].Sums()
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (im *Image) copySlots(file disk.File, plan *layout.Plan, compat uint32) err
 		first += uint64(len(b) / layout.BlockLen)
 	}
 	h := im.hdr
-	h.Flags, h.Session = layout.Clean, layout.Session{}
+	h.UUID, h.Flags, h.Session = uuid, layout.Clean, layout.Session{}
 	h.Tool, h.Committed, h.Compat = im.files.stamp.tool(), im.files.stamp.now(), h.Compat&^layout.Moving|compat
 	return writeHeaders(file, plan, &h, sums, im.hdr.Generation+1)
 }

@@ -28,6 +28,7 @@ type convertOptions struct {
 	ns      uint32
 	lossy   bool
 	open    bool
+	uuid    string
 }
 
 func newConvertCommand() *cobra.Command {
@@ -50,7 +51,8 @@ prefix of the file names. A second file is expected next to the first unless --s
 --source-sidecar is given.
 
 --geometry max-open=N,max-active=M gives the copy of an image of zimg's own other limits, as far as
-its zones allow: 0 is no limit, and --ns names one of several namespaces.
+its zones allow: 0 is no limit, and --ns names one of several namespaces. --uuid new makes the copy
+another drive, with a UUID, a serial number and namespace identifiers of its own.
 
 ` + formatList(),
 		Example: "  zimg convert disk.zimg copy.zimg\n  zimg convert --in-place --layout sidecar disk.zimg\n  zimg convert -f zone-file zns.raw zns.zimg\n  zimg convert -O zbd-dump disk.zimg dumps/disk",
@@ -70,6 +72,7 @@ its zones allow: 0 is no limit, and --ns names one of several namespaces.
 	f.Uint32Var(&o.ns, "ns", 0, "import or export only namespace `N`")
 	f.BoolVar(&o.lossy, "lossy", false, "leave out what the format of DST cannot store")
 	f.BoolVar(&o.open, "keep-open", false, "keep open zones open")
+	f.StringVar(&o.uuid, "uuid", "", "give the copy of an image the UUID `UUID`, or a random one: new (default: that of SRC)")
 	return c
 }
 
@@ -84,6 +87,15 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 		opts.Layout = layout.Sidecar
 	default:
 		return cli.OneOf("layout", o.layout, "trailing", "sidecar")
+	}
+	if cmd.Flags().Changed("uuid") {
+		var err error
+		if opts.UUID, err = parseUUID(o.uuid); err != nil {
+			return err
+		}
+		if o.inPlace {
+			return cli.UsageError("--uuid is for copies, not for --in-place")
+		}
 	}
 	if o.inPlace && len(args) == 1 && (o.to != "" || o.foreign.format != "") {
 		return o.transferInPlace(cmd, args[0], opts.Layout)
@@ -119,6 +131,8 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 		}
 		opts.Progress = bar.Update
 		err = image.Convert(args[0], args[1], opts)
+	} else if o.uuid != "" {
+		return cli.UsageError("--uuid is for copies of an image, not for foreign formats")
 	} else {
 		err = o.transfer(cmd, args[0], args[1], from, bar, opts.Layout)
 	}

@@ -187,8 +187,9 @@ func (o *createOptions) options() (image.CreateOptions, error) {
 		opts.Layout = layout.Sidecar
 	}
 	if o.uuid != "" {
-		if err := cli.ParseHex(o.uuid, opts.UUID[:]); err != nil {
-			return opts, cli.UsageError("--uuid %q: %v", o.uuid, err)
+		var err error
+		if opts.UUID, err = parseUUID(o.uuid); err != nil {
+			return opts, err
 		}
 	}
 	geometries := []geometry{o.geo}

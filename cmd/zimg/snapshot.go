@@ -28,6 +28,7 @@ type snapshotOptions struct {
 	create, apply, remove string
 	list                  bool
 	output                string
+	uuid                  string
 	sidecar               string
 	quiet, force          bool
 	showBar               bool
@@ -41,6 +42,9 @@ func newSnapshotCommand() *cobra.Command {
 		Long: `Snapshot keeps an image as it is under a name, lists what is kept, and goes back to it:
 zones and data. A snapshot is an image of its own, IMAGE.zsnap/NAME.zimg, by reflink where the file
 system can and a sparse copy elsewhere; every command takes it as it is.
+
+With --uuid new, the snapshot is a drive of its own, with another UUID, serial number and namespace
+identifiers; to go back to it then takes --force.
 
 -c also works while the image is being served: the drive flushes, and commands wait until the copy is made.
 
@@ -58,6 +62,7 @@ moves it out).`,
 	f.StringVarP(&o.remove, "delete", "d", "", "delete snapshot `NAME`")
 	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	f.StringVarP(&o.output, "output", "o", "human", "print the list in `FORMAT`: human or json")
+	f.StringVar(&o.uuid, "uuid", "", "give the snapshot the UUID `UUID`, or a random one: new (default: that of IMAGE)")
 	f.BoolVar(&o.force, "force", false, "apply a snapshot even if it is of another image")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
 	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is not a terminal")
@@ -80,6 +85,15 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 	bar := cli.NewProgress(cmd, o.showBar)
 	defer bar.Done()
 	opts := image.ConvertOptions{FS: files(cmd), Stamp: stamp(), Source: o.sidecar, Force: o.force, Progress: bar.Update}
+	if cmd.Flags().Changed("uuid") {
+		if o.create == "" {
+			return cli.UsageError("--uuid is for -c")
+		}
+		var err error
+		if opts.UUID, err = parseUUID(o.uuid); err != nil {
+			return err
+		}
+	}
 	say := func(format string, args ...any) {
 		if !o.quiet {
 			bar.Done()
@@ -120,7 +134,7 @@ func (o *snapshotOptions) take(path string, opts image.ConvertOptions) error {
 		return err
 	}
 	defer closeQuietly(served.im)
-	_, err = served.do(&control.Request{Snapshot: &control.Snapshot{Name: o.create}})
+	_, err = served.do(&control.Request{Snapshot: &control.Snapshot{Name: o.create, UUID: opts.UUID}})
 	return err
 }
 

@@ -75,8 +75,10 @@ func OpenDisk(i Image, log func(format string, args ...any)) (_ *Disk, err error
 	disk := &Disk{Path: i.Path, Drive: d, Store: st, im: im, log: log}
 	disk.control, err = control.Listen(control.SocketPath(im.Files().MetaName()), control.Options{
 		Drive: d, Session: im.Header().Session.ID,
-		Snapshot: func(name string) error { return image.SnapshotOpen(im, name, image.ConvertOptions{Stamp: i.Stamp}) },
-		Log:      func(format string, args ...any) { log("%s: "+format, append([]any{i.Path}, args...)...) },
+		Snapshot: func(s control.Snapshot) error {
+			return image.SnapshotOpen(im, s.Name, image.ConvertOptions{Stamp: i.Stamp, UUID: s.UUID})
+		},
+		Log: func(format string, args ...any) { log("%s: "+format, append([]any{i.Path}, args...)...) },
 	})
 	if err != nil { // a file system without sockets, say; the image can still be served
 		log("%s: it cannot be controlled while it is served: %v", i.Path, err)

@@ -71,7 +71,10 @@ type Zones struct {
 type Clear struct{ ID int } // 0 stands for all
 
 // Snapshot asks for a snapshot of the image as it is now, in its usual place.
-type Snapshot struct{ Name string }
+type Snapshot struct {
+	Name string
+	UUID [16]byte // of the snapshot; zero for that of the image
+}
 
 // Reply is the answer to a Request.
 type Reply struct {

@@ -55,7 +55,7 @@ func (s *Server) do(q *Request) *Reply {
 			err = fmt.Errorf("no fault %d", q.Clear.ID)
 		}
 	case q.Snapshot != nil && s.o.Snapshot != nil:
-		err = s.o.Drive.Still(func() error { return s.o.Snapshot(q.Snapshot.Name) })
+		err = s.o.Drive.Still(func() error { return s.o.Snapshot(*q.Snapshot) })
 	default:
 		err = fmt.Errorf("a request for something that this process does not know: %w", errors.ErrUnsupported)
 	}

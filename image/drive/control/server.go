@@ -16,7 +16,7 @@ import (
 type Options struct {
 	Drive *drive.Drive
 	// Snapshot takes a snapshot of the image; Server sees to it that no command runs meanwhile.
-	Snapshot func(name string) error
+	Snapshot func(s Snapshot) error
 	Session  [16]byte // of the image
 	Log      func(format string, args ...any)
 }
