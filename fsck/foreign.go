@@ -30,16 +30,7 @@ func (s *state) checkAny(m *layout.Metadata) error {
 	if err := s.checkZones(); err != nil {
 		return err
 	}
-	if err := s.checkResources(); err != nil {
-		return err
-	}
-	for i := range s.spaces {
-		c := s.spaces[i].counts
-		s.report.Summary.Zones += c.Total()
-		s.report.Summary.Active += c.Active()
-		s.report.Summary.Full += c[layout.Full.Index()]
-	}
-	return nil
+	return s.checkResources()
 }
 
 // CheckForeign looks at path as decode decodes it: at what the original would object to, then at

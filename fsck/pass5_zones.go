@@ -35,7 +35,7 @@ func (s *state) checkZones() error {
 			if j := m.State.Index(); j >= 0 {
 				sp.counts[j]++
 			}
-			s.report.Summary.Written += int64(sp.ns.ByteOff(m.Written - min(m.Start, m.Written)))
+			s.summarize(sp.ns, z)
 			if m != z {
 				if err := s.setZone(sp, i, m); err != nil {
 					return err
@@ -55,6 +55,19 @@ func (s *state) checkZones() error {
 		s.surgeon.SetCounts(sp.img, sp.counts)
 	}
 	return nil
+}
+
+// summarize adds a zone to the summary, as it was found: after a repair there is a summary of another check.
+func (s *state) summarize(n *layout.Namespace, z layout.Zone) {
+	sum := &s.report.Summary
+	sum.Zones++
+	if z.State.Active() {
+		sum.Active++
+	}
+	if z.State == layout.Full {
+		sum.Full++
+	}
+	sum.Written += int64(n.ByteOff(min(z.Written-min(z.Start, z.Written), n.ZoneSize)))
 }
 
 // setZone stores a repaired zone, where there is somewhere to store it.

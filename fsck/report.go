@@ -10,7 +10,7 @@ type Report struct {
 	Warnings int
 	Notes    int
 	Fixed    int
-	Lossy    int // of the errors and warnings left, how many a lossy repair mends
+	Lossy    int // of the errors and warnings left, how many a lossy repair removes
 	// Unreadable: a foreign format whose zones cannot be told, or not all of them.
 	Unreadable bool
 	// Unsound: a foreign format with zones that contradict themselves, which no import believes.
@@ -24,7 +24,7 @@ type Report struct {
 	Summary  Summary
 }
 
-// Summary is what is said about an image that could be read.
+// Summary is what is said about an image that could be read, as it was before a repair.
 type Summary struct {
 	Namespaces int
 	Zones      uint64

@@ -95,17 +95,11 @@ func (s *state) pending() bool {
 	return s.repaired && !s.blocked
 }
 
-// describe fills the summary.
+// describe adds the namespaces to the summary.
 func (s *state) describe() {
 	sum := &s.report.Summary
 	for _, n := range s.im.Namespaces() {
 		sum.Namespaces++
 		sum.Size += int64(n.Size())
-	}
-	for i := range s.spaces {
-		c := s.spaces[i].counts
-		sum.Zones += c.Total()
-		sum.Active += c.Active()
-		sum.Full += c[layout.Full.Index()]
 	}
 }

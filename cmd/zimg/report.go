@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -71,7 +72,7 @@ func (o *reportOptions) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	all, closer, err := o.spaces(cmd, path)
+	all, state, closer, err := o.spaces(cmd, path)
 	if err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func (o *reportOptions) run(cmd *cobra.Command, path string) error {
 		return err
 	}
 	w := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
-	r := report.Formats[o.output](w, path)
+	r := report.Formats[o.output](w, report.Source{Path: path, State: state})
 	r.Begin()
 	for _, n := range namespaces {
 		if err := o.report(cmd, r, n, wanted); err != nil {
@@ -101,26 +102,29 @@ func parseStates(names []string) (report.States, error) {
 	return set, nil
 }
 
-// spaces are the namespaces of the image, ours or foreign.
-func (o *reportOptions) spaces(cmd *cobra.Command, path string) ([]*report.Namespace, func() error, error) {
+// spaces are the namespaces of the image, ours or foreign, and the state that one of ours is in.
+func (o *reportOptions) spaces(cmd *cobra.Command, path string) (list []*report.Namespace, state string, closer func() error, err error) {
 	o.foreign.fs = files(cmd)
 	f, err := o.foreign.find(path, o.sidecar)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	if f != nil {
 		d, closer, err := o.foreign.open(path, f, o.sidecar, o.ns, o.share)
 		if err != nil {
-			return nil, nil, err
+			return nil, "", nil, err
 		}
 		list, err := foreignSpaces(d, o.ns)
-		return list, closer, err
+		return list, "", closer, err
 	}
 	im, err := openZones(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share, Sidecar: o.sidecar})
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
-	var list []*report.Namespace
+	condition, err := im.Condition()
+	if err != nil {
+		return nil, "", nil, errors.Join(err, im.Close())
+	}
 	for _, n := range im.Namespaces() {
 		if o.ns == 0 || n.ID == layout.NSID(o.ns) {
 			list = append(list, ownSpace(n))
@@ -129,7 +133,7 @@ func (o *reportOptions) spaces(cmd *cobra.Command, path string) ([]*report.Names
 	if len(list) == 0 {
 		_, err = im.Namespace(layout.NSID(o.ns))
 	}
-	return list, im.Close, err
+	return list, condition.String(), im.Close, err
 }
 
 // choose takes the zoned ones of all.

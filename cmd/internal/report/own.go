@@ -126,13 +126,17 @@ type ZoneView struct {
 // jsonReport writes one document, a zone a line.
 type jsonReport struct {
 	w      *bufio.Writer
-	path   string
+	from   Source
 	spaces int
 	zones  int
 }
 
 func (r *jsonReport) Begin() {
-	fmt.Fprintf(r.w, "{\n  \"filename\": %s,\n  \"namespaces\": [", quoteJSON(r.path))
+	fmt.Fprintf(r.w, "{\n  \"filename\": %s,\n", quoteJSON(r.from.Path))
+	if r.from.State != "" {
+		fmt.Fprintf(r.w, "  \"state\": %s,\n", quoteJSON(r.from.State))
+	}
+	fmt.Fprint(r.w, "  \"namespaces\": [")
 }
 
 func (r *jsonReport) Namespace(n *Namespace, _ uint64) {

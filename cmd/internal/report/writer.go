@@ -11,14 +11,20 @@ import (
 
 // Formats by name. Each prints zones one by one as they are read, so that
 // a million of them take no memory.
-var Formats = map[string]func(w *bufio.Writer, path string) Writer{
-	"table":   func(w *bufio.Writer, _ string) Writer { return &tableReport{w: w} },
-	"json":    func(w *bufio.Writer, path string) Writer { return &jsonReport{w: w, path: path} },
-	"csv":     func(w *bufio.Writer, _ string) Writer { return &csvReport{w: w} },
-	"blkzone": func(w *bufio.Writer, _ string) Writer { return &blkzoneReport{w: w} },
-	"nvme":    func(w *bufio.Writer, _ string) Writer { return &nvmeReport{w: w} },
-	"zbd":     func(w *bufio.Writer, _ string) Writer { return &zbdReport{w: w} },
-	"zbd-csv": func(w *bufio.Writer, _ string) Writer { return &zbdCSVReport{w: w} },
+var Formats = map[string]func(w *bufio.Writer, from Source) Writer{
+	"table":   func(w *bufio.Writer, _ Source) Writer { return &tableReport{w: w} },
+	"json":    func(w *bufio.Writer, from Source) Writer { return &jsonReport{w: w, from: from} },
+	"csv":     func(w *bufio.Writer, _ Source) Writer { return &csvReport{w: w} },
+	"blkzone": func(w *bufio.Writer, _ Source) Writer { return &blkzoneReport{w: w} },
+	"nvme":    func(w *bufio.Writer, _ Source) Writer { return &nvmeReport{w: w} },
+	"zbd":     func(w *bufio.Writer, _ Source) Writer { return &zbdReport{w: w} },
+	"zbd-csv": func(w *bufio.Writer, _ Source) Writer { return &zbdCSVReport{w: w} },
+}
+
+// Source is the image that a report is of.
+type Source struct {
+	Path  string
+	State string // how it was left, as info shows it; "" for foreign formats
 }
 
 // Writer prints a report. Write errors stay in the bufio.Writer until its Flush.
