@@ -137,9 +137,9 @@ func (im *image) check(found func(foreign.Problem) error) error {
 		}
 		start := i * im.z.zoneSize
 		switch conv := i < uint64(im.z.conv); {
-		case conv != (e&entryConv != 0) || conv && e != start|entryConv:
+		case conv != (e&im.z.convMark != 0) || conv && e != start|im.z.convMark:
 			at.Text, at.Want = "mark of a conventional zone", fmt.Sprintf("%d conventional zones at the start", im.z.conv)
-		case e&entryConv == 0 && !im.inside(i, e) && !im.z.states:
+		case e&im.z.convMark == 0 && !im.inside(i, e) && !im.z.states:
 			at.Text, at.Want = "write pointer above the zone, which QEMU takes for Full", fmt.Sprintf("%d to %d", start, start+im.z.zoneSize)
 			if im.wp(e) < start {
 				at.Text = "write pointer below the zone, which QEMU takes for one without a write pointer"
@@ -158,7 +158,7 @@ func (im *image) check(found func(foreign.Problem) error) error {
 func (im *image) checkClusters(i, e uint64, at foreign.Problem, found func(foreign.Problem) error) error {
 	cs := im.h.clusterSize()
 	above := (int64(im.wp(e)) + cs - 1) / cs * cs
-	if e&entryConv != 0 || !im.inside(i, e) {
+	if e&im.z.convMark != 0 || !im.inside(i, e) {
 		above = int64((i + 1) * im.z.zoneSize)
 	}
 	over := false

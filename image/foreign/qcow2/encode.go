@@ -8,14 +8,15 @@ import (
 	"zimg/layout"
 )
 
-// A new container, every refcount 1 and of 16 bits:
+// A new container, with refcounts of 16 bits:
 //
 //	| header | refcount table | refcount blocks | L1 | L2 tables | data clusters | write pointers
 //
-// The write pointers' clusters belong to no guest address, so that a QEMU that knows nothing of zones
-// would count them as leaked, and qemu-img check -r leaks free them. Therefore they are mapped
-// as guest clusters far behind the end of the disk, 1 TiB into where saved states of the
-// machine begin: every check finds them referenced, once.
+// The clusters of the write pointers belong to no guest address. A QEMU that knows nothing of zones would count them as
+// leaked, and qemu-img check -r leaks would free them; and so would versions of Li's QEMU up to v9 at the least. A later one counts
+// them. Therefore they are mapped as guest clusters far after the end of the disk, 1 TiB into where saved states of
+// the machine begin, and their refcount is 2, one for the mapping and one for the extension. So a QEMU that counts them finds the image sound,
+// and one that does not finds a reference too many, which it can remove without harm.
 const (
 	clusterBits = 16
 	clusterSize = 1 << clusterBits
@@ -194,7 +195,11 @@ func (p *container) writeTables(file disk.File) error {
 		be.PutUint64(refTable[8*k:], uint64(at*clusterSize))
 		block := make([]byte, clusterSize)
 		for i := range min(refsPer, p.total-k*refsPer) {
-			be.PutUint16(block[2*i:], 1)
+			refs := uint16(1)
+			if k*refsPer+i >= p.meta {
+				refs = 2
+			}
+			be.PutUint16(block[2*i:], refs)
 		}
 		if err := write(at, block); err != nil {
 			return err
@@ -212,8 +217,12 @@ func (p *container) writeTables(file disk.File) error {
 		first, end := t*entriesPer, (t+1)*entriesPer
 		for ; k < len(p.spans) && p.spans[k].first < end; k++ {
 			s := p.spans[k]
+			flags := uint64(copied)
+			if s.at >= p.meta {
+				flags = 0 // "copied" says that the refcount is 1
+			}
 			for c := max(first, s.first); c < min(end, s.first+s.count); c++ {
-				be.PutUint64(table[8*(c-first):], copied|uint64((s.at+c-s.first)*clusterSize))
+				be.PutUint64(table[8*(c-first):], flags|uint64((s.at+c-s.first)*clusterSize))
 			}
 			if s.first+s.count > end {
 				break // it goes on in the next table

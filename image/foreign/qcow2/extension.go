@@ -16,6 +16,7 @@ type zoned struct {
 	extSize            uint32
 	states             bool             // entries hold states, not write pointers alone
 	bit                bool             // the version sets feature bit 5
+	convMark           uint64           // the bit of an entry that marks a conventional zone
 	order              binary.ByteOrder // of the entries, nil if the extension does not say
 }
 
@@ -27,12 +28,21 @@ const (
 	version4    = "v4 or v5" // told from v6 and v7 by the feature bit
 	version6    = "v6 or v7"
 	versionNVMe = "NVMe RFC v2"
-	version9    = "v8 or v9"
+	version9    = "v8 to v10"
+	versionNext = "2026, after v11"
 )
 
 // parseZoned tells the layout by its length and by whether its arithmetic agrees; there is no
 // version in it. bit says whether the container has feature bit 5.
 func parseZoned(b []byte, bit bool) *zoned {
+	z := parseLayout(b, bit)
+	if z != nil && z.convMark == 0 {
+		z.convMark = entryConv
+	}
+	return z
+}
+
+func parseLayout(b []byte, bit bool) *zoned {
 	if len(b) < 48 {
 		return nil
 	}
@@ -70,6 +80,13 @@ func parseZoned(b []byte, bit bool) *zoned {
 	case len(b) == 48 && u64(40) == entryLen*uint64(z.conv) && b[1] == 1:
 		z.mode, z.zones, z.conv = uint32(b[1]), z.conv, z.zones
 		offsetFirst(version2)
+	// floatious/qemu 064654b83512, block/qcow2.h: no size of the write pointers, which are big-endian
+	case len(b) == 48 && b[1] == 0 && bit && isPowerOf2(u64(8)) && u64(16) <= u64(8) && u32(24) < u32(4) && max(u32(28), u32(32)) <= u32(4):
+		return &zoned{
+			version: versionNext, bit: true, mode: uint32(b[0]), zones: u32(4), zoneSize: u64(8), zoneCap: u64(16), conv: u32(24),
+			maxActive: u32(28), maxOpen: u32(32), maxAppend: uint64(u32(36)), metaSize: entryLen * uint64(u32(4)), metaOff: u64(40),
+			order: binary.BigEndian, convMark: 1 << 63,
+		}
 	// 20230605104108.125270-4 (RFC): the first two fields are of the host's order
 	case len(b) == 55 && u64(44) == entryLen*uint64(u32(16)):
 		z = &zoned{
@@ -86,3 +103,5 @@ func parseZoned(b []byte, bit bool) *zoned {
 	}
 	return z
 }
+
+func isPowerOf2(n uint64) bool { return n != 0 && n&(n-1) == 0 }

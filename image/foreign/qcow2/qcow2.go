@@ -173,9 +173,9 @@ func (im *image) order() error {
 // mark of a conventional zone.
 func (im *image) wp(e uint64) uint64 {
 	if im.z.states {
-		return e & (entryConv - 1)
+		return e & (im.z.convMark - 1)
 	}
-	return e &^ entryConv
+	return e &^ im.z.convMark
 }
 
 // inside tells whether the write pointer of entry e is in zone i, or at its end.
@@ -193,7 +193,7 @@ func (im *image) zone(i uint64, b []byte) (layout.Zone, error) {
 	if im.z.states && e>>32 == 0xFFFFFFFF {
 		return layout.Zone{}, field(fmt.Sprintf("%#x", e), "one below 2 GiB: this one was damaged by a 32-bit computation when it was written")
 	}
-	if e&entryConv != 0 {
+	if e&im.z.convMark != 0 {
 		return foreign.ConventionalZone(im.n, i), nil
 	}
 	wp := im.wp(e)
