@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"zimg/image/imagetest"
 )
 
 // A stock QEMU, without zimg run, is killed while a guest writes with O_DIRECT to several
@@ -16,6 +17,7 @@ import (
 // and whatever the guest had acknowledged is there.
 func TestStockQEMUKilled(t *testing.T) {
 	t.Parallel()
+	seed := imagetest.Seed(t)
 	for _, c := range []struct{ name, layout, block string }{
 		{"trailing 512", "trailing", "512"}, {"sidecar 4096", "sidecar", "4096"},
 	} {
@@ -33,7 +35,7 @@ func TestStockQEMUKilled(t *testing.T) {
 			if _, err := vm.WaitLine(ctx, "wrote 3 "); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Duration(rand.IntN(2000)) * time.Millisecond)
+			moment(ctx, rand.New(rand.NewPCG(seed, uint64(len(c.layout)))), 2*time.Second)
 			if err := vm.Kill(); err != nil {
 				t.Fatal(err)
 			}

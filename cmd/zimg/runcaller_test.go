@@ -64,16 +64,31 @@ type callerQMP struct {
 // dialQMP connects as soon as QEMU listens.
 func dialQMP(t *testing.T, path string) *callerQMP {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		conn, err := net.Dial("unix", path)
-		if err == nil {
-			t.Cleanup(func() { _ = conn.Close() })
-			q := &callerQMP{t, conn, bufio.NewScanner(conn)}
-			q.do("qmp_capabilities")
-			return q
-		}
+	conn := dialUnix(t, path)
+	q := &callerQMP{t, conn, bufio.NewScanner(conn)}
+	q.do("qmp_capabilities")
+	return q
+}
+
+// dialUnix connects as soon as somebody listens.
+func dialUnix(t *testing.T, path string) net.Conn {
+	t.Helper()
+	var conn net.Conn
+	eventually(t, "somebody listening at "+path, func() bool {
+		var err error
+		conn, err = net.Dial("unix", path)
+		return err == nil
+	})
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// eventually waits until something has happened that sends no notice of it.
+func eventually(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !happened(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal(err)
+			t.Fatalf("waited for %s", what)
 		}
 	}
 }
@@ -108,9 +123,7 @@ func TestRunNoShutdown(t *testing.T) {
 	for n := 2; n <= 3; n++ { // started again at once, as libvirt does for a reboot
 		b.typed("o")
 		b.await(b.console, "<o>", n-1)
-		for !strings.Contains(q.do("query-status"), `"running": false`) {
-			time.Sleep(10 * time.Millisecond)
-		}
+		eventually(t, "a stopped guest", func() bool { return strings.Contains(q.do("query-status"), `"running": false`) })
 		if n == 3 {
 			break
 		}
@@ -119,12 +132,8 @@ func TestRunNoShutdown(t *testing.T) {
 		b.await(b.console, "READY", n)
 	}
 	// Saved, and ended by its user.
-	for !strings.Contains(q.do("query-status"), `"prelaunch"`) {
-		time.Sleep(10 * time.Millisecond)
-	}
-	for b.findQEMU() != 0 && zimgState(t, b.path) != "in use" {
-		time.Sleep(10 * time.Millisecond)
-	}
+	eventually(t, "the reset after it", func() bool { return strings.Contains(q.do("query-status"), `"prelaunch"`) })
+	eventually(t, "the image in use", func() bool { return b.findQEMU() == 0 || zimgState(t, b.path) == "in use" })
 	if err := syscall.Kill(b.findQEMU(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -152,11 +161,7 @@ func TestRunEarlyCont(t *testing.T) {
 	q := dialQMP(t, socket)
 	q.do("cont")
 	b.await(b.console, "READY", 1)
-	for end := time.Now().Add(patience); zimgState(t, path) != "in use"; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the guest runs, and the image is not marked as in use")
-		}
-	}
+	eventually(t, "the mark that the image is in use", func() bool { return zimgState(t, path) == "in use" })
 	b.typed("oo") // the first may be lost with the machine's reset
 	b.end(0, 0)
 	b.saved()
@@ -273,15 +278,7 @@ func TestRunWaitingChardev(t *testing.T) {
 	args := append(sectorArgs(t), "-display", "none", "-serial", "unix:"+socket+",server=on")
 	b := startBoxed(t, smallImage(t), nil, []string{"--answer-timeout", "1s"}, args, nil)
 	b.await(b.stderr, "QEMU is waiting for a client", 1)
-	conn, err := net.Dial("unix", socket)
-	for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); { // QEMU has not made it yet
-		time.Sleep(10 * time.Millisecond)
-		conn, err = net.Dial("unix", socket)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
+	conn := dialUnix(t, socket)
 	text := newTranscript()
 	go func() {
 		r := bufio.NewReader(conn)

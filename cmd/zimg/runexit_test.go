@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"net"
 	"os"
@@ -100,16 +101,17 @@ func TestRunSignals(t *testing.T) {
 	t.Parallel()
 	path := smallImage(t)
 	vm := ready(t, path, "while :; do sleep 1; done")
-	for range 2 {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, answer := range []string{"power down", "saving the zones and ending QEMU"} {
 		if err := syscall.Kill(vm.Pid(), syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(500 * time.Millisecond)
+		if err := vm.WaitStderr(ctx, answer); err != nil {
+			t.Fatal(err)
+		}
 	}
-	res, _ := vm.Wait()
-	if !strings.Contains(res.Stderr, "power down") || !strings.Contains(res.Stderr, "saving the zones and ending QEMU") {
-		t.Errorf("zimg said %s", res.Stderr)
-	}
+	_, _ = vm.Wait()
 	if _, err := os.Stat(path + fsckUndo); err == nil {
 		t.Error("the zones were repaired, not saved")
 	}
@@ -229,15 +231,21 @@ func TestRunPaused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * time.Second)
-	if got := vm.Output(); got != "" {
-		t.Errorf("the guest runs: %s", got)
-	}
+	eventually(t, "the image in use", func() bool { return zimgState(t, path) == "in use" })
 	conn, err := net.Dial("unix", monitor)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
+	if _, err := conn.Write([]byte("info status\n")); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewScanner(conn)
+	for answers.Scan() && !strings.HasPrefix(answers.Text(), "VM status: ") {
+	}
+	if got := answers.Text(); !strings.Contains(got, "paused") || vm.Output() != "" {
+		t.Errorf("%q; the guest has printed %q", got, vm.Output())
+	}
 	if _, err := conn.Write([]byte("cont\n")); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"zimg/image/imagetest"
 )
 
 // A zoned file system lives through boots: made in the first, used in all that
@@ -68,7 +69,7 @@ done
 	if _, err := vm.WaitLine(ctx, "synced 3"); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Duration(rand.IntN(3000)) * time.Millisecond)
+	moment(ctx, rand.New(rand.NewPCG(imagetest.Seed(t), 0)), 3*time.Second)
 	if err := vm.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"zimg/cmd/internal/report"
+	"zimg/image/imagetest"
 )
 
 // load writes to zones and says what it does before and after, for ever. A chunk
@@ -147,6 +148,7 @@ func TestRunKilled(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "d.zimg")
 	zimg(t, "create", "--zones", "16", "--zone-size", "1M", "--zone-capacity", "768K", "--max-open", "4", "--max-active", "10", "--block-size", "512", path)
+	random := rand.New(rand.NewPCG(imagetest.Seed(t), 0))
 	ways := []string{"QEMU", "zimg", "both"}
 	var last string
 	total := 0
@@ -160,8 +162,8 @@ func TestRunKilled(t *testing.T) {
 		if _, err := vm.WaitLine(ctx, "wrote 0 "); err != nil {
 			t.Fatalf("%v\n%s", err, vm.Output())
 		}
+		moment(ctx, random, 3*time.Second)
 		cancel()
-		time.Sleep(time.Duration(rand.IntN(3000)) * time.Millisecond)
 		qemu, err := vm.QEMU()
 		if err != nil {
 			t.Fatal(err)
@@ -173,12 +175,7 @@ func TestRunKilled(t *testing.T) {
 			_ = syscall.Kill(vm.Pid(), syscall.SIGKILL)
 		}
 		res, _ := vm.Wait()
-		for i := 0; syscall.Kill(qemu, 0) == nil; i++ {
-			if i > 100 {
-				t.Fatalf("%s was killed, and QEMU lives on", way)
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+		eventually(t, "the end of QEMU after the kill of "+way, func() bool { return syscall.Kill(qemu, 0) != nil })
 		if last != "" {
 			if got := afterPowerUp(section(t, res.Output, "report")); got != last {
 				t.Errorf("after the last kill the guest saw\n%s\nwant\n%s", got, last)

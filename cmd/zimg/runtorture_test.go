@@ -4,16 +4,14 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"zimg/image/imagetest"
 )
-
-var tortureSeed = flag.Uint64("torture-seed", 0, "seed of the moments at which QEMU is killed; 0 for a new one")
 
 // tortures are file systems that are killed over and over. Each boot of a guest checks the file system and the files whose
 // sync it was told of, from $first to $last, and then writes more, while somebody reads the raw device. A file is known by
@@ -80,11 +78,7 @@ func TestRunTorture(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots many guests")
 	}
-	seed := *tortureSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-torture-seed %d", seed)
+	seed := imagetest.Seed(t)
 	for k, c := range tortures {
 		t.Run(c.name, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, uint64(k)))
@@ -117,6 +111,15 @@ func TestRunTorture(t *testing.T) {
 	}
 }
 
+// moment lets a random time below limit pass, so that whatever is under way at its end is under way: it is no wait for
+// something.
+func moment(ctx context.Context, random *rand.Rand, limit time.Duration) {
+	select {
+	case <-time.After(time.Duration(random.Int64N(int64(limit)))):
+	case <-ctx.Done():
+	}
+}
+
 // tortured boots a guest, kills QEMU at a random moment after the script has verified what is there, and returns what it
 // printed, and zimg's messages with the whole console.
 func tortured(t *testing.T, random *rand.Rand, path, script string) (out, stderr string) {
@@ -128,10 +131,7 @@ func tortured(t *testing.T, random *rand.Rand, path, script string) (out, stderr
 		t.Fatal(err)
 	}
 	if _, err := vm.WaitLine(ctx, "verified"); err == nil {
-		select { // a moment of its own, not a wait for something
-		case <-time.After(time.Duration(random.IntN(4000)) * time.Millisecond):
-		case <-ctx.Done():
-		}
+		moment(ctx, random, 4*time.Second)
 		if err := vm.Kill(); err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -18,9 +17,8 @@ import (
 	"time"
 
 	"zimg/image/drive/tcp/host"
+	"zimg/image/imagetest"
 )
-
-var serveSeed = flag.Uint64("serve-seed", 0, "of the test that kills a target under load, 0 for a new one")
 
 const serveHost = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555"
 
@@ -43,12 +41,7 @@ func zoneCommand(op uint8, lba uint64, dw12, dw13 uint32) host.Command {
 // not can be repeated, and nothing else has happened.
 func TestServeKilled(t *testing.T) {
 	t.Parallel()
-	seed := *serveSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-serve-seed=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := rand.New(rand.NewPCG(imagetest.Seed(t), 0))
 	const zones, zoneBlocks, blocks = 8, 256, 4
 	path := filepath.Join(t.TempDir(), "d.zimg")
 	zimg(t, "create", "--zones", fmt.Sprint(zones), "--zone-size", "1M", "--block-size", "4096", path)

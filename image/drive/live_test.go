@@ -2,11 +2,9 @@ package drive_test
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"zimg/image"
 	"zimg/image/drive"
@@ -15,8 +13,6 @@ import (
 	"zimg/image/live"
 	"zimg/layout"
 )
-
-var seed = flag.Uint64("seed", 0, "seed of random tests; 0 takes the time")
 
 // served is a drive over live zones, in a file system in memory.
 type served struct {
@@ -105,12 +101,7 @@ func liveSpec() imagetest.Spec {
 // answered. After an orderly end the image is clean and opens as any other.
 func TestProcessDeath(t *testing.T) {
 	t.Parallel()
-	s := *seed
-	if s == 0 {
-		s = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-seed %d", s)
-	rng := rand.New(rand.NewPCG(s, 1))
+	rng := rand.New(rand.NewPCG(imagetest.Seed(t), 1))
 	fsys := imagetest.NewMemFS()
 	spec := liveSpec()
 	if err := spec.Create(fsys, "disk"); err != nil {

@@ -2,19 +2,15 @@ package live_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	"zimg/image/imagetest"
 	"zimg/image/live"
 	"zimg/layout"
 )
-
-var seedFlag = flag.Uint64("live.seed", 0, "seed of the random histories")
 
 // history runs steps random commands, until the power goes at operation cut (0: never). It returns the rig as it
 // was then.
@@ -117,13 +113,6 @@ func overwritten(n *layout.Namespace, got zoneState, allowed []zoneState) bool {
 	return true
 }
 
-func seed() uint64 {
-	if *seedFlag != 0 {
-		return *seedFlag
-	}
-	return uint64(time.Now().UnixNano())
-}
-
 // The power fails at random operations of random histories, and what was not synced is kept, dropped and torn.
 func TestPowerFails(t *testing.T) {
 	t.Parallel()
@@ -131,8 +120,7 @@ func TestPowerFails(t *testing.T) {
 	if testing.Short() {
 		histories, cuts = 6, 10
 	}
-	base := seed()
-	t.Logf("-live.seed=%d", base)
+	base := imagetest.Seed(t)
 	states := 0
 	for h := range histories {
 		kind := layout.Trailing + layout.Kind(h%2)
@@ -161,8 +149,7 @@ func TestProcessDies(t *testing.T) {
 	if testing.Short() {
 		histories, cuts = 6, 10
 	}
-	base := seed()
-	t.Logf("-live.seed=%d", base)
+	base := imagetest.Seed(t)
 	states := 0
 	for h := range histories {
 		rng := rand.New(rand.NewPCG(base, uint64(h)))

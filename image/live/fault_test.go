@@ -20,8 +20,7 @@ func TestEveryCallFails(t *testing.T) {
 	if testing.Short() {
 		step = 7
 	}
-	base := seed()
-	t.Logf("-live.seed=%d", base)
+	base := imagetest.Seed(t)
 	for _, plan := range []struct {
 		name string
 		set  func(f *imagetest.FaultFS, n int)

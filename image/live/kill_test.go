@@ -224,8 +224,7 @@ func TestKill(t *testing.T) {
 	if err := s.Create(nil, name); err != nil {
 		t.Fatal(err)
 	}
-	base := seed()
-	t.Logf("-live.seed=%d", base)
+	base := imagetest.Seed(t)
 	rng := rand.New(rand.NewPCG(base, 2))
 	states := make([]zoneState, workers*zonesOfWorker)
 	for i := range states {
@@ -253,7 +252,7 @@ func TestKill(t *testing.T) {
 		}
 		for w, count := range answered {
 			if err := follow(newWorker(w, seed, n.Namespace, states), count, got); err != nil {
-				t.Fatalf("kill %d (-live.seed=%d), worker %d after %d answers: %v", round, base, w, count, err)
+				t.Fatalf("kill %d (-seed=%d), worker %d after %d answers: %v", round, base, w, count, err)
 			}
 			commands += count
 		}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zimg/image/drive"
+	"zimg/image/imagetest"
 )
 
 var ways = map[string]sharing{"shared": shared, "socket": socket, "socket of QEMU 10.1": socketOld, "private": private}
@@ -267,9 +268,7 @@ func TestMemoryTakenAway(t *testing.T) {
 // drive works after each. Nothing is written to guest memory by a command of before.
 func TestResetUnderLoad(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
+	rnd := rand.New(rand.NewPCG(imagetest.Seed(t), 0))
 	for name, how := range ways {
 		r := rand.New(rand.NewPCG(rnd.Uint64(), 0))
 		t.Run(name, func(t *testing.T) {

@@ -30,7 +30,7 @@ type Result struct {
 type VM struct {
 	cmd     *exec.Cmd
 	console *console
-	stderr  strings.Builder
+	stderr  *console
 	cancel  context.CancelFunc
 	dir     string
 	seen    int // how much of the output WaitLine has gone past
@@ -61,10 +61,10 @@ func (g Guest) Start(ctx context.Context, qemuArgs []string, script string) (*VM
 	}
 	argv = append(append(append([]string{}, argv...), g.Args(path)...), qemuArgs...)
 
-	vm := &VM{console: newConsole(), cancel: cancel, dir: dir}
+	vm := &VM{console: newConsole(), stderr: newConsole(), cancel: cancel, dir: dir}
 	vm.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	vm.cmd.Stdout = vm.console
-	vm.cmd.Stderr = &vm.stderr
+	vm.cmd.Stderr = vm.stderr
 	dieWithParent(vm.cmd)
 	ownGroup(vm.cmd)
 	vm.cmd.Cancel = func() error { return killGroup(vm.cmd.Process.Pid) }
@@ -116,9 +116,11 @@ func (vm *VM) Wait() (Result, error) {
 		_ = killGroup(vm.Pid()) // a QEMU that outlived its wrapper; usually there is none
 		vm.cancel()
 		vm.console.close()
+		vm.stderr.close()
 		text, _, _ := vm.console.text()
+		stderr, _, _ := vm.stderr.text()
 		out, status, ended := scriptOutput(text)
-		vm.res = Result{Output: out, Status: status, Console: text, Stderr: vm.stderr.String()}
+		vm.res = Result{Output: out, Status: status, Console: text, Stderr: stderr}
 		if !ended {
 			err = errors.Join(ErrCutShort, err)
 		}
@@ -156,6 +158,24 @@ func (vm *VM) WaitLine(ctx context.Context, text string) (string, error) {
 		case <-more:
 		case <-ctx.Done():
 			return "", fmt.Errorf("wait for %q: %w", text, ctx.Err())
+		}
+	}
+}
+
+// WaitStderr waits until QEMU or its wrapper has printed text on standard error.
+func (vm *VM) WaitStderr(ctx context.Context, text string) error {
+	for {
+		all, more, done := vm.stderr.text()
+		switch {
+		case strings.Contains(all, text):
+			return nil
+		case done:
+			return fmt.Errorf("the guest ended without %q on standard error: ...%s", text, last(all, 2000))
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %q: %w", text, ctx.Err())
 		}
 	}
 }
