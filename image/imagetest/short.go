@@ -11,10 +11,10 @@ func NeedsPrograms(t testing.TB, names string) {
 }
 
 // sampleStep is how many cases go to one that -short tries.
-const sampleStep = 9
+const sampleStep = 29
 
-// Sampled says whether case n of 1 to last is to be tried: each of them, and with -short the first, the last and some
-// between.
+// Sampled reports whether case n of 1 to last is to be tried: each of them, and with -short the first, the last and some
+// in between.
 func Sampled(n, last int) bool {
 	return !testing.Short() || n == 1 || n == last || n%sampleStep == 0
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -143,6 +144,26 @@ func TestLayers(t *testing.T) {
 			if layer(to) > layer(from) {
 				t.Errorf("%s imports %s, which is above it", from, to)
 			}
+		}
+	}
+}
+
+// The linter has a rule for what each package may import.
+func TestImportRules(t *testing.T) {
+	t.Parallel()
+	rules, err := os.ReadFile(root + "/.golangci.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, s := range sources(t) {
+		folder := path.Dir(s.path)
+		if s.test() || seen[folder] || !s.below("layout", "image", "fsck", "cmd") || s.below("image/imagetest") || path.Base(folder) == "drivetest" {
+			continue
+		}
+		seen[folder] = true
+		if folder != "cmd/internal/house" && !strings.Contains(string(rules), `"**/`+folder+`/*.go"`) {
+			t.Errorf("no rule says what %s may import", folder)
 		}
 	}
 }
