@@ -96,12 +96,14 @@ func (im *Image) Namespaces() []*Namespace { return im.ns }
 
 // Namespace returns the namespace with the given id.
 func (im *Image) Namespace(id layout.NSID) (*Namespace, error) {
+	var ids []layout.NSID
 	for _, n := range im.ns {
 		if n.ID == id {
 			return n, nil
 		}
+		ids = append(ids, n.ID)
 	}
-	return nil, fmt.Errorf("%s has no namespace %d: %w", im.path, id, layout.ErrRange)
+	return nil, layout.Errorf(layout.ErrRange, "%s has no namespace %d; namespaces: %s", im.path, id, layout.ListIDs(ids))
 }
 
 // Metadata is the image in the form that every format shares; zones are read

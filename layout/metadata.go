@@ -1,7 +1,9 @@
 package layout
 
 import (
+	"fmt"
 	"iter"
+	"strings"
 )
 
 // NoLimit is the value of MAR and MOR that means that there is no limit.
@@ -121,6 +123,19 @@ func Limits(open, active uint32) (mor, mar uint32) {
 
 // ZeroBased turns a limit with 0 for none into MAR's and MOR's form.
 func ZeroBased(limit uint32) uint32 { return limit - 1 }
+
+// ListIDs lists the IDs of namespaces for an error: at most 16 of them.
+func ListIDs(ids []NSID) string {
+	const most = 16
+	var text []string
+	for _, id := range ids[:min(len(ids), most)] {
+		text = append(text, fmt.Sprint(id))
+	}
+	if len(ids) > most {
+		text = append(text, "...")
+	}
+	return strings.Join(text, ", ")
+}
 
 // Zones gives the zones of one namespace. A table of a million zones need not
 // be in memory: implementations read as they go.

@@ -19,12 +19,6 @@ var values = map[string][]string{
 	"preallocation": {"off", "falloc", "full"}, "unflushed": {"keep", "drop", "torn"}, "every": {"flush", "write"}, "like": likeNames(),
 }
 
-// namespaceKeys are what an item of create --ns begins with.
-var namespaceKeys = []string{
-	"type=zoned", "type=nvm", "size=", "zones=", "zone-size=", "zone-capacity=", "max-open=", "max-active=", "block-size=", "metadata-size=", "pi=",
-	"descr-ext-size=", "zrwas=", "zrwafg=", "numzrwa=", "like=", "nsid=", "uuid=", "nguid=", "eui64=", "cross-read=on", "file=",
-}
-
 // outputs are the values of --output, by command.
 var outputs = map[string][]string{
 	"report": {"table", "json", "csv", "blkzone", "nvme", "zbd", "zbd-csv"},
@@ -51,7 +45,11 @@ func addCompletions(c *cobra.Command) {
 		}
 	}
 	listed("state", report.StateKeys[:], 0)
-	listed("geometry", namespaceKeys, cobra.ShellCompDirectiveNoSpace)
+	var keys []string
+	for _, k := range namespaceKeys {
+		keys = append(keys, k.key+"\t"+k.about)
+	}
+	listed("geometry", keys, cobra.ShellCompDirectiveNoSpace)
 	listed("at", []string{"flush:", "write:"}, cobra.ShellCompDirectiveNoSpace)
 	list := outputs[c.Name()]
 	if list == nil {
@@ -73,7 +71,7 @@ func addCompletions(c *cobra.Command) {
 		if strings.HasPrefix(f.Value.Type(), "uint") {
 			_ = c.RegisterFlagCompletionFunc("ns", completeNamespaces)
 		} else {
-			listed("ns", namespaceKeys, cobra.ShellCompDirectiveNoSpace)
+			listed("ns", keys, cobra.ShellCompDirectiveNoSpace)
 		}
 	}
 	if c.Flags().Lookup("zone") != nil {

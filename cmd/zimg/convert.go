@@ -56,8 +56,13 @@ another drive, with a UUID, a serial number and namespace identifiers of its own
 
 ` + formatList(),
 		Example: "  zimg convert disk.zimg copy.zimg\n  zimg convert --in-place --layout sidecar disk.zimg\n  zimg convert -f zone-file zns.raw zns.zimg\n  zimg convert -O zbd-dump disk.zimg dumps/disk",
-		Args:    cli.RangeArgs(1, 2, "SRC DST, or IMAGE with --in-place"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && o.help() {
+				return nil
+			}
+			return cli.RangeArgs(1, 2, "SRC DST, or IMAGE with --in-place")(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	f := c.Flags()
 	f.StringVar(&o.layout, "layout", "", "use `LAYOUT` for the result: trailing or sidecar (default: the layout of the source)")
@@ -68,7 +73,7 @@ another drive, with a UUID, a serial number and namespace identifiers of its own
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
 	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress even if standard error is not a terminal")
 	o.foreign.addFlags(f)
-	f.StringVarP(&o.to, "output-format", "O", "", "write DST in format `NAME` (default zimg)")
+	f.StringVarP(&o.to, "output-format", "O", "", "write DST in format `NAME`, or list the formats if it is help (default zimg)")
 	f.Uint32Var(&o.ns, "ns", 0, "import or export only namespace `N`")
 	f.BoolVar(&o.lossy, "lossy", false, "leave out what the format of DST cannot store")
 	f.BoolVar(&o.open, "keep-open", false, "keep open zones open")
@@ -76,7 +81,14 @@ another drive, with a UUID, a serial number and namespace identifiers of its own
 	return c
 }
 
+// help reports whether a list of the formats is asked for.
+func (o *convertOptions) help() bool { return o.to == "help" || o.foreign.format == "help" }
+
 func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
+	if o.help() {
+		fmt.Fprintln(cmd.OutOrStdout(), formatList())
+		return nil
+	}
 	o.foreign.fs = files(cmd)
 	opts := image.ConvertOptions{FS: files(cmd), Stamp: stamp(), Sidecar: o.sidecar, Source: o.source, Force: o.force}
 	switch o.layout {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,7 @@ type createOptions struct {
 	force      bool
 	quiet      bool
 	showBar    bool
+	from       string
 	lines      []geometry // that -o and --ns describe
 }
 
@@ -40,10 +42,11 @@ The data area is sparse unless --preallocation is given. Sizes are not rounded: 
 not a multiple of the zone size, create prints the nearest valid sizes and stops. Existing
 files are not overwritten unless --force is given.
 
-The keys of --ns are the names of the flags (size, zones, zone-size, zone-capacity, max-open,
-max-active, block-size, metadata-size, pi, descr-ext-size, zrwas, zrwafg, numzrwa, like), and
-type=zoned|nvm, nsid, uuid, nguid, eui64, cross-read and file=PATH, which gives the namespace
-its own data file.
+The keys of --ns are the names of the flags, and others such as type=nvm, nsid and file=PATH, which
+gives the namespace its own data file. -o help lists them.
+
+--from makes an image with the geometry, the zones and the label of a dump (zimg dump): a state to
+start from can be kept as text. The data is zeros, up to the write pointers too.
 
 -o takes the argument of -device from a QEMU command line, for example
 nvme-ns,drive=z0,zoned=on,... Missing properties have QEMU's defaults: 512-byte blocks and
@@ -53,8 +56,14 @@ run. -o also accepts the zone.* options of qemu-img with zoned qcow2.`,
 		Example: `  zimg create --zones 64 --zone-size 64M disk.zimg
   zimg create --like zn540 --zones 32 zn540.zimg
   zimg create --ns zones=64,zone-size=64M,zone-capacity=48M --ns type=nvm,size=1G two.zimg
+  zimg dump disk.zimg start.json && zimg create --from start.json again.zimg
   zimg create -o nvme-ns,drive=z0,bus=nvme0,zoned=on,zoned.zone_size=64M,zoned.max_open=14 qemu.zimg 4G`,
-		Args: cli.RangeArgs(1, 2, "IMAGE [SIZE]"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && slices.Contains(o.properties, "help") {
+				return nil
+			}
+			return cli.RangeArgs(1, 2, "IMAGE [SIZE]")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	o.addFlags(c)
@@ -86,6 +95,7 @@ func (o *createOptions) addFlags(c *cobra.Command) {
 	f.StringVar(&o.geo.like, "like", "", "use the geometry of `NAME`: "+strings.Join(likeNames(), ", ")+"; or of an image or zoned device")
 	f.StringArrayVar(&o.namespaces, "ns", nil, "add a namespace described by `KEY=VALUE,...`; may be repeated")
 	f.StringArrayVarP(&o.properties, "options", "o", nil, "take the geometry from a QEMU device line, `[nvme-ns,]KEY=VALUE,...`")
+	f.StringVar(&o.from, "from", "", "take the geometry, zones and label from `FILE`, written by zimg dump (- for standard input)")
 	f.StringVar(&o.label, "label", "", "set the label of the image to `TEXT`")
 	f.StringVar(&o.layout, "layout", "trailing", "store the metadata as `LAYOUT`: trailing (end of the image) or sidecar (separate file)")
 	f.StringVar(&o.sidecar, "sidecar", "", "write the metadata to `FILE` (default IMAGE.zmeta)")
@@ -105,12 +115,23 @@ func (o *createOptions) run(cmd *cobra.Command, args []string) error {
 	if cmd.Flags().Changed("uuid") && o.uuid == "" {
 		return cli.UsageError("--uuid is empty")
 	}
+	if slices.Contains(o.properties, "help") {
+		return printKeys(cmd.OutOrStdout())
+	}
+	if err := o.checkFrom(cmd, args); err != nil {
+		return err
+	}
 	if err := o.complete(args); err != nil {
 		return err
 	}
 	opts, err := o.options()
 	if err != nil {
 		return err
+	}
+	if o.from != "" {
+		if err := o.load(cmd, &opts); err != nil {
+			return err
+		}
 	}
 	opts.FS = files(cmd)
 	plan, err := opts.Complete()
@@ -192,6 +213,9 @@ func (o *createOptions) options() (image.CreateOptions, error) {
 			return opts, err
 		}
 	}
+	if o.from != "" { // it has the namespaces
+		return opts, nil
+	}
 	geometries := []geometry{o.geo}
 	if len(o.namespaces) > 0 {
 		geometries = nil
@@ -244,10 +268,15 @@ func describeCreated(w io.Writer, path, sidecar string, plan *layout.Plan, devic
 
 // describeNamespace is a namespace in one line.
 func describeNamespace(n *layout.Namespace) string {
+	return fmt.Sprintf("namespace %d: %s", n.ID, describeGeometry(n))
+}
+
+// describeGeometry is the geometry of a namespace in one line.
+func describeGeometry(n *layout.Namespace) string {
 	if !n.Zoned() {
-		return fmt.Sprintf("namespace %d: nvm, %s, %d-byte blocks", n.ID, cli.FormatSize(int64(n.Size())), n.BlockSize())
+		return fmt.Sprintf("nvm, %s, %d-byte blocks", cli.FormatSize(int64(n.Size())), n.BlockSize())
 	}
-	s := fmt.Sprintf("namespace %d: zoned, %s, %d-byte blocks, %d zones of %s", n.ID, cli.FormatSize(int64(n.Size())), n.BlockSize(), n.ZoneCount, cli.FormatSize(int64(n.ByteOff(n.ZoneSize))))
+	s := fmt.Sprintf("zoned, %s, %d-byte blocks, %d zones of %s", cli.FormatSize(int64(n.Size())), n.BlockSize(), n.ZoneCount, cli.FormatSize(int64(n.ByteOff(n.ZoneSize))))
 	if n.ZoneCap != n.ZoneSize {
 		s += fmt.Sprintf(", capacity %s", cli.FormatSize(int64(n.ByteOff(n.ZoneCap))))
 	}

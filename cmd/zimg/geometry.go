@@ -163,7 +163,7 @@ func (g *geometry) set(key, value string) error {
 	default:
 		known, err := g.setLine(key, value)
 		if !known {
-			return fmt.Errorf("unknown namespace property %q", key)
+			return unknownKey(key)
 		}
 		return err
 	}

@@ -31,7 +31,7 @@ var jsonSections = []struct {
 	{"crash --list", nil, []any{crashList{}}, "write:N | flush:N | write | discard | flush | reset | finish | finish-all"},
 	{"qemu-args", []string{"qemu-args d.zimg"}, nil, ""},
 	{"version", []string{"version"}, nil, ""},
-	{"dump and restore", []string{"dump d.zimg"}, nil, "zimg-dump | Closed | Read Only | attributes-info"},
+	{"dump and restore", []string{"dump d.zimg", "dump all.zimg"}, nil, "zimg-dump | Closed | Read Only | attributes-info"},
 }
 
 // Every key that a command writes as JSON is in docs/JSON.md, in the part on the command, and every
@@ -107,6 +107,7 @@ func imagesForJSON(t *testing.T) {
 	zimg(t, "zone", "finish", "d.zimg", "2")
 	zimg(t, "snapshot", "-q", "-c", "one", "d.zimg")
 	zimg(t, "create", "-q", "--zones", "4", "--zone-size", "1M", "plain.zimg")
+	zimg(t, "create", "-q", "--ns", "zones=4,zone-size=1M,zrwas=64K,max-active=2,cross-read=on,metadata-size=16,mset=1,pi=1,pil=1,pif=2", "all.zimg")
 	zimg(t, "convert", "-q", "-O", "qcow2", "plain.zimg", "d.qcow2")
 	zimg(t, "convert", "-q", "d.zimg", "other.zimg")
 	zimg(t, "zone", "reset", "other.zimg", "1")

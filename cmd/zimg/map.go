@@ -63,6 +63,11 @@ func (o *mapOptions) run(cmd *cobra.Command, path string) error {
 		return err
 	}
 	defer closeQuietly(im)
+	if o.ns != 0 {
+		if _, err := im.Namespace(layout.NSID(o.ns)); err != nil {
+			return err
+		}
+	}
 	var namespaces []zonemap.Namespace
 	for _, n := range im.Namespaces() {
 		if !n.Zoned() || o.ns != 0 && n.ID != layout.NSID(o.ns) {

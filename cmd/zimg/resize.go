@@ -143,5 +143,8 @@ func (o *resizeOptions) namespace(im *image.Image) (*image.Namespace, error) {
 	if o.ns == 0 {
 		return nil, fmt.Errorf("%s: there is no zoned namespace", im.Path())
 	}
-	return nil, fmt.Errorf("%s: there is no zoned namespace %d", im.Path(), o.ns)
+	if _, err := im.Namespace(layout.NSID(o.ns)); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%s: namespace %d has no zones", im.Path(), o.ns)
 }

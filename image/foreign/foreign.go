@@ -111,17 +111,17 @@ func (d *Decoded) Metadata() *layout.Metadata {
 
 // Content returns the namespace id; 0 means the only one.
 func (d *Decoded) Content(id layout.NSID) (*Content, error) {
-	var ids []string
+	var ids []layout.NSID
 	for _, c := range d.Contents {
 		if c.NS.ID == id || id == 0 && len(d.Contents) == 1 {
 			return c, nil
 		}
-		ids = append(ids, fmt.Sprint(c.NS.ID))
+		ids = append(ids, c.NS.ID)
 	}
 	if id == 0 {
-		return nil, fmt.Errorf("%w: %s", ErrWhichNamespace, strings.Join(ids, ", "))
+		return nil, fmt.Errorf("%w: %s", ErrWhichNamespace, layout.ListIDs(ids))
 	}
-	return nil, layout.Errorf(layout.ErrRange, "there is no namespace %d, only %s", id, strings.Join(ids, ", "))
+	return nil, layout.Errorf(layout.ErrRange, "there is no namespace %d; namespaces: %s", id, layout.ListIDs(ids))
 }
 
 // Find returns the format called name.

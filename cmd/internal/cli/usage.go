@@ -65,14 +65,29 @@ func FlagError(cmd *cobra.Command, err error) error {
 	return UsageError("%v", err)
 }
 
+// Similar are those of the names that name may be a misspelling of.
+func Similar(name string, names []string) []string {
+	var list []string
+	for _, n := range names {
+		if strings.HasPrefix(n, name) || distance(n, name) <= 2 {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
 // similarFlags are the flags of cmd that name may stand for.
 func similarFlags(cmd *cobra.Command, name string) []string {
-	var list []string
+	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if !f.Hidden && (strings.HasPrefix(f.Name, name) || distance(f.Name, name) <= 2) {
-			list = append(list, "--"+f.Name)
+		if !f.Hidden {
+			names = append(names, f.Name)
 		}
 	})
+	list := Similar(name, names)
+	for i := range list {
+		list[i] = "--" + list[i]
+	}
 	return list
 }
 
