@@ -7,3 +7,8 @@ import _ "embed" // for the documents
 //
 //go:embed FORMAT.md
 var Format string
+
+// Schema is the JSON schema of the output of zimg.
+//
+//go:embed zimg.schema.json
+var Schema []byte

@@ -66,7 +66,7 @@ func changes(t *testing.T) []change {
 			if err := dump.Write(&written, im); err != nil {
 				return err
 			}
-			text := strings.Replace(written.String(), `"write-pointer": 101,`+"\n"+`          "written": 101`, `"write-pointer": 97,`+"\n"+`          "written": 97`, 1)
+			text := strings.Replace(written.String(), `"wp": 101,`+"\n"+`          "written": 5`, `"wp": 97,`+"\n"+`          "written": 1`, 1)
 			if text == written.String() {
 				return fmt.Errorf("zone 3 is not in the dump:\n%s", text)
 			}

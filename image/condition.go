@@ -23,9 +23,9 @@ const (
 	Interrupted
 )
 
-// String is the condition as info shows it.
+// String is the condition in JSON.
 func (c Condition) String() string {
-	return [...]string{"clean", "in use", "crashed", "interrupted"}[c]
+	return [...]string{"clean", "in-use", "crashed", "interrupted"}[c]
 }
 
 // Condition says how the image was left. Who holds a lock on it keeps those out that have it in use; without one, it is

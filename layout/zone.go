@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // LBA is a logical block address or a number of logical blocks within one
@@ -38,6 +39,17 @@ func (t ZoneType) String() string {
 		return "SEQ_WRITE_REQUIRED"
 	}
 	return fmt.Sprintf("RESERVED(%#x)", uint8(t))
+}
+
+// Key is the name of t in JSON.
+func (t ZoneType) Key() string {
+	switch t {
+	case Conventional:
+		return "conventional"
+	case SeqWriteRequired:
+		return "seq-write-required"
+	}
+	return fmt.Sprintf("reserved-%#x", uint8(t))
 }
 
 // ZoneState is the ZS field of a zone descriptor (ZNS 1.1, figure 37), without
@@ -82,6 +94,31 @@ func (s ZoneState) String() string {
 	return fmt.Sprintf("Reserved(%#x)", uint8(s))
 }
 
+// zoneStateKeys are the states' names in JSON and on the command line, in the order of ZoneStates.
+var zoneStateKeys = [...]string{
+	"empty", "implicitly-opened", "explicitly-opened", "closed", "full", "read-only", "offline", "not-wp",
+}
+
+// Key is the name of s in JSON and on the command line, such as implicitly-opened.
+func (s ZoneState) Key() string {
+	if i := s.Index(); i >= 0 {
+		return zoneStateKeys[i]
+	}
+	return fmt.Sprintf("reserved-%#x", uint8(s))
+}
+
+// ParseZoneState is the state with this key; ok is false if there is none.
+func ParseZoneState(key string) (s ZoneState, ok bool) {
+	i := slices.Index(zoneStateKeys[:], key)
+	if i < 0 {
+		return 0, false
+	}
+	return ZoneStates[i], true
+}
+
+// ZoneStateKeys lists the keys of all states, in the order of ZoneStates.
+func ZoneStateKeys() []string { return slices.Clone(zoneStateKeys[:]) }
+
 // Index is the position of s in ZoneStates, or -1 for a reserved value.
 func (s ZoneState) Index() int {
 	for i, t := range ZoneStates {
@@ -117,6 +154,36 @@ const (
 
 	zoneAttrsKnown = ZFC | FZR | RZR | ZRWAV | ZDEV
 )
+
+// zoneAttrNames are the attributes with the names that the specification gives them.
+var zoneAttrNames = []struct {
+	attr ZoneAttrs
+	name string
+}{{ZFC, "ZFC"}, {FZR, "FZR"}, {RZR, "RZR"}, {ZRWAV, "ZRWAV"}, {ZDEV, "ZDEV"}}
+
+// Names lists the attributes in a by name; reserved bits are one number, such as 0x10.
+func (a ZoneAttrs) Names() []string {
+	names := []string{}
+	for _, n := range zoneAttrNames {
+		if a&n.attr != 0 {
+			names = append(names, n.name)
+		}
+	}
+	if r := a.Reserved(); r != 0 {
+		names = append(names, fmt.Sprintf("%#x", uint8(r)))
+	}
+	return names
+}
+
+// ParseZoneAttr is the attribute with this name; ok is false if there is none.
+func ParseZoneAttr(name string) (a ZoneAttrs, ok bool) {
+	for _, n := range zoneAttrNames {
+		if n.name == name {
+			return n.attr, true
+		}
+	}
+	return 0, false
+}
 
 // Reserved is the part of a that the specification reserves.
 func (a ZoneAttrs) Reserved() ZoneAttrs { return a &^ zoneAttrsKnown }

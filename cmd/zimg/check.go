@@ -38,7 +38,7 @@ type checkSummary struct {
 	Zones       uint64 `json:"zones"`
 	Active      uint64 `json:"active"`
 	Full        uint64 `json:"full"`
-	Written     int64  `json:"written"`
+	Written     int64  `json:"written-bytes"`
 	Size        int64  `json:"size"`
 	DataScanned bool   `json:"data-scanned"`
 }

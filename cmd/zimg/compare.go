@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -213,8 +214,22 @@ func (v *differenceView) line() string {
 	if v.Zone != nil {
 		place += fmt.Sprintf(" zone %d", *v.Zone)
 	}
+	what := strings.ReplaceAll(v.What, "-", " ")
 	if v.Offset != nil {
-		return fmt.Sprintf("%s: %s differs at byte %d of the namespace", place, v.What, *v.Offset)
+		return fmt.Sprintf("%s: %s differs at byte %d of the namespace", place, what, *v.Offset)
 	}
-	return fmt.Sprintf("%s: %s: %s, %s", place, v.What, v.A, v.B)
+	a, b := v.A, v.B
+	if v.What == "state" {
+		a, b = stateText(a), stateText(b)
+	}
+	return fmt.Sprintf("%s: %s: %s, %s", place, what, a, b)
+}
+
+// stateText is the name of a state, for people.
+func stateText(key string) string {
+	s, ok := layout.ParseZoneState(key)
+	if !ok {
+		return key
+	}
+	return s.String()
 }

@@ -47,7 +47,7 @@ func (o *createOptions) load(cmd *cobra.Command, opts *image.CreateOptions) erro
 		return err
 	}
 	if report.ExitCode() != 0 {
-		return &image.HintError{Err: fmt.Errorf("%s does not make a sound image", o.from), Hint: "the lines above say what is wrong"}
+		return fmt.Errorf("%s: the dump is inconsistent (see above); no image was created", o.from)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ discarded.`,
 				return err
 			}
 			defer func() { _ = in.Close() }()
-			if err := restore(cmd, args[0], sidecar, in); err != nil {
+			if err := restore(cmd, args[0], sidecar, in, inputName(cli.Second(args))); err != nil {
 				return err
 			}
 			if !quiet {
@@ -76,13 +76,24 @@ discarded.`,
 	return c
 }
 
-func restore(cmd *cobra.Command, path, sidecar string, in io.Reader) (err error) {
+// inputName is the name of an input in messages.
+func inputName(path string) string {
+	if path == "" || path == "-" {
+		return "standard input"
+	}
+	return path
+}
+
+func restore(cmd *cobra.Command, path, sidecar string, in io.Reader, name string) (err error) {
 	im, err := image.Open(path, image.Options{FS: files(cmd), Write: true, Sidecar: sidecar, Stamp: stamp()})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, im.Close()) }()
 	edit, err := dump.Read(in, im)
+	if errors.Is(err, dump.ErrDump) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -93,7 +104,7 @@ func restore(cmd *cobra.Command, path, sidecar string, in io.Reader) (err error)
 		return err
 	}
 	if report.ExitCode() != 0 {
-		return &image.HintError{Err: fmt.Errorf("the dump does not make a sound image; nothing was changed"), Hint: "the lines above say what is wrong"}
+		return fmt.Errorf("%s: the dump is inconsistent (see above); %s was not changed", name, path)
 	}
 	return edit.Commit()
 }

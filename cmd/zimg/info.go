@@ -245,7 +245,7 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 	for _, n := range im.Namespaces() {
 		fmt.Fprintf(w, "namespace %d in a Linux guest: /dev/disk/by-id/%s\n", n.ID, qemu.ByID(d.Serial, n.ID))
 	}
-	fmt.Fprintf(w, "state: %s\n", d.State)
+	fmt.Fprintf(w, "state: %s\n", strings.ReplaceAll(d.State, "-", " "))
 	switch {
 	case d.Session != nil && d.State == image.Crashed.String():
 		fmt.Fprintf(w, "was in use by: pid %d since %s\n", d.Session.PID, d.Session.Start)

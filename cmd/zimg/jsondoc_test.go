@@ -14,24 +14,24 @@ import (
 	"zimg/cmd/internal/report"
 )
 
-// jsonSections are the parts of docs/JSON.md: of which commands they are, as typed, which types
-// they describe, and what they name besides keys.
+// jsonSections are the parts of docs/JSON.md, each with the commands that it is about, the types that it describes, and
+// the values that it names.
 var jsonSections = []struct {
 	name     string
 	commands []string
 	types    []any
 	values   string
 }{
-	{"info", []string{"info d.zimg", "info d.qcow2"}, []any{infoView{}, foreignInfoView{}}, "qemu-img info | zimg | trailing | sidecar | clean | in use | crashed | interrupted | zoned | nvm"},
+	{"info", []string{"info d.zimg", "info d.qcow2"}, []any{infoView{}, foreignInfoView{}}, "qemu-img info | zimg | trailing | sidecar | clean | in-use | crashed | interrupted | zoned | nvm"},
 	{"report", []string{"report -e d.zimg"}, nil, "-e | seq-write-required | conventional | ZFC | FZR | RZR | ZRWAV | ZDEV | report --output nvme"},
 	{"snapshot", []string{"snapshot d.zimg"}, []any{snapshotView{}}, ""},
-	{"fault list", nil, []any{faultView{}}, "read | write | zone | zimg fault add | 0x4281 | 30s"},
+	{"fault list", nil, []any{faultView{}}, "read | write | zone | zimg fault add --help | 0x4281 | 30s"},
 	{"check", []string{"check d.zimg", "check --repair=all broken.zimg"}, []any{checkView{}, uncheckedView{}}, "--dry-run | --repair=all | ERROR | WARNING | NOTE | safe | lossy | none | data | journal"},
-	{"compare", []string{"compare d.zimg other.zimg", "compare d.zimg third.zimg"}, []any{compareView{}}, "--all | --strict | geometry | type | state | write pointer | capacity | attributes | extension | data | block metadata | identity | written"},
+	{"compare", []string{"compare d.zimg other.zimg", "compare d.zimg third.zimg"}, []any{compareView{}}, "--all | --strict | geometry | type | state | write-pointer | capacity | attributes | extension | data | block-metadata | identity | written"},
 	{"crash --list", nil, []any{crashList{}}, "write:N | flush:N | write | discard | flush | reset | finish | finish-all"},
 	{"qemu-args", []string{"qemu-args d.zimg"}, nil, ""},
 	{"version", []string{"version"}, nil, ""},
-	{"dump and restore", []string{"dump d.zimg", "dump all.zimg"}, nil, "zimg-dump | Closed | Read Only | attributes-info"},
+	{"dump and restore", []string{"dump d.zimg", "dump all.zimg"}, nil, "zimg dump | zimg restore | report | zimg-dump | attributes-info | ZDEV | namespaces[0] | zones[3]"},
 }
 
 // Every key that a command writes as JSON is in docs/JSON.md, in the part on the command, and every
@@ -58,6 +58,13 @@ func TestJSONDocument(t *testing.T) {
 				args = append(args, "--output", "json")
 			}
 			out, errs, _ := zimgStatus(args...)
+			definition, of, _ := strings.Cut(command, " ")
+			if of == "d.qcow2" {
+				definition = "foreign-info"
+			}
+			if err := checkSchema(definition, out); err != nil {
+				t.Errorf("zimg %s: %v", command, err)
+			}
 			d := json.NewDecoder(strings.NewReader(out))
 			d.UseNumber()
 			var v any
@@ -68,7 +75,7 @@ func TestJSONDocument(t *testing.T) {
 			valueKeys(t, v, written)
 			for k := range written {
 				if len(s.types) > 0 && !keys[k] {
-					t.Errorf("zimg %s writes %q, which its type has not", command, k)
+					t.Errorf("zimg %s writes %q, which its type does not have", command, k)
 				}
 				keys[k] = true
 			}
@@ -140,7 +147,7 @@ func typeKeys(t reflect.Type, keys map[string]bool) {
 	}
 }
 
-// valueKeys collects the keys of v, but for states and the facts of a foreign format.
+// valueKeys collects the keys of v, except for states and the facts of a foreign format.
 func valueKeys(t *testing.T, v any, keys map[string]bool) {
 	t.Helper()
 	switch v := v.(type) {
@@ -160,7 +167,7 @@ func valueKeys(t *testing.T, v any, keys map[string]bool) {
 		}
 	case json.Number:
 		if _, err := v.Int64(); err != nil {
-			t.Errorf("%s is no exact integer", v)
+			t.Errorf("%s is not an exact integer", v)
 		}
 	}
 }

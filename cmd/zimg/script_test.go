@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 			"poke":   scriptPoke,
 			"cut":    scriptCut,
 			"random": scriptRandom,
+			"schema": scriptSchema,
 		},
 	})
 }

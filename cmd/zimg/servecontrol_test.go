@@ -97,7 +97,11 @@ func TestServeControl(t *testing.T) {
 	if string(read) != string(data) {
 		t.Errorf("read %.20q", read)
 	}
-	if out := zimg(t, "fault", "list", "-o", "json", path); strings.Count(out, `"id"`) != 2 {
+	out := zimg(t, "fault", "list", "-o", "json", path)
+	if err := checkSchema("fault-list", out); err != nil {
+		t.Error(err)
+	}
+	if strings.Count(out, `"id"`) != 2 {
 		t.Errorf("faults: %s", out)
 	}
 	do(manage, 1280, 3, 0x82)

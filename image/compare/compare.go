@@ -54,7 +54,7 @@ type Options struct {
 // Limits that one side's format cannot hold are not compared, nor is the room for extensions.
 func Sides(a, b Side, o Options) error {
 	c := &comparison{Options: o, holds: [2]*foreign.Holds{a.Holds, b.Holds}}
-	if o.Strict && !c.strict(0, "label", a.Label, b.Label) || o.Strict && !c.strict(0, "uuid", hexOf(a.UUID[:]), hexOf(b.UUID[:])) {
+	if o.Strict && !c.strict(0, "label", a.Label, b.Label) || o.Strict && !c.strict(0, "uuid", layout.FormatUUID(a.UUID), layout.FormatUUID(b.UUID)) {
 		return nil
 	}
 	pairs := c.pair(a.Contents, b.Contents)
@@ -93,6 +93,13 @@ func (c *comparison) strict(id layout.NSID, what, a, b string) bool {
 	return a == b || c.differ(Difference{Namespace: id, What: "identity", A: what + " " + a, B: what + " " + b, Off: -1})
 }
 
+func attrText(a layout.ZoneAttrs) string {
+	if a == 0 {
+		return "none"
+	}
+	return strings.Join(a.Names(), " ")
+}
+
 func hexOf(b []byte) string { return fmt.Sprintf("%x", b) }
 
 // pair puts namespaces of the same number together; a single one on both sides is the same whatever
@@ -126,10 +133,11 @@ func (c *comparison) pair(a, b []*foreign.Content) [][2]*foreign.Content {
 func (c *comparison) namespace(a, b *foreign.Content) error {
 	n := a.NS
 	if c.Strict {
+		c.strict(n.ID, "uuid", layout.FormatUUID(a.NS.UUID), layout.FormatUUID(b.NS.UUID))
 		for _, id := range []struct {
 			what string
 			a, b []byte
-		}{{"uuid", a.NS.UUID[:], b.NS.UUID[:]}, {"nguid", a.NS.NGUID[:], b.NS.NGUID[:]}, {"eui64", a.NS.EUI64[:], b.NS.EUI64[:]}} {
+		}{{"nguid", a.NS.NGUID[:], b.NS.NGUID[:]}, {"eui64", a.NS.EUI64[:], b.NS.EUI64[:]}} {
 			c.strict(n.ID, id.what, hexOf(id.a), hexOf(id.b))
 		}
 	}
@@ -202,13 +210,13 @@ func (c *comparison) zone(a, b *foreign.Content, i uint64, za, zb layout.Zone) e
 		c.differ(d)
 	}
 	if za.Type != zb.Type {
-		diff("type", za.Type, zb.Type)
+		diff("type", za.Type.Key(), zb.Type.Key())
 	}
 	if za.State != zb.State {
-		diff("state", za.State, zb.State)
+		diff("state", za.State.Key(), zb.State.Key())
 	}
 	if hasA, hasB := za.State.HasWP(), zb.State.HasWP(); hasA && hasB && za.WP != zb.WP {
-		diff("write pointer", za.WP, zb.WP)
+		diff("write-pointer", za.WP, zb.WP)
 	} else if c.Strict && !(hasA && hasB) && za.Written != zb.Written {
 		diff("written", za.Written, zb.Written)
 	}
@@ -216,7 +224,7 @@ func (c *comparison) zone(a, b *foreign.Content, i uint64, za, zb layout.Zone) e
 		diff("capacity", za.Cap, zb.Cap)
 	}
 	if za.Attrs != zb.Attrs {
-		diff("attributes", fmt.Sprintf("%#x", uint8(za.Attrs)), fmt.Sprintf("%#x", uint8(zb.Attrs)))
+		diff("attributes", attrText(za.Attrs), attrText(zb.Attrs))
 	}
 	if za.Attrs&zb.Attrs&layout.ZDEV != 0 {
 		ea, err := a.Zones.Extension(i)

@@ -33,7 +33,7 @@ func (c *comparison) content(place Difference, a, b *foreign.Content, from, to l
 	ms := int64(a.NS.MS)
 	off, err = c.data(blockMeta(a), blockMeta(b), int64(from)*ms, int64(to)*ms, func(int64) error { return nil })
 	if err == nil && off >= 0 {
-		place.What, place.Off = "block metadata", off
+		place.What, place.Off = "block-metadata", off
 		c.differ(place)
 	}
 	return err

@@ -13,21 +13,22 @@ import (
 	"zimg/layout"
 )
 
-// The form of a dump: docs/JSON.md. It is written and read as a stream, a zone at a time, so that
+// The format of a dump is in docs/JSON.md. It is written and read as a stream, zone by zone, so that
 // a million zones need no memory; read.go reads it.
 const (
 	formatName = "zimg-dump"
 	version    = 1
 )
 
-// zone is one zone. Positions are LBAs of the namespace.
+// zone is one zone, with the keys of a report. WP is an LBA of the namespace; Written counts blocks from the start of the
+// zone.
 type zone struct {
 	Zone       uint64      `json:"zone"`
 	State      string      `json:"state"`
-	Capacity   layout.LBA  `json:"capacity"`
-	WP         *layout.LBA `json:"write-pointer"` // null where the state has none
+	Capacity   layout.LBA  `json:"zcap"`
+	WP         *layout.LBA `json:"wp"` // null where the state has none
 	Written    layout.LBA  `json:"written"`
-	Attributes uint64      `json:"attributes,omitempty"`
+	Attributes []string    `json:"attributes,omitempty"`
 	AttrsInfo  uint64      `json:"attributes-info,omitempty"`
 	Extension  string      `json:"extension,omitempty"` // hexadecimal
 }
@@ -35,41 +36,38 @@ type zone struct {
 // member is a key of a JSON object and its value.
 type member struct {
 	key   string
-	value any // string or uint64
-	// optional members are left out where the value is 0.
+	value any // string, uint64 or bool
+	// optional members are left out where the value is 0 or false.
 	optional bool
 	limit    uint64       // of the value
 	set      func(uint64) // puts a value in its place; nil for those that have none of their own
 }
 
+// absent reports whether a dump leaves m out.
+func (m *member) absent() bool { return m.optional && (m.value == uint64(0) || m.value == false) }
+
 // geometryMembers are the keys that describe the geometry of n. A dump can be restored only to a namespace with the same
 // values.
 func geometryMembers(n *layout.Namespace) []member {
 	flag := func(p *bool) func(uint64) { return func(v uint64) { *p = v == 1 } }
-	value := func(b bool) uint64 {
-		if b {
-			return 1
-		}
-		return 0
-	}
 	const count, blocks = math.MaxUint32, math.MaxInt64
 	return []member{
 		{key: "nsid", value: uint64(n.ID), limit: count, set: func(v uint64) { n.ID = layout.NSID(v) }},
 		{key: "type", value: n.CSI.String()},
 		{key: "block-size", value: uint64(n.BlockSize())},
 		{key: "metadata-size", value: uint64(n.MS), limit: math.MaxUint16, set: func(v uint64) { n.MS = uint16(v) }},
-		{key: "extended-lba", value: value(n.ExtLBA), optional: true, limit: 1, set: flag(&n.ExtLBA)},
+		{key: "extended-lba", value: n.ExtLBA, optional: true, limit: 1, set: flag(&n.ExtLBA)},
 		{key: "pi", value: uint64(n.PI), optional: true, limit: 3, set: func(v uint64) { n.PI = uint8(v) }},
-		{key: "pi-first", value: value(n.PIFirst), optional: true, limit: 1, set: flag(&n.PIFirst)},
+		{key: "pi-first", value: n.PIFirst, optional: true, limit: 1, set: flag(&n.PIFirst)},
 		{key: "pi-format", value: uint64(n.PIFormat), optional: true, limit: 2, set: func(v uint64) { n.PIFormat = uint8(v) }},
 		{key: "blocks", value: uint64(n.Blocks), limit: blocks, set: func(v uint64) { n.Blocks = layout.LBA(v) }},
-		{key: "zone-count", value: n.ZoneCount, limit: layout.MaxZones, set: func(v uint64) { n.ZoneCount = v }},
+		{key: "zone-nr", value: n.ZoneCount, limit: layout.MaxZones, set: func(v uint64) { n.ZoneCount = v }},
 		{key: "zone-size", value: uint64(n.ZoneSize), limit: blocks, set: func(v uint64) { n.ZoneSize = layout.LBA(v) }},
-		{key: "zone-capacity", value: uint64(n.ZoneCap), limit: blocks, set: func(v uint64) { n.ZoneCap = layout.LBA(v) }},
-		{key: "max-open", value: uint64(n.MaxOpen()), limit: count, set: func(v uint64) { n.MOR = layout.ZeroBased(uint32(v)) }},
-		{key: "max-active", value: uint64(n.MaxActive()), limit: count, set: func(v uint64) { n.MAR = layout.ZeroBased(uint32(v)) }},
-		{key: "extension-size", value: uint64(n.ExtSize()), limit: 255 * 64, set: func(v uint64) { n.ZDES = uint8(v / 64) }},
-		{key: "cross-read", value: value(n.CrossRead), optional: true, limit: 1, set: flag(&n.CrossRead)},
+		{key: "zcap", value: uint64(n.ZoneCap), limit: blocks, set: func(v uint64) { n.ZoneCap = layout.LBA(v) }},
+		{key: "zone-omax", value: uint64(n.MaxOpen()), limit: count, set: func(v uint64) { n.MOR = layout.ZeroBased(uint32(v)) }},
+		{key: "zone-amax", value: uint64(n.MaxActive()), limit: count, set: func(v uint64) { n.MAR = layout.ZeroBased(uint32(v)) }},
+		{key: "descr-ext-size", value: uint64(n.ExtSize()), limit: 255 * 64, set: func(v uint64) { n.ZDES = uint8(v / 64) }},
+		{key: "cross-read", value: n.CrossRead, optional: true, limit: 1, set: flag(&n.CrossRead)},
 		{key: "zrwas", value: uint64(n.ZRWAS), optional: true, limit: count, set: func(v uint64) { n.ZRWAS = uint32(v) }},
 		{key: "zrwafg", value: uint64(n.ZRWAFG), optional: true, limit: count, set: func(v uint64) { n.ZRWAFG = uint32(v) }},
 		{key: "numzrwa", value: uint64(n.NumZRWA), optional: true, limit: count, set: func(v uint64) { n.NumZRWA = uint32(v) }},
@@ -82,7 +80,7 @@ func Write(w io.Writer, im *image.Image) error {
 	d := dumper{w: bufio.NewWriterSize(w, 1<<16)}
 	d.print("{\n")
 	d.members("  ", []member{
-		{key: "format", value: formatName}, {key: "version", value: uint64(version)}, {key: "uuid", value: hex.EncodeToString(im.Header().UUID[:])},
+		{key: "format", value: formatName}, {key: "version", value: uint64(version)}, {key: "uuid", value: layout.FormatUUID(im.Header().UUID)},
 		{key: "label", value: im.Header().Label},
 	})
 	d.print("  \"namespaces\": [")
@@ -119,15 +117,15 @@ func (d *dumper) separate(comma bool, s string) {
 // members writes members that others follow.
 func (d *dumper) members(indent string, list []member) {
 	for _, m := range list {
-		if m.optional && m.value == uint64(0) {
+		if m.absent() {
 			continue
 		}
-		b, _ := json.Marshal(m.value) // strings and integers never fail
+		b, _ := json.Marshal(m.value) // strings, integers and booleans never fail
 		fmt.Fprintf(d.w, "%s%q: %s,\n", indent, m.key, b)
 	}
 }
 
-// zones writes the zones of n that are not Empty, and tells whether there are any.
+// zones writes the zones of n that are not Empty, and reports whether there are any.
 func (d *dumper) zones(n *image.Namespace) (listed bool, err error) {
 	var i uint64
 	for z, err := range n.All(0, n.ZoneCount) {
@@ -155,7 +153,10 @@ func (d *dumper) zones(n *image.Namespace) (listed bool, err error) {
 }
 
 func newZone(n *image.Namespace, i uint64, z layout.Zone) (*zone, error) {
-	dz := &zone{Zone: i, State: z.State.String(), Capacity: z.Cap, Written: z.Written, Attributes: uint64(z.Attrs), AttrsInfo: uint64(z.AttrsInfo)}
+	dz := &zone{Zone: i, State: z.State.Key(), Capacity: z.Cap, Written: z.Written - min(z.Start, z.Written), AttrsInfo: uint64(z.AttrsInfo)}
+	if z.Attrs != 0 {
+		dz.Attributes = z.Attrs.Names()
+	}
 	if z.WP != layout.NoWP {
 		dz.WP = &z.WP
 	}

@@ -11,7 +11,7 @@ import (
 	"zimg/layout"
 )
 
-// ErrDump is wrapped by errors about what a dump says.
+// ErrDump is wrapped by errors about the contents of a dump.
 var ErrDump = errors.New("invalid dump")
 
 // jsonStream reads JSON value by value, strictly: a key that is unknown, given twice or missing, and a
@@ -29,11 +29,11 @@ func newJSONStream(r io.Reader) *jsonStream {
 
 // errorf is an error about the value being read.
 func (s *jsonStream) errorf(format string, args ...any) error {
-	path := string(s.path)
-	if path == "" {
-		path = "the document"
+	problem := fmt.Sprintf(format, args...)
+	if len(s.path) == 0 {
+		return fmt.Errorf("%w: %s", ErrDump, problem)
 	}
-	return fmt.Errorf("%s: %s: %w", path, fmt.Sprintf(format, args...), ErrDump)
+	return fmt.Errorf("%w: %s: %s", ErrDump, s.path, problem)
 }
 
 func (s *jsonStream) token() (json.Token, error) {
@@ -143,6 +143,23 @@ func (s *jsonStream) text(to *string) error {
 		return s.errorf("%s instead of text", describe(t))
 	}
 	*to = v
+	return nil
+}
+
+// flag reads true or false, as 1 or 0.
+func (s *jsonStream) flag(to *uint64) error {
+	t, err := s.token()
+	if err != nil {
+		return err
+	}
+	v, ok := t.(bool)
+	if !ok {
+		return s.errorf("%s instead of true or false", describe(t))
+	}
+	*to = 0
+	if v {
+		*to = 1
+	}
 	return nil
 }
 

@@ -61,6 +61,14 @@ func (l *loader) namespace(index int) error {
 			g.numbers[m.key] = v
 			return err
 		}
+		if _, ok := m.value.(bool); ok {
+			read = func() error {
+				var v uint64
+				err := l.flag(&v)
+				g.numbers[m.key] = v
+				return err
+			}
+		}
 		if m.key == "type" {
 			read = func() error { return l.text(&g.kind) }
 		}
@@ -96,7 +104,7 @@ func (g *description) namespace(s *jsonStream) (*layout.Namespace, error) {
 	n := &layout.Namespace{}
 	for _, m := range geometryMembers(n) {
 		if _, given := g.numbers[m.key]; !given && !m.optional && m.key != "type" {
-			return nil, s.errorf("comes before %q", m.key)
+			return nil, s.errorf("must come after %q", m.key)
 		}
 	}
 	switch g.kind {

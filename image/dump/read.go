@@ -4,14 +4,14 @@ import (
 	"encoding/hex"
 	"io"
 	"math"
-	"slices"
+	"strings"
 
 	"zimg/image"
 	"zimg/layout"
 )
 
-// Read puts the label and the zones of a dump into im, in memory, for the caller to judge before it commits the edit. The
-// geometry of the dump must be that of im, whose zones are judged first (layout.ErrDamaged).
+// Read puts the label and the zones of a dump into im, in memory, for the caller to check before it commits the edit. The
+// geometry of the dump must be that of im, whose zones are checked first (layout.ErrDamaged).
 func Read(r io.Reader, im *image.Image) (*image.Edit, error) {
 	edit, err := im.BeginEdit()
 	if err != nil {
@@ -77,6 +77,10 @@ func (s *jsonStream) same(want any) error {
 		var text string
 		err = s.text(&text)
 		got = text
+	case bool:
+		var flag uint64
+		err = s.flag(&flag)
+		got = flag == 1
 	default:
 		var n uint64
 		err = s.number(&n, math.MaxUint64)
@@ -91,7 +95,7 @@ func (s *jsonStream) same(want any) error {
 func (d *undumper) namespace(n *image.Namespace) error {
 	var fields []field
 	for _, m := range geometryMembers(n.Namespace) {
-		fields = append(fields, field{m.key, m.optional && m.value == uint64(0), func() error {
+		fields = append(fields, field{m.key, m.absent(), func() error {
 			if err := d.same(m.value); err != nil {
 				return &image.HintError{Err: err, Hint: "the geometry of the dump differs from that of " + d.im.Path() + "; only zones can be restored"}
 			}
@@ -114,7 +118,7 @@ func (d *undumper) namespace(n *image.Namespace) error {
 		return err
 	}
 	var i uint64
-	for z, err := range n.All(0, n.ZoneCount) { // which are not listed are Empty
+	for z, err := range n.All(0, n.ZoneCount) { // those that are not listed are Empty
 		if err != nil {
 			return err
 		}
@@ -131,6 +135,8 @@ func (d *undumper) namespace(n *image.Namespace) error {
 // zone reads one zone of n, and calls set with it. again notes that a zone is listed, and reports whether it was before.
 func (s *jsonStream) zone(n *layout.Namespace, again func(i uint64) bool, set func(i uint64, z layout.Zone, ext []byte) error) error {
 	var dz zone
+	var state layout.ZoneState
+	var attrs layout.ZoneAttrs
 	base := len(s.path)
 	err := s.object([]field{
 		{"zone", false, func() error {
@@ -149,15 +155,16 @@ func (s *jsonStream) zone(n *layout.Namespace, again func(i uint64) bool, set fu
 			if err := s.text(&dz.State); err != nil {
 				return err
 			}
-			if stateIndex(dz.State) < 0 {
-				return s.errorf("invalid zone state %q: must be one of %v", dz.State, layout.ZoneStates)
+			var ok bool
+			if state, ok = layout.ParseZoneState(dz.State); !ok {
+				return s.errorf("invalid zone state %q: must be one of %s", dz.State, strings.Join(layout.ZoneStateKeys(), ", "))
 			}
 			return nil
 		}},
-		{"capacity", false, func() error { return s.lba(&dz.Capacity) }},
-		{"write-pointer", false, func() error { return s.lbaOrNull(&dz.WP) }},
+		{"zcap", false, func() error { return s.lba(&dz.Capacity) }},
+		{"wp", false, func() error { return s.lbaOrNull(&dz.WP) }},
 		{"written", false, func() error { return s.lba(&dz.Written) }},
-		{"attributes", true, func() error { return s.number(&dz.Attributes, math.MaxUint8) }},
+		{"attributes", true, func() error { return s.attributes(&attrs) }},
 		{"attributes-info", true, func() error { return s.number(&dz.AttrsInfo, math.MaxUint8) }},
 		{"extension", true, func() error { return s.text(&dz.Extension) }},
 	})
@@ -169,21 +176,33 @@ func (s *jsonStream) zone(n *layout.Namespace, again func(i uint64) bool, set fu
 		s.path = append(s.path[:base], ".extension"...)
 		return s.errorf("must be hexadecimal, at most %d bytes", n.ExtSize())
 	}
-	if has := dz.Attributes&uint64(layout.ZDEV) != 0; len(ext) > 0 && !has {
+	if has := attrs&layout.ZDEV != 0; len(ext) > 0 && !has {
 		s.path = append(s.path[:base], ".extension"...)
-		return s.errorf("the attributes lack bit %#x (zone descriptor extension valid)", layout.ZDEV)
+		return s.errorf("the attributes do not include ZDEV (zone descriptor extension valid)")
 	}
-	return set(dz.Zone, dz.zone(n.EmptyZone(dz.Zone)), ext)
+	return set(dz.Zone, dz.zone(n.EmptyZone(dz.Zone), state, attrs), ext)
 }
 
-func stateIndex(name string) int {
-	return slices.IndexFunc(layout.ZoneStates[:], func(s layout.ZoneState) bool { return s.String() == name })
+// attributes reads a list of names of attributes.
+func (s *jsonStream) attributes(to *layout.ZoneAttrs) error {
+	return s.array(func(int) error {
+		var name string
+		if err := s.text(&name); err != nil {
+			return err
+		}
+		a, ok := layout.ParseZoneAttr(name)
+		if !ok {
+			return s.errorf("unknown attribute %q", name)
+		}
+		*to |= a
+		return nil
+	})
 }
 
-// zone is dz put over the zone z.
-func (dz *zone) zone(z layout.Zone) layout.Zone {
-	z.State, z.Cap, z.Written = layout.ZoneStates[stateIndex(dz.State)], dz.Capacity, dz.Written
-	z.Attrs, z.AttrsInfo = layout.ZoneAttrs(dz.Attributes), uint8(dz.AttrsInfo)
+// zone is the Empty zone z changed to what dz says.
+func (dz *zone) zone(z layout.Zone, state layout.ZoneState, attrs layout.ZoneAttrs) layout.Zone {
+	z.State, z.Cap, z.Written = state, dz.Capacity, z.Start+min(dz.Written, math.MaxUint64-z.Start)
+	z.Attrs, z.AttrsInfo = attrs, uint8(dz.AttrsInfo)
 	z.WP = layout.NoWP
 	if dz.WP != nil {
 		z.WP = *dz.WP

@@ -35,10 +35,10 @@ const (
 func written(name string, zones int) string {
 	return fmt.Sprintf(`zimg create -q --force --zones %[2]d --zone-size 1M %[1]s
 {
-	printf '{"format":"zimg-dump","version":1,"uuid":"","label":"","namespaces":[{"nsid":1,"type":"zoned","block-size":4096,"metadata-size":0,"blocks":%%d,"zone-count":%[2]d,"zone-size":256,"zone-capacity":256,"max-open":0,"max-active":0,"extension-size":0,"zones":[' $((%[2]d * 256))
+	printf '{"format":"zimg-dump","version":1,"uuid":"","label":"","namespaces":[{"nsid":1,"type":"zoned","block-size":4096,"metadata-size":0,"blocks":%%d,"zone-nr":%[2]d,"zone-size":256,"zcap":256,"zone-omax":0,"zone-amax":0,"descr-ext-size":0,"zones":[' $((%[2]d * 256))
 	i=0; while [ $i -lt %[2]d ]; do
 		[ $i = 0 ] || printf ,
-		printf '{"zone":%%d,"state":"Closed","capacity":256,"write-pointer":%%d,"written":%%d}' $i $((i * 256 + 1)) $((i * 256 + 1)); i=$((i + 1))
+		printf '{"zone":%%d,"state":"closed","zcap":256,"wp":%%d,"written":1}' $i $((i * 256 + 1)); i=$((i + 1))
 	done
 	printf ']}]}'
 } | zimg restore -q %[1]s

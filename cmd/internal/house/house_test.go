@@ -66,7 +66,7 @@ var readSources = sync.OnceValues(func() ([]*source, error) {
 		if err != nil {
 			return err
 		}
-		f, err := parser.ParseFile(fset, path, text, 0)
+		f, err := parser.ParseFile(fset, path, text, parser.ParseComments)
 		if err != nil {
 			return err
 		}

@@ -10,22 +10,6 @@ import (
 	"zimg/layout"
 )
 
-// attrNames are the attribute bits by the names the specification gives them.
-var attrNames = []struct {
-	bit  layout.ZoneAttrs
-	name string
-}{{layout.ZFC, "ZFC"}, {layout.FZR, "FZR"}, {layout.RZR, "RZR"}, {layout.ZRWAV, "ZRWAV"}, {layout.ZDEV, "ZDEV"}}
-
-func attrList(a layout.ZoneAttrs) []string {
-	list := []string{}
-	for _, n := range attrNames {
-		if a&n.bit != 0 {
-			list = append(list, n.name)
-		}
-	}
-	return list
-}
-
 // wpText is a write pointer, or none.
 func wpText(wp layout.LBA, none string) string {
 	if wp == layout.NoWP {
@@ -59,7 +43,7 @@ func (r *tableReport) Namespace(n *Namespace, _ uint64) {
 }
 
 func (r *tableReport) Zone(_ *Namespace, i uint64, z layout.Zone, ext []byte) {
-	attrs := strings.Join(attrList(z.Attrs), ",")
+	attrs := strings.Join(z.Attrs.Names(), ",")
 	state := z.State.String()
 	if z.Type == layout.Conventional {
 		state = "Conventional"
@@ -85,29 +69,11 @@ func (r *csvReport) Begin() {
 func (r *csvReport) Namespace(*Namespace, uint64) {}
 
 func (r *csvReport) Zone(n *Namespace, i uint64, z layout.Zone, _ []byte) {
-	fmt.Fprintf(r.w, "%d,%d,%s,%s,%d,%d,%d,%s,%d,%s\n", n.ID, i, typeKey(z.Type), stateKey(z.State), z.Start, n.ZoneSize, z.Cap, wpText(z.WP, ""), z.Written-min(z.Start, z.Written), strings.Join(attrList(z.Attrs), " "))
+	fmt.Fprintf(r.w, "%d,%d,%s,%s,%d,%d,%d,%s,%d,%s\n", n.ID, i, z.Type.Key(), z.State.Key(), z.Start, n.ZoneSize, z.Cap, wpText(z.WP, ""), z.Written-min(z.Start, z.Written), strings.Join(z.Attrs.Names(), " "))
 }
 
 func (r *csvReport) EndNamespace() {}
 func (r *csvReport) End()          {}
-
-// stateKey is the name of a state in JSON and on the command line.
-func stateKey(s layout.ZoneState) string {
-	if i := s.Index(); i >= 0 {
-		return StateKeys[i]
-	}
-	return fmt.Sprintf("reserved-%#x", uint8(s))
-}
-
-func typeKey(t layout.ZoneType) string {
-	switch t {
-	case layout.Conventional:
-		return "conventional"
-	case layout.SeqWriteRequired:
-		return "seq-write-required"
-	}
-	return fmt.Sprintf("reserved-%#x", uint8(t))
-}
 
 // ZoneView is a zone in JSON.
 type ZoneView struct {
@@ -150,8 +116,8 @@ func (r *jsonReport) Namespace(n *Namespace, _ uint64) {
 
 func (r *jsonReport) Zone(_ *Namespace, i uint64, z layout.Zone, ext []byte) {
 	v := ZoneView{
-		Zone: i, Type: typeKey(z.Type), State: stateKey(z.State), Start: uint64(z.Start), Cap: uint64(z.Cap),
-		Written: uint64(z.Written - min(z.Start, z.Written)), Attrs: attrList(z.Attrs), AttrsInfo: z.AttrsInfo,
+		Zone: i, Type: z.Type.Key(), State: z.State.Key(), Start: uint64(z.Start), Cap: uint64(z.Cap),
+		Written: uint64(z.Written - min(z.Start, z.Written)), Attrs: z.Attrs.Names(), AttrsInfo: z.AttrsInfo,
 	}
 	if z.WP != layout.NoWP {
 		v.WP = (*uint64)(&z.WP)

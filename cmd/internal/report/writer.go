@@ -58,9 +58,8 @@ func (s *Namespace) Counts() (layout.Counts, error) {
 	return c, nil
 }
 
-// StateKeys are the states' names in JSON and on the command line, in the order
-// of layout.ZoneStates.
-var StateKeys = [...]string{"empty", "implicitly-opened", "explicitly-opened", "closed", "full", "read-only", "offline", "not-wp"}
+// StateKeys are the names of the states in JSON and on the command line, in the order of layout.ZoneStates.
+var StateKeys = layout.ZoneStateKeys()
 
 // stateGroups are names for several states.
 var stateGroups = []struct {
