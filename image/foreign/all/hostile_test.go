@@ -117,14 +117,20 @@ func TestHostile(t *testing.T) {
 					at = append(at, i)
 				}
 			}
-			for _, i := range at {
+			for n, i := range at {
+				if !imagetest.Sampled(n+1, len(at)) {
+					continue
+				}
 				for _, v := range []byte{0, 0xFF, good[i] ^ 1, good[i] ^ 0x80} {
 					b := bytes.Clone(good)
 					b[i] = v
 					try(fmt.Sprintf("byte %d = %#x", i, v), b)
 				}
 			}
-			for range 300 * min(1, len(at)) {
+			for n := range 300 * min(1, len(at)) {
+				if !imagetest.Sampled(n+1, 300) {
+					continue
+				}
 				b := bytes.Clone(good)
 				for range 1 + rng.IntN(4) {
 					i := at[rng.IntN(len(at))] + rng.IntN(8)
@@ -136,6 +142,9 @@ func TestHostile(t *testing.T) {
 			}
 			step := max(1, len(good)/400)
 			for n := 0; n < len(good); n += step {
+				if !imagetest.Sampled(n/step+1, (len(good)-1)/step+1) {
+					continue
+				}
 				try(fmt.Sprintf("first %d bytes", n), good[:n])
 			}
 			if refused == 0 && f.Name != "zloop" {
