@@ -45,6 +45,7 @@ func transcript(fs *imagetest.MemFS, mode fsck.Mode) (text string, codes map[fsc
 // A folder a case: the damage, what a check says of it, a safe repair, a repair of
 // everything, and a second one. The last is always clean.
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	cases, err := filepath.Glob(filepath.Join(damageDir, "*", "damage.txt"))
 	if err != nil || len(cases) == 0 {
 		t.Fatalf("no cases: %v", err)

@@ -190,6 +190,7 @@ func destination(f *foreign.Format) string {
 // Any image that a format can hold comes back from it as it was, zones and data; and both sides are
 // sound.
 func TestForeignRoundTrip(t *testing.T) {
+	t.Parallel()
 	for _, f := range all.Formats {
 		if f.Encode == nil || f.Shape == foreign.Device { // devices: in a guest
 			continue
@@ -274,6 +275,7 @@ func wantSame(t *rapid.T, fsys disk.FS) {
 
 // What decoders find becomes findings, each by its verdict.
 func TestForeignCodes(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		format, file string
 		off          int64

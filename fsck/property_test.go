@@ -37,6 +37,7 @@ func damageLines(t *testing.T) []string {
 // Any damage: a check changes no byte; a repair of everything leaves a sound
 // image, or one whose loss is named; a second one changes nothing; undo gives the bytes back.
 func TestAnyDamage(t *testing.T) {
+	t.Parallel()
 	lines := damageLines(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		kind := rapid.SampledFrom([]layout.Kind{layout.Trailing, layout.Sidecar}).Draw(rt, "layout")

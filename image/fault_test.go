@@ -76,6 +76,7 @@ func harmless(hit string) bool {
 
 // A commit that has failed can be tried again.
 func TestCommitAgain(t *testing.T) {
+	t.Parallel()
 	s := imagetest.Standard(layout.Trailing)
 	counter := imagetest.NewFaultFS(imagetest.NewMemFS())
 	if err := s.Create(counter, path); err != nil {

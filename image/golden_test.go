@@ -37,6 +37,7 @@ func golden(t testing.TB, name string) []byte {
 }
 
 func TestGolden(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		kind  layout.Kind
 		files map[string]string

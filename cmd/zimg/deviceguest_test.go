@@ -16,6 +16,8 @@ import (
 // zones leave no room; dumps go through the real zbd both ways; a device that is mounted, of another
 // geometry, with something in it or not ours to read is refused, and an interruption is told.
 func TestDevices(t *testing.T) {
+	t.Parallel()
+	g := builtGuest(t)
 	dir := t.TempDir()
 	bin := filepath.Join(dir, "zimg")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, ".")
@@ -42,9 +44,9 @@ func TestDevices(t *testing.T) {
 		"-drive", "file=" + disk + ",if=none,id=z,format=raw", "-device", "nvme,id=c,serial=zimg",
 		"-device", "nvme-ns,drive=z,bus=c,nsid=1,logical_block_size=4096,physical_block_size=4096,zoned=true,zoned.zone_size=4M,zoned.zone_capacity=3M,zoned.max_open=4,zoned.max_active=6",
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	res, err := builtGuest(t).Run(ctx, args, `set -e
+	res, err := g.Run(ctx, args, `set -e
 modprobe virtio_pci; modprobe virtio_blk; cat /dev/vda >/bin/zimg; chmod +x /bin/zimg
 mkdir -p /config; mount -t configfs none /config; modprobe null_blk nr_devices=0
 nb=/config/nullb/nullb0; mkdir $nb

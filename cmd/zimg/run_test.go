@@ -32,11 +32,11 @@ var program = sync.OnceValues(func() (string, error) {
 // runner is a guest whose QEMU is started by zimg run.
 func runner(t *testing.T, flags ...string) guest.Guest {
 	t.Helper()
+	g := builtGuest(t)
 	zimg, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := builtGuest(t)
 	g.Command = append(append([]string{zimg, "run"}, flags...), "--", "qemu-system-x86_64")
 	return g
 }

@@ -75,12 +75,14 @@ done
 
 // Every file system mounts and checks clean, and every synced byte is there, however often QEMU is killed.
 func TestRunTorture(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("boots many guests")
 	}
 	seed := imagetest.Seed(t)
 	for k, c := range tortures {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, uint64(k)))
 			path := filepath.Join(t.TempDir(), "d.zimg")
 			zimg(t, append(append([]string{"create", "-q"}, c.create...), path)...)

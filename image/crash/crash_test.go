@@ -32,6 +32,7 @@ func first() *logger {
 }
 
 func TestMake(t *testing.T) {
+	t.Parallel()
 	for _, traced := range []bool{true, false} {
 		r := open(t, record(t, first(), 0, traced))
 		if w, f := len(r.Points(crash.AtWrite)), len(r.Points(crash.AtFlush)); w != 6 || f != 2 || r.Traced != traced {
@@ -71,6 +72,7 @@ func TestMake(t *testing.T) {
 // what was written since a reset too, none below what was flushed, in zones that do not know of each
 // other, and the same seed gives the same image.
 func TestMakeTorn(t *testing.T) {
+	t.Parallel()
 	r := open(t, record(t, first(), 0, true))
 	for _, c := range []struct {
 		point int
@@ -212,6 +214,7 @@ func TestOutOfOrder(t *testing.T) {
 // No image has more active zones than its drive can have: a zone that was Full and lost its end stays
 // Full if need be, and no other does.
 func TestActiveLimit(t *testing.T) {
+	t.Parallel()
 	l := newLogger()
 	l.write(0, 'a', 4)
 	l.flush()
@@ -239,6 +242,7 @@ func TestActiveLimit(t *testing.T) {
 // A namespace without zones: unflushed writes and discards are dropped, or any of their blocks are there;
 // a write with FUA is durable with what it was written over.
 func TestPlain(t *testing.T) {
+	t.Parallel()
 	l := newLogger()
 	l.write(plainOff, 'a', 4)
 	l.flush()

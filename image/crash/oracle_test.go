@@ -129,6 +129,7 @@ func (d *drive) sameAs(t *testing.T, path string) error {
 // QEMU's own filter records random requests: the image of every point is what a simple model
 // of a drive has then, and the last one is the file that QEMU wrote.
 func TestAgainstQEMU(t *testing.T) {
+	t.Parallel()
 	imagetest.NeedsPrograms(t, "qemu-io")
 	for seed := range uint64(3) {
 		path, dir := filepath.Join(t.TempDir(), "d.zimg"), filepath.Join(t.TempDir(), "rec")
@@ -187,6 +188,7 @@ func TestAgainstQEMU(t *testing.T) {
 
 // A walk makes the same images as one at a time.
 func TestWalkIsMake(t *testing.T) {
+	t.Parallel()
 	l := first()
 	l.write(plainOff, 'p', 5)
 	l.finish(0)

@@ -23,6 +23,7 @@ func (d dense) SeekData(off int64) (int64, error) { return off, nil }
 func (d dense) SeekHole(int64) (int64, error)     { return d.Size() }
 
 func TestCopyFrom(t *testing.T) {
+	t.Parallel()
 	const size = 12 * mib
 	src := create(t, size)
 	write(t, src, noise(3*mib), 2*mib+100)
@@ -83,6 +84,7 @@ func TestCopyFromStops(t *testing.T) {
 
 // TestCopyFromAnyRange copies between files of random extents, both ways.
 func TestCopyFromAnyRange(t *testing.T) {
+	t.Parallel()
 	const size = 300 << 10
 	src, dst := create(t, size), create(t, 2*size)
 	rapid.Check(t, func(t *rapid.T) {
@@ -122,6 +124,7 @@ func TestCopyFromAnyRange(t *testing.T) {
 // Long extents go another way than short ones, past the page cache where there is one: wherever
 // they begin and end, before, between and after holes.
 func TestCopyFromLong(t *testing.T) {
+	t.Parallel()
 	const size = 96 * mib
 	src := create(t, size)
 	write(t, src, noise(50*mib), 3*mib)

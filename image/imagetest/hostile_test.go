@@ -15,6 +15,7 @@ const hostileDir = "../../testdata/hostile"
 
 // The corpus in testdata is what the generator makes. UPDATE=1 writes it.
 func TestHostileCorpus(t *testing.T) {
+	t.Parallel()
 	list, err := imagetest.Hostile()
 	if err != nil {
 		t.Fatal(err)

@@ -206,6 +206,7 @@ func TestTooLong(t *testing.T) {
 // A trace of many lines takes little space while it is followed, and the journal with what is left of it says the same as
 // all of it.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	name := filepath.Join(t.TempDir(), "disk.zimg")
 	trace, err := disk.OS.Open(name+journal.TraceSuffix, disk.CreateNew, 0o600)
 	if err != nil {

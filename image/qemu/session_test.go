@@ -54,6 +54,7 @@ func open(t *testing.T, path string) *image.Image {
 // Every state that a drive can be in goes into a real QEMU and comes out of it
 // as it is after a power-up; what QEMU cannot be told of the image keeps.
 func TestRestoreAndCapture(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "d.zimg")
 	spec := imagetest.Standard(layout.Trailing)
 	if err := spec.Create(nil, path); err != nil {
@@ -87,6 +88,7 @@ func TestRestoreAndCapture(t *testing.T) {
 
 // More zones than a queue has entries, or a report room for.
 func TestManyZones(t *testing.T) {
+	t.Parallel()
 	const zones = 10000
 	path := filepath.Join(t.TempDir(), "d.zimg")
 	n := layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, Blocks: zones * 16, ZoneCount: zones, ZoneSize: 16, ZoneCap: 12, MAR: layout.NoLimit, MOR: layout.NoLimit}

@@ -56,16 +56,21 @@ func contents(t *testing.T, fsys *imagetest.MemFS) map[string][]byte {
 	return m
 }
 
-// Whichever call fails, on the way out or on the way back: the error is told, the source is as
+// Whichever call fails, on the way out or on the way back: the error is returned, the source is as
 // it was, and what is there is the whole result or nothing.
 func TestTransferFails(t *testing.T) {
+	t.Parallel()
 	for _, f := range all.Formats {
 		if f.Encode == nil || f.Shape == foreign.Device {
 			continue
 		}
 		t.Run(f.Name, func(t *testing.T) {
+			t.Parallel()
 			for _, back := range []bool{false, true} {
 				for n := 1; ; n++ {
+					if !imagetest.Sampled(n, 1) {
+						continue
+					}
 					mem := imagetest.NewMemFS()
 					ns := small(t, mem, "/a")
 					src, dst := "/a", "/out/0"
@@ -112,11 +117,13 @@ func TestTransferFails(t *testing.T) {
 // The power fails while a pair takes the place of another by force: it is the old one, the new one, or
 // has no second file; never does one speak of the other's data.
 func TestTransferOverCut(t *testing.T) {
+	t.Parallel()
 	for _, f := range all.Formats {
 		if f.Encode == nil || f.Shape != foreign.TwoFiles {
 			continue
 		}
 		t.Run(f.Name, func(t *testing.T) {
+			t.Parallel()
 			start := func() (*imagetest.MemFS, func() error) {
 				mem := imagetest.NewMemFS()
 				ns := small(t, mem, "/a")
@@ -139,6 +146,9 @@ func TestTransferOverCut(t *testing.T) {
 			second := "/d" + f.Suffix
 			gone := 0
 			for n := 1; n <= steps; n++ {
+				if !imagetest.Sampled(n, steps) {
+					continue
+				}
 				mem, run := start()
 				mem.CrashAt(mem.Ops() + n)
 				if err := run(); err == nil && n < steps {
@@ -156,7 +166,7 @@ func TestTransferOverCut(t *testing.T) {
 					}
 				}
 			}
-			if gone == 0 {
+			if gone == 0 && !testing.Short() {
 				t.Error("the cuts have not met the change")
 			}
 		})
@@ -217,9 +227,13 @@ func TestTransferRefuses(t *testing.T) {
 // were, and our sidecar is whole or not there; and the other way round, one of the two describes the
 // data in full.
 func TestTransferInPlaceFails(t *testing.T) {
+	t.Parallel()
 	f := formatOf("zone-file")
 	for _, release := range []bool{false, true} {
 		for n := 1; ; n++ {
+			if !imagetest.Sampled(n, 1) {
+				continue
+			}
 			mem := imagetest.NewMemFS()
 			ns := small(t, mem, "/a")
 			if err := transfer.Copy("/a", "/d", transfer.Options{FS: mem, To: f}); err != nil {
