@@ -113,21 +113,21 @@ func (w *written) drawZone(t *rapid.T, h *foreign.Holds, i, lead uint64) layout.
 	case layout.Empty:
 		return z
 	case layout.Closed:
-		z = foreign.Sequential(n, i, state, part)
+		z = imagetest.Sequential(n, i, state, part)
 	case layout.Full:
-		z = foreign.Sequential(n, i, state, z.End())
+		z = imagetest.Sequential(n, i, state, z.End())
 		if h.FullWritten && rapid.Bool().Draw(t, "finished early") {
 			z.Written = part
 		}
 	case layout.ReadOnly:
-		z = foreign.Sequential(n, i, state, part)
+		z = imagetest.Sequential(n, i, state, part)
 		if h.Zone != nil { // the zone file has them with nothing written
 			if _, lost := h.Zone(n, z); lost != "" {
 				z.Written = z.Start
 			}
 		}
 	default:
-		z = foreign.Sequential(n, i, state, z.Start)
+		z = imagetest.Sequential(n, i, state, z.Start)
 	}
 	if n.ZDES > 0 && state == layout.Closed && rapid.Bool().Draw(t, "has extension") {
 		z.Attrs |= layout.ZDEV
@@ -295,7 +295,7 @@ func TestForeignCodes(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, ZoneSize: 16, ZoneCap: 16, ZoneCount: 3, Blocks: 48, MAR: layout.NoLimit, MOR: layout.NoLimit}
-		w := &written{ns: n, zones: &layout.ZoneSlice{Table: []layout.Zone{n.EmptyZone(0), foreign.Sequential(&n, 1, layout.Closed, 18), n.EmptyZone(2)}}}
+		w := &written{ns: n, zones: &layout.ZoneSlice{Table: []layout.Zone{n.EmptyZone(0), imagetest.Sequential(&n, 1, layout.Closed, 18), n.EmptyZone(2)}}}
 		fsys := imagetest.NewMemFS()
 		if err := errors.Join(w.create(fsys, "/a", 1), transfer.Copy("/a", "/out", transfer.Options{FS: fsys, To: f})); err != nil {
 			t.Fatal(err)

@@ -18,7 +18,7 @@ func (s *state) checkSlots() error {
 	for i := range s.slots {
 		off := int64(s.loc.MetaOff) + int64(i)*int64(s.loc.SlotLen)
 		slot, err := image.ReadSlot(s.files.Meta, off)
-		if err != nil && judgement(err) && !errors.Is(err, layout.ErrNewer) {
+		if err != nil && layout.IsJudgement(err) && !errors.Is(err, layout.ErrNewer) {
 			if slot, err = s.correctSlot(i, off, err); slot != nil {
 				s.slots[i] = slot
 				continue
@@ -31,7 +31,7 @@ func (s *state) checkSlots() error {
 			err = fmt.Errorf("header and locator differ: %w", layout.ErrDamaged)
 		case err == nil:
 			s.slots[i] = slot
-		case !judgement(err) || errors.Is(err, layout.ErrNewer):
+		case !layout.IsJudgement(err) || errors.Is(err, layout.ErrNewer):
 			return err
 		}
 		errs[i] = err
@@ -78,7 +78,7 @@ func (s *state) placed(slot *image.Slot, i int) bool {
 func (s *state) correctSlot(i int, off int64, cause error) (*image.Slot, error) {
 	slot, flip, err := image.CorrectSlot(s.files.Meta, off)
 	switch {
-	case err != nil && !judgement(err):
+	case err != nil && !layout.IsJudgement(err):
 		return nil, err
 	case err != nil || slot.Header.UUID != s.loc.UUID || !s.placed(slot, i):
 		return nil, cause
@@ -114,11 +114,6 @@ func (s *state) unforeign(errs *[2]error) {
 			})
 		}
 	}
-}
-
-// judgement tells what was read and found wanting from what could not be read.
-func judgement(err error) bool {
-	return errors.Is(err, layout.ErrNotImage) || errors.Is(err, layout.ErrDamaged) || errors.Is(err, layout.ErrNewer)
 }
 
 // slotCode is the finding for a slot that cannot be read for the reason err.

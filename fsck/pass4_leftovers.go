@@ -48,7 +48,7 @@ func (s *state) checkSidecarLeftover() error {
 		return err
 	}
 	slot, err := image.ReadSidecarSlot(fsys, name)
-	if err != nil && !judgement(err) {
+	if err != nil && !layout.IsJudgement(err) {
 		return err
 	}
 	if err != nil || slot.Header.UUID != s.im.Header().UUID {

@@ -108,7 +108,7 @@ func (s *state) salvaged(index int, off layout.Bytes, plan *layout.Plan) (*image
 	plan.Header(h)
 	h.Slot = uint32(index)
 	if err := image.CheckClaim(s.files.Meta, int64(layout.ChecksumArrayLen(plan.ChecksumCount))); err != nil {
-		if judgement(err) {
+		if layout.IsJudgement(err) {
 			return nil, nil //nolint:nilerr // almost all of it is a hole: there is nothing to salvage
 		}
 		return nil, err

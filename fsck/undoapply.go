@@ -96,7 +96,7 @@ func (u *undoer) openImage(o Options) error {
 	switch {
 	case err == nil:
 		u.files = files
-	case !judgement(err) || errors.Is(err, layout.ErrNewer):
+	case !layout.IsJudgement(err) || errors.Is(err, layout.ErrNewer):
 		return err
 	default:
 		if u.place == undoAtZmeta {
@@ -137,7 +137,7 @@ func (u *undoer) fits(force bool) error {
 		off := u.metaOff + int64(i)*((u.locOff-u.metaOff)/2)
 		h, err := image.ReadHeader(u.files.Meta, off)
 		switch {
-		case err != nil && !judgement(err):
+		case err != nil && !layout.IsJudgement(err):
 			return err
 		case err != nil:
 			continue // an undo may have been interrupted

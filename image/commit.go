@@ -200,7 +200,7 @@ func (im *Image) targetSums(target int) ([]uint32, error) {
 	}
 	sums, err := s.Sums()
 	if err != nil {
-		if isJudgement(err) {
+		if layout.IsJudgement(err) {
 			return nil, nil
 		}
 		return nil, err

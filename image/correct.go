@@ -21,7 +21,7 @@ type Flip struct {
 // fault. It is for a checker: see layout.FindFlip.
 func CorrectSlot(file disk.File, off int64) (*Slot, Flip, error) {
 	_, cause := ReadSlot(file, off)
-	if cause == nil || !isJudgement(cause) {
+	if cause == nil || !layout.IsJudgement(cause) {
 		return nil, Flip{}, cause
 	}
 	h, err := ReadHeader(file, off)

@@ -148,7 +148,7 @@ func OpenFiles(path string, o Options) (_ *Files, err error) {
 func (f *Files) checkPair(data disk.File) error {
 	loc, err := readLocator(data)
 	if err != nil {
-		if isJudgement(err) {
+		if layout.IsJudgement(err) {
 			return nil
 		}
 		return err
@@ -253,7 +253,7 @@ func (f *Files) openOwn(name string, o Options) (disk.File, error) {
 // name of one that is not alone.
 func (f *Files) openMoreData(o Options) error {
 	names, err := dataNames(f.Meta)
-	if err != nil && !isJudgement(err) {
+	if err != nil && !layout.IsJudgement(err) {
 		return err
 	}
 	if len(names) <= 1 { // or none, from tables that Open and check will judge

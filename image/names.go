@@ -58,7 +58,7 @@ func (n *naming) allow(t *disk.Target) error {
 		return fmt.Errorf("%s %w", t.Name, ErrExists)
 	}
 	slot, err := chooseSlot(t.File, nil)
-	if err != nil && !isJudgement(err) {
+	if err != nil && !layout.IsJudgement(err) {
 		return err
 	}
 	if err != nil || slot.Header.UUID != n.uuid {
@@ -100,7 +100,7 @@ func (n *naming) sidecarOfData(file disk.File) error {
 		if filepath.Join(filepath.Dir(n.sidecar), slot.Plan.Entries[0].Name) == filepath.Clean(n.data[0]) {
 			return nil
 		}
-	case !isJudgement(err):
+	case !layout.IsJudgement(err):
 		return err
 	default: // damaged, or something else
 		ours, err := beginsWithHeader(file)

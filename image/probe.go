@@ -42,7 +42,7 @@ func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
 		return found{kind: layout.Sidecar, sidecar: o.Sidecar}, nil
 	}
 	loc, locErr := readLocator(file)
-	if locErr != nil && !isJudgement(locErr) {
+	if locErr != nil && !layout.IsJudgement(locErr) {
 		return found{}, locErr
 	}
 	trailing := loc != nil && loc.Kind == layout.Trailing
@@ -140,7 +140,7 @@ func looksLikeSidecar(fsys disk.FS, name string) (_ bool, err error) {
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	loc, locErr := readLocator(file)
-	if locErr != nil && !isJudgement(locErr) {
+	if locErr != nil && !layout.IsJudgement(locErr) {
 		return false, locErr
 	}
 	if loc != nil || locErr != nil && !errors.Is(locErr, layout.ErrNotImage) {
@@ -177,7 +177,7 @@ func Known(fsys disk.FS, path, sidecar string) bool {
 		return false
 	}
 	defer func() { _ = file.Close() }()
-	if _, err := readLocator(file); err == nil || !errors.Is(err, layout.ErrNotImage) && isJudgement(err) {
+	if _, err := readLocator(file); err == nil || !errors.Is(err, layout.ErrNotImage) && layout.IsJudgement(err) {
 		return true
 	}
 	header, _ := beginsWithHeader(file)
@@ -192,11 +192,6 @@ func beginsWithHeader(file disk.File) (bool, error) {
 		return false, fmt.Errorf("%s: %w", file.Name(), err)
 	}
 	return layout.IsHeader(head[:n]), nil
-}
-
-// isJudgement tells what was read and found wanting from what could not be read.
-func isJudgement(err error) bool {
-	return errors.Is(err, layout.ErrNotImage) || errors.Is(err, layout.ErrDamaged) || errors.Is(err, layout.ErrNewer)
 }
 
 // readLocator reads the last block of file.
@@ -227,7 +222,7 @@ func coversWhole(fsys disk.FS, sidecar string, file disk.File) (bool, error) {
 	switch {
 	case err == nil:
 		return s.Plan.Kind == layout.Sidecar && len(s.Plan.DataLen) == 1 && int64(s.Plan.DataLen[0]) == size, nil
-	case isJudgement(err):
+	case layout.IsJudgement(err):
 		return false, nil
 	}
 	return false, err
@@ -241,7 +236,7 @@ const SearchLimit = 2 << 30
 // header, for a metadata area of the given layout; nil if there is none.
 func FindLocator(file disk.File, kind layout.Kind) (*layout.Locator, error) {
 	h, err := ReadHeader(file, 0)
-	if err != nil && (!isJudgement(err) || errors.Is(err, layout.ErrNewer)) {
+	if err != nil && (!layout.IsJudgement(err) || errors.Is(err, layout.ErrNewer)) {
 		return nil, err
 	}
 	if err != nil || h.Kind != kind || h.MetaOff != 0 || h.Slot != 0 {

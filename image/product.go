@@ -142,7 +142,7 @@ func (p *product) covered(trailing *layout.Plan) (bool, error) {
 	for _, d := range p.data {
 		slot, err := ReadSidecarSlot(p.fs, d+SidecarSuffix)
 		if err != nil {
-			if isMissing(err) || isJudgement(err) {
+			if isMissing(err) || layout.IsJudgement(err) {
 				continue
 			}
 			return false, err

@@ -245,11 +245,11 @@ func readSlots(file disk.File, loc *layout.Locator) (slots [2]*Slot, errs [2]err
 		base, slotLen = int64(loc.MetaOff), int64(loc.SlotLen)
 	}
 	slots[0], errs[0] = ReadSlot(file, base)
-	if errs[0] != nil && !isJudgement(errs[0]) {
+	if errs[0] != nil && !layout.IsJudgement(errs[0]) {
 		return slots, errs, errs[0]
 	}
 	if loc == nil {
-		if loc, err = FindLocator(file, layout.Sidecar); err != nil && !isJudgement(err) {
+		if loc, err = FindLocator(file, layout.Sidecar); err != nil && !layout.IsJudgement(err) {
 			return slots, errs, err
 		}
 		if loc == nil {
@@ -259,7 +259,7 @@ func readSlots(file disk.File, loc *layout.Locator) (slots [2]*Slot, errs [2]err
 		slotLen = int64(loc.SlotLen)
 	}
 	slots[1], errs[1] = ReadSlot(file, base+slotLen)
-	if errs[1] != nil && !isJudgement(errs[1]) {
+	if errs[1] != nil && !layout.IsJudgement(errs[1]) {
 		return slots, errs, errs[1]
 	}
 	if slots[0] != nil && slots[1] != nil && slots[0].Header.UUID != slots[1].Header.UUID {
@@ -276,7 +276,7 @@ func readSlots(file disk.File, loc *layout.Locator) (slots [2]*Slot, errs [2]err
 // dataNames reads the names of the data files from the newest sound slot of a sidecar.
 func dataNames(meta disk.File) ([]string, error) {
 	loc, err := readLocator(meta)
-	if err != nil && !isJudgement(err) {
+	if err != nil && !layout.IsJudgement(err) {
 		return nil, err
 	}
 	s, err := chooseSlot(meta, loc)

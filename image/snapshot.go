@@ -196,7 +196,7 @@ func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 		}
 		return r, nil
 	}
-	if !isMissing(err) && !isJudgement(err) {
+	if !isMissing(err) && !layout.IsJudgement(err) {
 		return nil, err
 	}
 	fsys := Options{FS: o.FS}.fs()
@@ -221,7 +221,7 @@ func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 	case err == nil: // it is the rest that is damaged
 		r.generation, r.uuid = slot.Header.Generation, slot.Header.UUID
 		return r, oneDataFile(path, len(slot.Plan.DataLen))
-	case isMissing(err) || isJudgement(err):
+	case isMissing(err) || layout.IsJudgement(err):
 		return r, nil
 	}
 	return nil, err

@@ -79,3 +79,8 @@ func (e *FieldError) Error() string {
 }
 
 func (e *FieldError) Unwrap() error { return e.Err }
+
+// IsJudgement reports whether err is about what was read: ErrNotImage, ErrNewer or ErrDamaged. Otherwise it could not be read.
+func IsJudgement(err error) bool {
+	return errors.Is(err, ErrNotImage) || errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged)
+}

@@ -75,17 +75,6 @@ func (c *Content) WithinLimits() (fit *Content, what string, err error) {
 	return &fitted, strings.Join(changed, "; "), nil
 }
 
-// Sequential makes a zone of sequential writes: state, how far it is written, and nothing else
-// but what follows from that.
-func Sequential(n *layout.Namespace, i uint64, state layout.ZoneState, written layout.LBA) layout.Zone {
-	z := n.EmptyZone(i)
-	z.State, z.Written, z.WP = state, written, written
-	if !state.HasWP() {
-		z.WP = layout.NoWP
-	}
-	return z
-}
-
 // ConventionalZone makes zone i of n conventional.
 func ConventionalZone(n *layout.Namespace, i uint64) layout.Zone {
 	z := n.EmptyZone(i)

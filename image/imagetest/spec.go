@@ -179,3 +179,13 @@ func Zones(im *image.Image) (string, error) {
 	}
 	return text, nil
 }
+
+// Sequential is zone i of n, which requires sequential writes, in a state and written up to a block; the rest follows from that.
+func Sequential(n *layout.Namespace, i uint64, state layout.ZoneState, written layout.LBA) layout.Zone {
+	z := n.EmptyZone(i)
+	z.State, z.Written, z.WP = state, written, written
+	if !state.HasWP() {
+		z.WP = layout.NoWP
+	}
+	return z
+}

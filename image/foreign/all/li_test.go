@@ -10,6 +10,7 @@ import (
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/foreign"
+	"zimg/image/imagetest"
 	"zimg/image/transfer"
 	"zimg/layout"
 )
@@ -24,11 +25,11 @@ func liImage(t *testing.T, path string, n *layout.Namespace, conv uint64, states
 		case i < conv:
 			z = foreign.ConventionalZone(n, i)
 		case state == layout.Full:
-			z = foreign.Sequential(n, i, state, z.End())
+			z = imagetest.Sequential(n, i, state, z.End())
 		case state == layout.Offline:
-			z = foreign.Sequential(n, i, state, z.Start)
+			z = imagetest.Sequential(n, i, state, z.Start)
 		case state != layout.Empty:
-			z = foreign.Sequential(n, i, state, z.Start+1+layout.LBA(i)%(n.ZoneCap-1))
+			z = imagetest.Sequential(n, i, state, z.Start+1+layout.LBA(i)%(n.ZoneCap-1))
 		}
 		zones.Table = append(zones.Table, z)
 	}

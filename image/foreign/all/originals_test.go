@@ -165,7 +165,7 @@ func TestOriginalsTakeWhatIsExported(t *testing.T) {
 func (o *originals) drawZone(t *rapid.T, f *foreign.Format, i uint64, exts map[uint64][]byte) layout.Zone {
 	n := &o.n
 	state := rapid.SampledFrom([]layout.ZoneState{layout.Empty, layout.Closed, layout.Full, layout.ReadOnly, layout.Offline}).Draw(t, "state")
-	z := foreign.Sequential(n, i, state, layout.LBA(i)*n.ZoneSize)
+	z := imagetest.Sequential(n, i, state, layout.LBA(i)*n.ZoneSize)
 	part := z.Start + layout.LBA(rapid.Uint64Range(1, uint64(n.ZoneCap)-1).Draw(t, "written"))
 	switch state {
 	case layout.Closed:

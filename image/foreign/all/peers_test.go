@@ -166,7 +166,7 @@ func TestZloopAdds(t *testing.T) {
 	dir := t.TempDir()
 	n := layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, ZoneSize: 512, ZoneCap: 256, ZoneCount: 5, Blocks: 5 * 512, MAR: layout.NoLimit, MOR: layout.NoLimit}
 	c := &foreign.Content{NS: &n, Zones: &layout.ZoneSlice{Table: []layout.Zone{
-		foreign.ConventionalZone(&n, 0), foreign.Sequential(&n, 1, layout.Closed, 512+3), foreign.Sequential(&n, 2, layout.Full, 2*512+256), n.EmptyZone(3), n.EmptyZone(4),
+		foreign.ConventionalZone(&n, 0), imagetest.Sequential(&n, 1, layout.Closed, 512+3), imagetest.Sequential(&n, 2, layout.Full, 2*512+256), n.EmptyZone(3), n.EmptyZone(4),
 	}}}
 	own := filepath.Join(dir, "own")
 	if err := image.Create(own, image.CreateOptions{Namespaces: []image.NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{c.Zones}}); err != nil {

@@ -251,7 +251,7 @@ func TestQcow2InStockQEMU(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i, want := range []layout.Zone{foreign.Sequential(n, 0, layout.Full, 256), foreign.Sequential(n, 1, layout.Closed, 256+2), n.EmptyZone(2)} {
+			for i, want := range []layout.Zone{imagetest.Sequential(n, 0, layout.Full, 256), imagetest.Sequential(n, 1, layout.Closed, 256+2), n.EmptyZone(2)} {
 				if z, err := d.Contents[0].Zones.Zone(uint64(i)); err != nil || z != want {
 					t.Errorf("zone %d: %+v, %v", i, z, err)
 				}

@@ -104,8 +104,8 @@ func exported(t *testing.T, path string, f *foreign.Format, limit uint32) *forei
 	t.Helper()
 	n := layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, ZoneSize: 256, ZoneCap: 256, ZoneCount: 7, Blocks: 7 * 256, MAR: layout.ZeroBased(limit), MOR: layout.ZeroBased(limit)}
 	z := []layout.Zone{
-		foreign.ConventionalZone(&n, 0), foreign.Sequential(&n, 1, layout.Closed, 256+3), foreign.Sequential(&n, 2, layout.Full, 3*256), n.EmptyZone(3),
-		foreign.Sequential(&n, 4, layout.ReadOnly, 4*256+2), foreign.Sequential(&n, 5, layout.Offline, 5*256), n.EmptyZone(6),
+		foreign.ConventionalZone(&n, 0), imagetest.Sequential(&n, 1, layout.Closed, 256+3), imagetest.Sequential(&n, 2, layout.Full, 3*256), n.EmptyZone(3),
+		imagetest.Sequential(&n, 4, layout.ReadOnly, 4*256+2), imagetest.Sequential(&n, 5, layout.Offline, 5*256), n.EmptyZone(6),
 	}
 	z[1].Attrs = layout.RZR
 	c := &foreign.Content{NS: &n, Zones: &layout.ZoneSlice{Table: z}}

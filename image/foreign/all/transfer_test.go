@@ -23,7 +23,7 @@ func small(t *testing.T, fsys disk.FS, path string) *layout.Namespace {
 		ID: 1, CSI: layout.ZNS, BlockBits: 12, ZoneSize: 256, ZoneCap: 256, ZoneCount: 3, Blocks: 3 * 256, MAR: layout.NoLimit, MOR: layout.NoLimit,
 	}
 	z := &layout.ZoneSlice{Table: []layout.Zone{
-		foreign.Sequential(&n, 0, layout.Full, 256), foreign.Sequential(&n, 1, layout.Closed, 256+2), n.EmptyZone(2),
+		imagetest.Sequential(&n, 0, layout.Full, 256), imagetest.Sequential(&n, 1, layout.Closed, 256+2), n.EmptyZone(2),
 	}}
 	err := image.Create(path, image.CreateOptions{
 		FS: fsys, Namespaces: []image.NamespaceSpec{{Namespace: n}}, Zones: []layout.Zones{z},

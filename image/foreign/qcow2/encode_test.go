@@ -6,6 +6,7 @@ import (
 
 	"zimg/image/disk"
 	"zimg/image/foreign"
+	"zimg/image/imagetest"
 	"zimg/layout"
 )
 
@@ -23,7 +24,7 @@ func TestPlan(t *testing.T) {
 		n := &layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, ZoneSize: zone, ZoneCap: zone, ZoneCount: full + 1, Blocks: layout.LBA(full+1) * zone, MAR: layout.NoLimit, MOR: layout.NoLimit}
 		zones := &layout.ZoneSlice{}
 		for i := range full {
-			zones.Table = append(zones.Table, foreign.Sequential(n, i, layout.Full, layout.LBA(i+1)*zone))
+			zones.Table = append(zones.Table, imagetest.Sequential(n, i, layout.Full, layout.LBA(i+1)*zone))
 		}
 		zones.Table = append(zones.Table, n.EmptyZone(full))
 		p, err := plan(&foreign.Content{NS: n, Zones: zones, Data: foreign.Linear(solid{}, 0, int64(n.Size()))})
