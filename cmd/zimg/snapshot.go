@@ -11,12 +11,14 @@ import (
 	"zimg/image"
 	"zimg/image/disk"
 	"zimg/image/drive/control"
+	"zimg/layout"
 )
 
 // snapshotView is a snapshot in JSON.
 type snapshotView struct {
 	Name       string            `json:"name"`
 	Filename   string            `json:"filename"`
+	UUID       string            `json:"uuid"` // of the image that it was taken of
 	Committed  string            `json:"committed"`
 	Generation uint64            `json:"generation"`
 	ActualSize int64             `json:"actual-size"`
@@ -25,7 +27,7 @@ type snapshotView struct {
 }
 
 type snapshotOptions struct {
-	create, apply, remove string
+	create, apply, remove onceFlag
 	list                  bool
 	output                string
 	uuid                  string
@@ -33,6 +35,27 @@ type snapshotOptions struct {
 	quiet, force          bool
 	showBar               bool
 }
+
+// onceFlag is a name that is given once: a second one would take the place of the first without a word.
+type onceFlag struct {
+	name  string
+	given bool
+}
+
+// String is the name.
+func (f *onceFlag) String() string { return f.name }
+
+// Set takes the name.
+func (f *onceFlag) Set(s string) error {
+	if f.given {
+		return fmt.Errorf("given twice, as %q and %q; only one snapshot at a time", f.name, s)
+	}
+	f.name, f.given = s, true
+	return nil
+}
+
+// Type is what the help calls the value.
+func (f *onceFlag) Type() string { return "string" }
 
 func newSnapshotCommand() *cobra.Command {
 	var o snapshotOptions
@@ -48,6 +71,9 @@ identifiers; to go back to it then takes --force.
 
 -c also works while the image is being served: the drive flushes, and commands wait until the copy is made.
 
+-l marks snapshots with another UUID than the image: of an image that was replaced by this one under the
+same name, or taken with --uuid. -a refuses those unless --force is given.
+
 -a replaces the image as it is now, which may be damaged or lost. An interruption leaves the one or the
 other; in the sidecar layout the other may still have its metadata at its end (zimg convert --in-place --layout sidecar
 moves it out).`,
@@ -57,9 +83,9 @@ moves it out).`,
 	}
 	f := c.Flags()
 	f.BoolVarP(&o.list, "list", "l", false, "list the snapshots (the default)")
-	f.StringVarP(&o.create, "create", "c", "", "create snapshot `NAME`")
-	f.StringVarP(&o.apply, "apply", "a", "", "replace the image with snapshot `NAME`")
-	f.StringVarP(&o.remove, "delete", "d", "", "delete snapshot `NAME`")
+	f.VarP(&o.create, "create", "c", "create snapshot `NAME`")
+	f.VarP(&o.apply, "apply", "a", "replace the image with snapshot `NAME`")
+	f.VarP(&o.remove, "delete", "d", "delete snapshot `NAME`")
 	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	f.StringVarP(&o.output, "output", "o", "human", "print the list in `FORMAT`: human or json")
 	f.StringVar(&o.uuid, "uuid", "", "give the snapshot the UUID `UUID`, or a random one: new (default: that of IMAGE)")
@@ -86,7 +112,7 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 	defer bar.Done()
 	opts := image.ConvertOptions{FS: files(cmd), Stamp: stamp(), Source: o.sidecar, Force: o.force, Progress: bar.Update}
 	if cmd.Flags().Changed("uuid") {
-		if o.create == "" {
+		if !cmd.Flags().Changed("create") {
 			return cli.UsageError("--uuid is for -c")
 		}
 		var err error
@@ -105,19 +131,19 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 		if err := o.take(path, opts); err != nil {
 			return err
 		}
-		say("Snapshot '%s' of '%s' taken.\n", o.create, path)
+		say("Snapshot '%s' of '%s' taken.\n", o.create.name, path)
 		return nil
 	case cmd.Flags().Changed("apply"):
-		if err := image.ApplySnapshot(path, o.apply, opts); err != nil {
+		if err := image.ApplySnapshot(path, o.apply.name, opts); err != nil {
 			return err
 		}
-		say("'%s' is as when snapshot '%s' was taken.\n", path, o.apply)
+		say("'%s' is as when snapshot '%s' was taken.\n", path, o.apply.name)
 		return nil
 	case cmd.Flags().Changed("delete"):
-		if err := image.DeleteSnapshot(path, o.remove, opts); err != nil {
+		if err := image.DeleteSnapshot(path, o.remove.name, opts); err != nil {
 			return err
 		}
-		say("Snapshot '%s' of '%s' removed.\n", o.remove, path)
+		say("Snapshot '%s' of '%s' removed.\n", o.remove.name, path)
 		return nil
 	}
 	return o.print(cmd, path, opts)
@@ -125,7 +151,7 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 
 // take takes a snapshot, by the process that serves the image if there is one.
 func (o *snapshotOptions) take(path string, opts image.ConvertOptions) error {
-	err := image.TakeSnapshot(path, o.create, opts)
+	err := image.TakeSnapshot(path, o.create.name, opts)
 	if !errors.Is(err, disk.ErrLocked) {
 		return err
 	}
@@ -134,7 +160,7 @@ func (o *snapshotOptions) take(path string, opts image.ConvertOptions) error {
 		return err
 	}
 	defer closeQuietly(served.im)
-	_, err = served.do(&control.Request{Snapshot: &control.Snapshot{Name: o.create, UUID: opts.UUID}})
+	_, err = served.do(&control.Request{Snapshot: &control.Snapshot{Name: o.create.name, UUID: opts.UUID}})
 	return err
 }
 
@@ -150,6 +176,8 @@ func (o *snapshotOptions) print(cmd *cobra.Command, path string, opts image.Conv
 	if err != nil {
 		return err
 	}
+	now := o.currentUUID(path)
+	foreign := false
 	for _, name := range names {
 		v, err := describeSnapshot(resolved, name)
 		if err != nil {
@@ -157,20 +185,45 @@ func (o *snapshotOptions) print(cmd *cobra.Command, path string, opts image.Conv
 		}
 		views = append(views, v)
 		if v.Error != "" {
-			rows = append(rows, []string{name, "unreadable: " + cli.Printable(v.Error), cli.HumanSize(v.ActualSize), "-", "-"})
+			rows = append(rows, []string{name, "unreadable: " + cli.Printable(v.Error), cli.HumanSize(v.ActualSize), "-", "-", ""})
 			continue
 		}
+		note := ""
+		if now != "" && v.UUID != now {
+			note, foreign = "another UUID", true
+		}
 		active := v.Counts["closed"] + v.Counts["implicitly-opened"] + v.Counts["explicitly-opened"]
-		rows = append(rows, []string{name, v.Committed, cli.HumanSize(v.ActualSize), fmt.Sprint(active), fmt.Sprint(v.Counts["full"])})
+		rows = append(rows, []string{name, v.Committed, cli.HumanSize(v.ActualSize), fmt.Sprint(active), fmt.Sprint(v.Counts["full"]), note})
 	}
 	if o.output == "json" {
 		return cli.WriteJSON(cmd.OutOrStdout(), views)
 	}
 	if len(rows) == 0 {
-		fmt.Fprintln(cmd.OutOrStdout(), "No snapshots.")
+		if !o.quiet {
+			fmt.Fprintln(cmd.OutOrStdout(), "No snapshots.")
+		}
 		return nil
 	}
-	return cli.WriteTable(cmd.OutOrStdout(), []cli.Column{cli.LeftColumn("NAME"), cli.LeftColumn("COMMITTED"), cli.RightColumn("DISK"), cli.RightColumn("ACTIVE"), cli.RightColumn("FULL")}, rows)
+	columns := []cli.Column{
+		cli.LeftColumn("NAME"), cli.LeftColumn("TAKEN"), cli.RightColumn("DISK"), cli.RightColumn("ACTIVE"), cli.RightColumn("FULL"), cli.LeftColumn("NOTE"),
+	}
+	if !foreign {
+		columns = columns[:len(columns)-1]
+		for i := range rows {
+			rows[i] = rows[i][:len(columns)]
+		}
+	}
+	return cli.WriteTable(cmd.OutOrStdout(), columns, rows)
+}
+
+// currentUUID is that of the image as it is now; "" if it cannot be read.
+func (o *snapshotOptions) currentUUID(path string) string {
+	im, err := image.Open(path, image.Options{ForceShare: true, Sidecar: o.sidecar})
+	if err != nil {
+		return ""
+	}
+	defer closeQuietly(im)
+	return layout.FormatUUID(im.Header().UUID)
 }
 
 // describeSnapshot reads the header of a snapshot.
@@ -187,7 +240,7 @@ func describeSnapshot(path, name string) (v snapshotView, err error) {
 	}
 	defer closeQuietly(im)
 	h := im.Header()
-	v.Committed, v.Generation = timeText(h.Committed), h.Generation
+	v.UUID, v.Committed, v.Generation = layout.FormatUUID(h.UUID), timeText(h.Committed), h.Generation
 	for _, c := range h.Counts {
 		for i, n := range c {
 			v.Counts[report.StateKeys[i]] += n
