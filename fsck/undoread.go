@@ -50,16 +50,33 @@ func (r *undoReader) load() error {
 	if err != nil {
 		return err
 	}
-	head := make([]byte, undoHead)
-	if _, err := r.file.ReadAt(head, 0); err != nil {
-		return shortUndo(err)
-	}
-	if string(head[:8]) != undoMagic {
-		return layout.Errorf(ErrUndo, "not an undo file")
+	head, err := r.head()
+	if err != nil {
+		return err
 	}
 	if err := r.verify(size); err != nil {
 		return err
 	}
+	if err := r.parseHead(head); err != nil {
+		return err
+	}
+	return r.loadRecords(size - 4)
+}
+
+// head reads the bytes of the header.
+func (r *undoReader) head() ([]byte, error) {
+	head := make([]byte, undoHead)
+	if _, err := r.file.ReadAt(head, 0); err != nil {
+		return nil, shortUndo(err)
+	}
+	if string(head[:8]) != undoMagic {
+		return nil, layout.Errorf(ErrUndo, "not an undo file")
+	}
+	return head, nil
+}
+
+// parseHead takes the fields of the header, and checks them.
+func (r *undoReader) parseHead(head []byte) error {
 	if v := binary.LittleEndian.Uint32(head[8:]); v != undoVersion {
 		return layout.Errorf(ErrUndo, "unsupported undo file version %d, want %d", v, undoVersion)
 	}
@@ -76,7 +93,7 @@ func (r *undoReader) load() error {
 	case binary.LittleEndian.Uint64(head[56:]) != 0:
 		return damagedUndo("reserved bytes of the header are not zero")
 	}
-	return r.loadRecords(size - 4)
+	return nil
 }
 
 // loadRecords reads the records, which must end at byte end with an end record.

@@ -11,6 +11,7 @@ import (
 
 	"zimg/cmd/internal/cli"
 	"zimg/cmd/internal/report"
+	"zimg/fsck"
 	"zimg/image"
 	"zimg/image/foreign"
 	"zimg/image/qemu"
@@ -49,6 +50,7 @@ type infoData struct {
 	MetaOff    int64           `json:"metadata-offset"`
 	MetaLen    int64           `json:"metadata-length"`
 	Session    *infoSession    `json:"session"`
+	Undo       *infoUndo       `json:"undo"` // null where there is no undo file
 	Namespaces []infoNamespace `json:"namespaces"`
 }
 
@@ -57,6 +59,16 @@ type infoSession struct {
 	PID   uint32 `json:"pid"`
 	Start string `json:"start"`
 }
+
+// infoUndo is the undo file of the last repair.
+type infoUndo struct {
+	Filename string `json:"filename"`
+	State    string `json:"state"` // usable, stale or useless
+	text     string
+}
+
+// undoStates are the names of the states in JSON.
+var undoStates = map[fsck.UndoState]string{fsck.UndoFits: "usable", fsck.UndoStale: "stale", fsck.UndoUseless: "useless"}
 
 type infoNamespace struct {
 	NSID       uint32            `json:"nsid"`
@@ -169,6 +181,13 @@ func newInfoView(im *image.Image) (*infoView, error) {
 	if h.Flags&layout.InUse != 0 {
 		d.Session = &infoSession{ID: hex.EncodeToString(h.Session.ID[:]), PID: h.Session.PID, Start: timeText(h.Session.Start)}
 	}
+	name, undo, err := fsck.InspectUndo(im, fsck.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if undo != fsck.NoUndo {
+		d.Undo = &infoUndo{Filename: name, State: undoStates[undo], text: undo.String()}
+	}
 	v := &infoView{Filename: im.Path(), Format: "zimg", DirtyFlag: h.Flags&layout.Clean == 0}
 	for _, file := range f.Data {
 		d.DataFiles = append(d.DataFiles, file.Name())
@@ -251,6 +270,9 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 		fmt.Fprintf(w, "was in use by: pid %d since %s\n", d.Session.PID, d.Session.Start)
 	case d.Session != nil:
 		fmt.Fprintf(w, "in use by: pid %d since %s\n", d.Session.PID, d.Session.Start)
+	}
+	if d.Undo != nil {
+		fmt.Fprintf(w, "undo file: %s (%s)\n", cli.OneLine(d.Undo.Filename), d.Undo.text)
 	}
 	fmt.Fprintf(w, "generation: %d\n", d.Generation)
 	fmt.Fprintf(w, "created: %s\ncommitted: %s by %s\n", d.Created, d.Committed, cli.OneLine(d.Tool))

@@ -11,6 +11,7 @@ import (
 
 	"zimg/cmd/internal/cli"
 	"zimg/cmd/internal/serve"
+	"zimg/fsck"
 	"zimg/image/drive"
 	"zimg/image/drive/control"
 	"zimg/image/drive/tcp"
@@ -121,6 +122,11 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 	defer func() {
 		for _, d := range disks {
 			err = errors.Join(err, d.Close())
+		}
+		for _, path := range paths[:len(disks)] {
+			if err == nil {
+				_, err = fsck.DropStaleUndo(path, fsck.Options{FS: files(cmd), Sidecar: o.sidecar})
+			}
 		}
 	}()
 	for _, path := range paths {

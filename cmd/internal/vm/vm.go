@@ -91,6 +91,11 @@ func CommandLine(ctx context.Context, o Options) ([]string, error) {
 // The end of ctx stops what comes before the guest; then signals are Run's own.
 func Run(ctx context.Context, o Options) (_ Outcome, err error) {
 	r := &run{Options: o}
+	defer func() {
+		if err == nil {
+			err = r.dropUndo()
+		}
+	}()
 	which, why := r.choose(ctx)
 	if which == OwnDrive {
 		r.Log("using the drive of zimg: %s", why)
@@ -177,6 +182,20 @@ func (r *run) close() error {
 	}
 	r.images = nil
 	return errors.Join(errs...)
+}
+
+// dropUndo removes the undo files that the run has made useless.
+func (r *run) dropUndo() error {
+	for _, path := range r.Paths {
+		dropped, err := fsck.DropStaleUndo(path, fsck.Options{FS: r.FS, Sidecar: r.Sidecar})
+		if err != nil {
+			return err
+		}
+		if dropped {
+			r.Log("%s has changed since its last repair; the undo file is removed", path)
+		}
+	}
+	return nil
 }
 
 // recover brings the zones back after QEMU has ended without saving them.
