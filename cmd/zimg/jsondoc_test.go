@@ -22,7 +22,7 @@ var jsonSections = []struct {
 	types    []any
 	values   string
 }{
-	{"info", []string{"info d.zimg", "info d.qcow2"}, []any{infoView{}, foreignInfoView{}}, "qemu-img info | zimg | trailing | sidecar | clean | in-use | crashed | interrupted | zoned | nvm"},
+	{"info", []string{"info d.zimg", "info d.qcow2"}, []any{infoView{}, foreignInfoView{}}, "qemu-img info | zimg | trailing | sidecar | clean | in-use | crashed | interrupted | zoned | nvm | usable | stale | useless"},
 	{"report", []string{"report -e d.zimg"}, nil, "-e | seq-write-required | conventional | ZFC | FZR | RZR | ZRWAV | ZDEV | report --output nvme"},
 	{"snapshot", []string{"snapshot d.zimg"}, []any{snapshotView{}}, ""},
 	{"fault list", nil, []any{faultView{}}, "read | write | zone | zimg fault add --help | 0x4281 | 30s"},

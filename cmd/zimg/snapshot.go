@@ -18,7 +18,7 @@ import (
 type snapshotView struct {
 	Name       string            `json:"name"`
 	Filename   string            `json:"filename"`
-	UUID       string            `json:"uuid"` // of the image that it was taken of
+	UUID       string            `json:"uuid,omitempty"` // of the image that it was taken of
 	Committed  string            `json:"committed"`
 	Generation uint64            `json:"generation"`
 	ActualSize int64             `json:"actual-size"`
