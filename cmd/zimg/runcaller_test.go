@@ -141,6 +141,31 @@ func TestRunNoShutdown(t *testing.T) {
 	b.saved()
 }
 
+// A guest that would stay after a shutdown does not when zimg was sent a signal: the caller wants QEMU to end, and soon.
+func TestRunNoShutdownEnded(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ typed, want string }{
+		"powers down":        {"", "asking the guest to power down"},
+		"ignores the button": {"i", "the guest has not powered down: saving the zones"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := startBoxed(t, smallImage(t), nil, nil, serial(t, "-no-shutdown"), nil)
+			b.await(b.console, "READY", 1)
+			if c.typed != "" {
+				b.typed(c.typed)
+				b.await(b.console, "<"+c.typed+">", 1)
+			}
+			if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			b.end(0, syscall.SIGTERM)
+			b.await(b.stderr, c.want, 1)
+			b.saved()
+		})
+	}
+}
+
 // zimgState is what info says of the state of an image that may be in use.
 func zimgState(t *testing.T, path string) string {
 	t.Helper()

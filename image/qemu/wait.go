@@ -11,12 +11,17 @@ import (
 // pendingPoll is how often zimg looks whether somebody has sent QEMU a signal.
 const pendingPoll = 250 * time.Millisecond
 
+// staysGrace is how long a guest may take to power down where the caller of QEMU wants it to stay after a shutdown. Such a
+// caller, like libvirt, has its own way to press the power button, and kills a QEMU 10 seconds after its SIGTERM.
+const staysGrace = 5 * time.Second
+
 // wait returns nil when the guest has shut down, or was to be ended, and its zones are saved.
 //
-// The first request to stop (ctx) is passed on to the guest as the power button, the second (stop) ends it. A signal to
-// QEMU alone would end it at once: it waits, blocked, until the zones are saved.
+// The first request to stop (ctx) is passed on to the guest as the power button, the second (stop) ends it. After a
+// request the guest does not stay when it has shut down. A signal to QEMU alone would end it at once: it waits, blocked, until the zones are saved.
 func (s *session) wait(ctx context.Context, stop <-chan struct{}) error {
 	down := ctx.Done()
+	var late <-chan time.Time
 	ticker := time.NewTicker(pendingPoll)
 	defer ticker.Stop()
 	for {
@@ -33,7 +38,7 @@ func (s *session) wait(ctx context.Context, stop <-chan struct{}) error {
 			if !over {
 				continue
 			}
-			if !s.caller.stays {
+			if !s.caller.stays || ctx.Err() != nil {
 				return s.save()
 			}
 			if err := s.keep(); err != nil {
@@ -48,6 +53,12 @@ func (s *session) wait(ctx context.Context, stop <-chan struct{}) error {
 			if err := s.qmp.Do("system_powerdown", nil, nil); err != nil {
 				return err
 			}
+			if s.caller.stays {
+				late = time.After(staysGrace)
+			}
+		case <-late:
+			s.Log("the guest has not powered down: saving the zones and ending QEMU")
+			return s.save()
 		case <-stop:
 			s.Log("saving the zones and ending QEMU")
 			return s.save()
