@@ -135,8 +135,23 @@ func (s *Store) snap() (err error) {
 	}
 	for _, c := range s.snapshot {
 		c.n.dirty.clear(c.i)
+		if err := c.n.promise(c.i, c.z.Written); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// promise notes, before the commit, what the slots will call written of zone i. A zone that is reset while the commit
+// is under way is stale from the reset on: its data stays until its Empty state is committed in turn, and no
+// write into it begins before that.
+func (n *Namespace) promise(i uint64, written layout.LBA) error {
+	r := n.record(i)
+	if r.load(wordCommitted) >= uint64(written) {
+		return nil
+	}
+	r.store(wordCommitted, uint64(written))
+	return n.wrote(i)
 }
 
 // retry takes back what snap promised, after a commit that failed.

@@ -47,7 +47,8 @@
 // What the slots call written must stay as it is until they call it otherwise. A reset therefore touches no data: the
 // zone reads as zeroes because reads end at Written. Before the first write into it, or at the next Flush, its Empty
 // state is committed, and only then the old data is discarded. Committing Empty alone is allowed: the zone was in that
-// state, it needs no data, and it takes no resources.
+// state, it needs no data, and it takes no resources. What a commit under way is about to call written counts like
+// what the slots call written, from the snapshot on.
 //
 // After a power failure the live file is ignored, since its sectors may be of any age, and all that is beyond the
 // committed Written is discarded. Its boot id is compared, and so is the session: a live file of another session,
