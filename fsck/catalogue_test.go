@@ -37,7 +37,7 @@ func TestCatalogueIsDocumented(t *testing.T) {
 	}
 }
 
-// A repair that may not lose anything has no business with what it may not mend.
+// A repair that may not lose anything leaves alone what it may not repair.
 func TestCatalogue(t *testing.T) {
 	seen := map[fsck.Code]bool{}
 	for _, e := range fsck.Catalogue {

@@ -162,7 +162,7 @@ func sound2(t *testing.T, fs *imagetest.MemFS, want string) {
 	}
 }
 
-// damaged is an image with damage that a safe repair mends: a block, a header
+// damaged is an image with damage that a safe repair fixes: a block, a header
 // and data beyond a write pointer.
 func damaged(t testing.TB, kind layout.Kind) *imagetest.MemFS {
 	t.Helper()

@@ -9,7 +9,7 @@ import (
 
 // apply writes what was repaired: first the undo file; then the data, as the
 // image's mark still says that it is not to be trusted; then the metadata, in the one way that
-// every commit goes, to one slot and then the other; last what only lies about. A crash anywhere
+// every commit goes, to one slot and then the other; leftover files last. A crash anywhere
 // leaves an image that the same repair can be run on, and the undo file.
 func (s *state) apply() error {
 	if err := s.saveUndo(); err != nil {

@@ -63,7 +63,7 @@ func diskOf(all map[string][]byte) *imagetest.MemFS {
 	return fs
 }
 
-// same tells whether two sets of files are equal.
+// same reports whether two sets of files are equal.
 func same(a, b map[string][]byte) bool { return maps.EqualFunc(a, b, bytes.Equal) }
 
 // verdict is what a check found, by code, and whether the image could be read.

@@ -82,7 +82,7 @@ func zonesOf(t testing.TB, fs *imagetest.MemFS) string {
 
 // Every bit of the metadata area flipped, one at a time, in an image whose slots
 // differ: each is detected; a safe repair loses nothing, not even the last commit; a second
-// one changes nothing; undo brings back the very bytes.
+// one changes nothing; undo restores the exact bytes.
 func TestEveryBitFlipped(t *testing.T) {
 	for _, kind := range []layout.Kind{layout.Trailing, layout.Sidecar} {
 		// The metadata area is the same in both layouts; in one all bits that say something are tried.

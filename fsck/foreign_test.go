@@ -27,7 +27,7 @@ type written struct {
 	zones *layout.ZoneSlice
 }
 
-// draw makes a namespace and zones that f can hold by what it says of itself.
+// draw makes a namespace and zones that f can hold according to its own description.
 func draw(t *rapid.T, f *foreign.Format) *written {
 	h := &f.Holds
 	n := layout.Namespace{ID: 1, CSI: layout.ZNS}

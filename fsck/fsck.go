@@ -1,13 +1,13 @@
-// Package fsck tells the truth about an image, and finds the way back to it.
+// Package fsck finds what is wrong with an image, and repairs it.
 //
 // Check runs passes over an image, each leaning only on what those before it
 // found sound or repaired. What a pass finds becomes a Finding: a code of the
-// catalogue, a place, what is there and what should be. A mend is made in memory
+// catalogue, a place, what is there and what should be. A repair is made in memory
 // at once, so that later passes see what a repair would leave; nothing reaches the disk
 // but through Repair, which saves the old bytes to an undo file, commits in the one way
 // that every commit goes, and then checks again.
 //
-//	fsck.go       Check, Repair                 state.go     what a pass tells the next
+//	fsck.go       Check, Repair                 state.go     what passes share
 //	catalogue.go  every code                    finding.go   code, place, got, want
 //	pass1_locator.go  pass2_slots.go  pass3_blocks.go  pass4_leftovers.go   our container
 //	pass5_zones.go  pass6_resources.go          any Metadata, foreign ones too
@@ -54,7 +54,7 @@ type Options struct {
 	Sidecar string      // path of the metadata file; empty to find it
 	Stamp   image.Stamp // of what a repair writes
 	Mode    Mode
-	DryRun  bool // find what a repair of Mode would mend, and write nothing
+	DryRun  bool // find what a repair of Mode would fix, and write nothing
 	Data    DataScan
 	// ForceShare checks an image that is in use; what is found may be half a change.
 	ForceShare bool
@@ -63,7 +63,7 @@ type Options struct {
 	Geometry func(kind layout.Kind) (*layout.Plan, error)
 	// Found is called for each finding as it is made.
 	Found func(Finding)
-	// Progress is told how much of how much is done; an error stops the check.
+	// Progress is called with the bytes done and the total; an error stops the check.
 	Progress func(done, total int64) error
 	Context  context.Context
 	// BootID is the identity of this boot of the computer; zero: disk.BootID. Tests set it.
@@ -77,7 +77,7 @@ func (o *Options) bootID() [16]byte {
 	return disk.BootID()
 }
 
-// ErrStopped is wrapped by the error of a check that was told to stop.
+// ErrStopped is wrapped by the error of a check that was stopped.
 var ErrStopped = errors.New("stopped")
 
 func (o *Options) context() context.Context {
@@ -100,7 +100,7 @@ func Check(path string, o Options) (*Report, error) {
 	return run(path, o)
 }
 
-// Repair mends what o.Mode allows, and tells in Report.After what is left.
+// Repair fixes what o.Mode allows; Report.After is what remains.
 func Repair(path string, o Options) (*Report, error) {
 	r, err := run(path, o)
 	if err != nil || o.DryRun || !r.Changed {

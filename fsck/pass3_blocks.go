@@ -73,7 +73,7 @@ func (s *state) checkBlocks() error {
 		}
 	}
 	// A commit would give what is lost a checksum: so a repair that may not give
-	// anything up mends nothing else either.
+	// anything up repairs nothing else either.
 	s.blocked = s.blocked || len(lost) > 0 && s.o.Mode == Safe
 	for _, num := range damaged {
 		f := s.inMeta(BlockDamaged, s.surgeon.TableOff(live, num), fmt.Sprintf("slot %d, %s", live, s.surgeon.RegionOf(num)))
@@ -95,7 +95,7 @@ func (s *state) checkBlocks() error {
 	return s.rebuild(lost)
 }
 
-// readBlocks reads table blocks of slot i; what lies behind the end of the file is zero.
+// readBlocks reads table blocks of slot i; after the end of the file all is zero.
 func (s *state) readBlocks(b []byte, i int, first uint64) error {
 	clear(b)
 	_, err := s.files.Meta.ReadAt(b, s.surgeon.TableOff(i, first))
@@ -129,7 +129,7 @@ func (s *state) checkReserved(num uint64, b []byte) error {
 					return err
 				}
 				z.AttrsInfo &= 0x0F // a type with reserved bits is for the pass over zones
-				z.Encode(d)         // the next zone's mend adds to this one's
+				z.Encode(d)         // the repair of the next zone adds to this one
 				s.surgeon.SetBlock(num, b)
 				return nil
 			}); err != nil {
@@ -200,8 +200,8 @@ func (s *state) rebuildBlock(num uint64) error {
 	return nil
 }
 
-// writtenOf is how far a zone is written by its descriptor, and where that does
-// not tell, by its data.
+// writtenOf is how far a zone is written according to its descriptor, or, where that does
+// not show it, to its data.
 func (s *state) writtenOf(sp space, zone uint64) (layout.LBA, error) {
 	z, err := sp.zones.Zone(zone)
 	if err != nil {

@@ -60,7 +60,7 @@ func (s *state) checkSidecarLeftover() error {
 	})
 }
 
-// checkTail looks for the metadata of a trailing image behind the data of one
+// checkTail looks for the metadata of a trailing image after the data of one
 // with a sidecar.
 func (s *state) checkTail() error {
 	if len(s.files.Data) != 1 {
@@ -83,7 +83,7 @@ func (s *state) checkTail() error {
 	}
 	h, err := image.ReadHeader(file, off)
 	if err != nil {
-		return nil //nolint:nilerr // not a header after all: what lies behind the data area is the user's
+		return nil //nolint:nilerr // not a header after all: what follows the data area belongs to the user
 	}
 	if h.UUID != s.im.Header().UUID {
 		return nil

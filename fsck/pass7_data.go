@@ -15,7 +15,7 @@ import (
 //
 //   - After a crash of a run the data, and the journal where there is one, say how
 //     far each zone is: see crashed.
-//   - After an interrupted command what lies beyond a write pointer is its remains;
+//   - After an interrupted command, data beyond a write pointer was left by it;
 //     unless a slot is lost: it may have held the commit that the data belongs to.
 //   - At any other time data beyond a write pointer is covered by moving it.
 //   - While somebody has the image in use it says nothing: the zones are in the memory of that.
@@ -282,7 +282,7 @@ func (s *state) unfinishedReset(sp *space, i uint64, z layout.Zone, end layout.L
 	return true, z.Start, nil
 }
 
-// silently mends without a finding of its own, as part of one that was made.
+// silently repairs without a finding of its own, as part of one that was made.
 func (s *state) silently(z, m layout.Zone) layout.Zone {
 	if s.o.Mode == CheckOnly || s.o.Mode >= Safe {
 		return m
@@ -337,7 +337,7 @@ func (s *state) atRest(sp *space, i uint64, z layout.Zone, end layout.LBA) (layo
 	return result, err
 }
 
-// beyondCapacity finds data behind the capacity of zone i, where none can be
+// beyondCapacity finds data above the capacity of zone i, where none can be
 // written, and returns the end of the data before it.
 func (s *state) beyondCapacity(sp *space, i uint64, z layout.Zone, end layout.LBA) (layout.LBA, error) {
 	if end <= z.End() {

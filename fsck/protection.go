@@ -13,7 +13,7 @@ import (
 // checkProtection verifies the protection information of what has been written, if
 // the data is to be looked at in any case. A zone's written part is checked, or a whole
 // namespace without zones, except for holes and blocks that are zeroes with their metadata:
-// nobody has written those, and a drive returns them unchecked.
+// those were never written, and a drive returns them unchecked.
 func (s *state) checkProtection() error {
 	if s.o.Data != DataAlways || s.im == nil {
 		return nil
@@ -142,7 +142,7 @@ func (v *verifier) chunk(lba layout.LBA, n int) error {
 	return nil
 }
 
-// readZeroes fills b; what lies after the end of the file is zeroes.
+// readZeroes fills b, with zeros after the end of the file.
 func readZeroes(file disk.File, b []byte, off int64) error {
 	n, err := file.ReadAt(b, off)
 	if errors.Is(err, io.EOF) {

@@ -5,8 +5,8 @@ import (
 	"zimg/layout"
 )
 
-// renew makes new metadata of the geometry that was given, all zones Empty; what
-// they are the pass over the data tells.
+// renew makes new metadata with the geometry that was given. All zones are Empty; the
+// pass over the data finds out what they are.
 func (s *state) renew(why string) error {
 	plan, err := s.o.Geometry(s.files.Kind)
 	if err != nil {

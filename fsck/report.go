@@ -11,7 +11,7 @@ type Report struct {
 	Notes    int
 	Fixed    int
 	Lossy    int // of the errors and warnings left, how many a lossy repair removes
-	// Unreadable: a foreign format whose zones cannot be told, or not all of them.
+	// Unreadable: a foreign format whose zones cannot be read, or not all of them.
 	Unreadable bool
 	// Unsound: a foreign format with zones that contradict themselves, which no import believes.
 	Unsound bool

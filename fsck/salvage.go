@@ -64,7 +64,7 @@ func (s *state) salvageSlot(index int, off layout.Bytes) (*image.Slot, error) {
 	return nil, nil
 }
 
-// salvageTable looks for a namespace table behind a header of length head; nil if there is none
+// salvageTable looks for a namespace table after a header of length head; nil if there is none
 // that leads to where the locator says that things are.
 func (s *state) salvageTable(off, head layout.Bytes) (*layout.Plan, error) {
 	// head + RoundUp(4 * count) + 4096 * count is the slot's length.
@@ -85,7 +85,7 @@ func (s *state) salvageTable(off, head layout.Bytes) (*layout.Plan, error) {
 	for b = b[:n]; len(b) >= layout.NamespaceLen && len(entries) < layout.MaxNamespaces; b = b[layout.NamespaceLen:] {
 		e, err := layout.DecodeEntry(b, at)
 		if err != nil {
-			break // the end of the table, or damage: Place will tell
+			break // the end of the table, or damage, which Place finds
 		}
 		entries = append(entries, e)
 	}

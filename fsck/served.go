@@ -12,7 +12,7 @@ import (
 )
 
 // checkServed takes the zones of an image that was being served when its owner died: from the live file, where each is
-// as the host was told, or after a power failure from the last flush. Nothing has to be inferred from the data.
+// as the host has seen it, or after a power failure from the last flush. Nothing has to be inferred from the data.
 func (s *state) checkServed() error {
 	h := s.im.Header()
 	if s.fresh || s.flags&layout.InUse == 0 || h.Session.Kind != layout.Served {

@@ -40,7 +40,7 @@ type state struct {
 	served   bool // a drive had the image in use and died, see checkServed
 	fresh    bool // the metadata is new, see renew
 	repaired bool // something is to be committed
-	blocked  bool // something that is not allowed to be repaired stands in the way of a commit
+	blocked  bool // something that may not be repaired blocks a commit
 	locator  bool // the locator is to be written
 	discard  []discard
 	remove   []string // files to remove
@@ -59,28 +59,28 @@ type trim struct {
 	size int64
 }
 
-// found makes a finding; mend, if not nil, mends it in memory. It is called if the
+// found makes a finding; repair, if not nil, repairs it in memory. It is called if the
 // mode allows it, and in a check too, so that later passes see what a repair would leave.
-func (s *state) found(f Finding, mend func() error) error {
+func (s *state) found(f Finding, repair func() error) error {
 	e := f.Entry()
 	if e == nil {
 		panic(fmt.Sprintf("fsck: %s is not in the catalogue", f.Code))
 	}
-	allowed := mend != nil && !s.blocked && (e.Class == ClassSafe && s.o.Mode >= Safe || e.Class == ClassLossy && s.o.Mode == All)
+	allowed := repair != nil && !s.blocked && (e.Class == ClassSafe && s.o.Mode >= Safe || e.Class == ClassLossy && s.o.Mode == All)
 	f.Repaired = allowed
 	s.report.count(&f)
 	if s.o.Found != nil {
 		s.o.Found(f)
 	}
-	if mend == nil {
+	if repair == nil {
 		return nil
 	}
 	if allowed {
 		s.repaired = true
-		return mend()
+		return repair()
 	}
 	if s.o.Mode == CheckOnly || s.blocked { // nothing of it will be written
-		return mend()
+		return repair()
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func (s *state) inMeta(c Code, off int64, detail string) Finding {
 	return Finding{Code: c, File: s.files.MetaName(), Off: off, Detail: detail}
 }
 
-// pending tells whether there is anything to write.
+// pending reports whether there is anything to write.
 func (s *state) pending() bool {
 	return s.repaired && !s.blocked
 }

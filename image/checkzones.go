@@ -55,7 +55,7 @@ func (im *Image) CheckZones() error {
 	return nil
 }
 
-// checkZone judges zone i, the descriptor of which is encoded in b.
+// checkZone checks zone i, whose descriptor is encoded in b.
 func (n *Namespace) checkZone(i uint64, z layout.Zone, b []byte) error {
 	err := layout.CheckZone(n.Namespace, i, z)
 	if off := layout.DescriptorReserved(b); err == nil && off >= 0 {

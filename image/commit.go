@@ -21,7 +21,7 @@ import (
 //
 // Slot A is never touched, so until step 3 a reader finds A whatever became of
 // B: B's header is the old one, of a lower generation. Its blocks may not match it any more,
-// and nobody looks. A header torn in step 3 fails its CRC, and a reader
+// and no reader looks. A header torn in step 3 fails its CRC, and a reader
 // finds A. A header that is whole was written after sync 2, so all it speaks of is
 // there, and a reader finds B. So every crash leaves the commit before, or this one.
 //
@@ -191,7 +191,7 @@ func (s Stamp) now() time.Time {
 	return s.Time
 }
 
-// targetSums tells what the blocks of the slot to be written hold now: nil if
+// targetSums is what the blocks of the slot to be written hold now: nil if
 // that is not known.
 func (im *Image) targetSums(target int) ([]uint32, error) {
 	s := im.slots[target]

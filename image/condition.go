@@ -29,7 +29,7 @@ func (c Condition) String() string {
 }
 
 // Condition says how the image was left. Who holds a lock on it keeps those out that have it in use; without one, it is
-// the locks of others that tell the living from the dead.
+// the locks of others show whether they are alive.
 func (im *Image) Condition() (Condition, error) { return im.files.condition(im.hdr.Flags) }
 
 func (f *Files) condition(flags layout.StateFlags) (Condition, error) {

@@ -26,7 +26,7 @@ type ConvertOptions struct {
 	// Belongs: the result is kept as a part of the source (a snapshot, a recording), so it belongs to the source's owner and
 	// group. Any other new file belongs to the user who makes it.
 	Belongs bool
-	// Progress, if not nil, is told the bytes of data done and to do; an error
+	// Progress, if not nil, is called with the bytes of data done and the total; an error
 	// stops the conversion.
 	Progress func(done, total int64) error
 	served   bool // the source is in use by its owner, who has committed its zones and stopped changing them

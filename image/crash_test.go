@@ -27,7 +27,7 @@ type operation struct {
 	result string                                   // the image that is changed, if it is not the one at path
 }
 
-// pair is an image of two small namespaces of which the second can be resized.
+// pair is an image of two small namespaces; the second can be resized.
 func pair(fs disk.FS, kind layout.Kind) error {
 	n := layout.Namespace{CSI: layout.ZNS, BlockBits: 9, Blocks: 6 * 32, ZoneCount: 6, ZoneSize: 32, ZoneCap: 32, MAR: layout.NoLimit, MOR: layout.NoLimit, ZDES: 1}
 	a, b := n, n

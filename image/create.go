@@ -44,7 +44,7 @@ type CreateOptions struct {
 	// Zones are the zones to begin with, an element for each namespace (nil: all
 	// Empty); nil for Empty zones everywhere.
 	Zones []layout.Zones
-	// Progress, if not nil, is told the bytes preallocated and to preallocate; an error stops it.
+	// Progress, if not nil, is called with the bytes preallocated and the total; an error stops it.
 	Progress func(done, total int64) error
 	// Fill, if not nil, writes the data area; the data files have their lengths.
 	Fill func(data []disk.File, plan *layout.Plan) error

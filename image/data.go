@@ -5,7 +5,7 @@ import (
 	"zimg/layout"
 )
 
-// File is the data file that n lies in; its bytes begin at DataOff.
+// File is the data file that n is in; its bytes begin at DataOff.
 func (n *Namespace) File() disk.File { return n.im.files.Data[n.DataFile] }
 
 // inside checks that length bytes from off are bytes of the namespace's blocks.

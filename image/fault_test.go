@@ -15,7 +15,7 @@ import (
 var errDisk = errors.New("the disk says no")
 
 // Every single call fails in turn: the error says so, the image is as before or
-// as after, and no half-made files lie about.
+// as after, and no half-made files are left.
 func TestEveryCallFails(t *testing.T) {
 	ops := operations()
 	ops = append(ops, operation{name: "convert to a copy", layout: layout.Trailing})

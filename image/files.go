@@ -51,7 +51,7 @@ func (o Options) lock() disk.LockMode {
 }
 
 // Files are the open and locked files of one image. Nothing in them has been
-// judged but the magics that told where the metadata area is.
+// judged except the magics that show where the metadata area is.
 type Files struct {
 	FS   disk.FS
 	Kind layout.Kind
@@ -166,8 +166,8 @@ func (f *Files) checkPair(data disk.File) error {
 	}
 }
 
-// OpenPlain opens path as an image of which no metadata is left, for a checker
-// that is told its geometry: a trailing image, or with o.Sidecar the data file of that.
+// OpenPlain opens path as an image whose metadata is all lost, for a checker
+// that is given its geometry: a trailing image, or with o.Sidecar the data file of that.
 func OpenPlain(path string, o Options) (_ *Files, err error) {
 	f := &Files{FS: o.fs(), stamp: o.Stamp, lock: o.lock(), Kind: layout.Trailing, LocatorErr: fmt.Errorf("no metadata: %w", layout.ErrDamaged)}
 	defer func() {

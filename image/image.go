@@ -59,7 +59,7 @@ func (im *Image) Files() *Files { return im.files }
 // now. The caller must not change it.
 func (im *Image) Header() *layout.Header { return &im.hdr }
 
-// Plan tells where everything in the image lies.
+// Plan says where everything in the image is.
 func (im *Image) Plan() *layout.Plan { return im.plan }
 
 // Close closes the files; changes that were not committed are dropped.

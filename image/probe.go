@@ -159,7 +159,7 @@ func leadsNowhere(err error) bool {
 	return errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 }
 
-// Known tells whether path may be one of our images, by a quick look: it has a sound locator at its
+// Known reports whether path may be one of our images, by a quick look: it has a sound locator at its
 // end, a sidecar, or is one. Where it is not, a foreign format is asked first.
 func Known(fsys disk.FS, path, sidecar string) bool {
 	if sidecar != "" {
@@ -184,7 +184,7 @@ func Known(fsys disk.FS, path, sidecar string) bool {
 	return header
 }
 
-// beginsWithHeader tells whether file may be a sidecar.
+// beginsWithHeader reports whether file may be a sidecar.
 func beginsWithHeader(file disk.File) (bool, error) {
 	head := make([]byte, 8)
 	n, err := file.ReadAt(head, 0)

@@ -71,7 +71,7 @@ func (im *Image) resizable(o ResizeOptions) (int, error) {
 	case o.Zones == 0:
 		return 0, marked(layout.ErrGeometry, "%s: a namespace needs at least one zone", im.path)
 	case n.MS > 0:
-		return 0, marked(layout.ErrGeometry, "%s: namespace %d has LBA metadata after its last block, which would have to move", im.path, n.ID)
+		return 0, marked(layout.ErrGeometry, "%s: namespace %d has LBA metadata after its last block, which resize cannot move", im.path, n.ID)
 	case o.Zones < n.ZoneCount && !o.Shrink:
 		return 0, fmt.Errorf("%s: namespace %d has %d zones: %w", im.path, n.ID, n.ZoneCount, ErrShrink)
 	}
@@ -174,7 +174,7 @@ func (im *Image) resizeSidecar(index int, plan *layout.Plan) (err error) {
 	if err := r.Publish(); err != nil {
 		return err
 	}
-	// The image is complete, and the rest of the data file is no part of it any more.
+	// The image is complete, and the rest of the data file is no longer part of it.
 	if err := data.Truncate(after); err != nil {
 		return err
 	}

@@ -181,7 +181,7 @@ func (r *replaced) close() error {
 }
 
 // replaced looks at the image at path that a snapshot is to replace. Where it cannot be opened any more,
-// there being a sidecar or not tells its layout.
+// whether there is a sidecar shows its layout.
 func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 	im, err := OpenUnclean(path, Options{FS: o.FS, Write: true, Sidecar: o.Source})
 	if err == nil {

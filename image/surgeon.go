@@ -55,7 +55,7 @@ func (s *Surgeon) SetBlock(num uint64, b []byte) { s.im.dirty[num] = append([]by
 // SetCounts replaces the counts of n.
 func (s *Surgeon) SetCounts(n *Namespace, c layout.Counts) { s.im.hdr.Counts[n.index] = c }
 
-// CommitBoth commits to both slots, one after the other and each in the way of
+// CommitBoth commits to both slots, one after the other and each in the order of
 // every commit, even if nothing has changed: so damage goes from both. The image is
 // clean then.
 func (s *Surgeon) CommitBoth() error {

@@ -17,16 +17,16 @@ import (
 //	0. the zone rules allow it                      0. the zone rules allow it
 //	1. commit: the image is being changed           1. commit: the new zones, and that the image
 //	2. write data and LBA metadata                     is being changed
-//	3. sync the data area                           2. discard what lies beyond the write pointers
+//	3. sync the data area                           2. discard data beyond the write pointers
 //	4. commit: the new write pointers, clean        3. sync the data area
 //	                                                4. commit: clean
 //
 // Until a commit is complete the one before it counts (commit.go). So writing is cut
-// off either with the old write pointers, and the mark says that what lies beyond them was
+// off either with the old write pointers, and the mark says that data beyond them was
 // left by a command that did not end; or with the new ones, and step 3 made sure that
-// what lies before them is there. Discarding is cut off either with the old zones
+// the data before them is there. Discarding is cut off either with the old zones
 // and all their data, since nothing is discarded before commit 1 is complete; or with the
-// new zones, and the mark says the same of what lies beyond them. In both cases a
+// new zones, and the mark says the same of data beyond them. In both cases a
 // check discards that, and nothing is lost.
 //
 // Step 0 comes first, so that a command that is refused changes nothing: not even the

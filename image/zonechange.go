@@ -95,7 +95,7 @@ type changeStore struct {
 	discard []discardedZone
 }
 
-// discardedZone is a zone of which the data from block from on is to go.
+// discardedZone is a zone whose data is discarded, from block from on.
 type discardedZone struct {
 	n    *Namespace
 	zone uint64
@@ -144,7 +144,7 @@ func (s *changeStore) one(m *zns.Machine, c ZoneChange, i uint64) error {
 		if err := m.SetWP(i, wp); err != nil {
 			return err
 		}
-		// What lies beyond it need not have been written by the rules.
+		// Data beyond it need not have been written by the rules.
 		s.discard = append(s.discard, discardedZone{s.Namespace, i, wp})
 		return nil
 	}

@@ -49,7 +49,7 @@ func (n *Namespace) SetExtension(i uint64, ext []byte) error {
 	})
 }
 
-// eachExtPart walks the blocks that the extension of zone i lies in: unlike
+// eachExtPart walks the blocks that the extension of zone i is in: unlike
 // descriptors, extensions may cross blocks.
 func (n *Namespace) eachExtPart(i uint64, fn func(num uint64, in, part, length int) error) error {
 	size := n.ExtSize()

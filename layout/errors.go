@@ -51,7 +51,7 @@ func (e *GeometryError) Error() string {
 // Is reports whether target is ErrGeometry.
 func (e *GeometryError) Is(target error) bool { return target == ErrGeometry }
 
-// FieldError tells where in a file something is not as it must be.
+// FieldError says where in a file something is not as it must be.
 type FieldError struct {
 	Region string // "locator", "slot 0 header", "namespace 2 zone descriptor table", ...
 	Off    Bytes  // offset of the field in the file, if known; else 0

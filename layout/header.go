@@ -41,7 +41,7 @@ type Kind uint32
 
 // The two layouts.
 const (
-	Trailing Kind = 1 // in the data file, behind the data area
+	Trailing Kind = 1 // in the data file, after the data area
 	Sidecar  Kind = 2 // in a file of its own
 )
 
@@ -170,7 +170,7 @@ type Header struct {
 	Session            Session
 	Tool               string
 	Label              string
-	Counts             []Counts // one a namespace, in the order of the namespace table
+	Counts             []Counts // one per namespace, in the order of the namespace table
 }
 
 // Moving is a compatible feature: the metadata is where it is only because a command was interrupted that would have
@@ -213,7 +213,7 @@ func PeekHeaderLen(b []byte) (Bytes, error) {
 
 // DecodeHeader reads the header in b, which must have PeekHeaderLen bytes; base
 // is its file offset, for errors. The CRC is checked before anything is believed,
-// so that a later version is told from damage.
+// so that a later version is not taken for damage.
 func DecodeHeader(b []byte, base Bytes) (*Header, error) {
 	const region = "slot header"
 	fail := func(off int, field string, got, want any, err error) (*Header, error) {

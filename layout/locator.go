@@ -23,8 +23,8 @@ const (
 //	| reserved                                                  | CRC       |
 //	+-----------------------------------------------------------+-----------+
 //
-// Slot 0 is at the metadata offset, slot 1 one slot length behind it, and the locator
-// behind slot 1.
+// Slot 0 is at the metadata offset, slot 1 one slot length after it, and the locator
+// after slot 1.
 type Locator struct {
 	Kind    Kind
 	UUID    [16]byte

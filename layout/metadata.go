@@ -83,7 +83,7 @@ func (n *Namespace) ByteOff(b LBA) Bytes { return Bytes(b) << n.BlockBits }
 func (n *Namespace) Size() Bytes { return n.ByteOff(n.Blocks) }
 
 // MetadataOff is where, from DataOff, the per-block metadata begins (QEMU lays
-// it out behind the last block); it is MS bytes per block long.
+// it out after the last block); it is MS bytes per block long.
 func (n *Namespace) MetadataOff() Bytes { return n.ByteOff(n.Blocks) }
 
 // MaxActive is the number of zones that may be active, 0 for no limit.

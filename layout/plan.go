@@ -5,7 +5,7 @@ import "fmt"
 // DataAlign is the boundary on which the data of each namespace begins.
 const DataAlign Bytes = 1 << 20
 
-// Plan is where every region of an image lies. It follows from the geometry
+// Plan is where every region of an image is. It follows from the geometry
 // and the layout alone, so that two images of one geometry are alike.
 //
 //	trailing   data file:  | ns 1 | ns 2 | ... | slot 0 | slot 1 | locator |
@@ -37,7 +37,7 @@ func (n *Namespace) DataLength() Bytes {
 }
 
 // Place plans an image of the given namespaces, placing their data and
-// tables. Namespaces are copied, in the order given; DataFile tells which data file
+// tables. Namespaces are copied, in the order given; DataFile says which data file
 // each is in.
 func Place(kind Kind, namespaces []*Entry) (*Plan, error) {
 	bad := func(format string, args ...any) (*Plan, error) {
@@ -79,7 +79,7 @@ func Place(kind Kind, namespaces []*Entry) (*Plan, error) {
 	return p, nil
 }
 
-// placeData puts the data of e behind what its file holds already.
+// placeData puts the data of e after what its file holds already.
 func (p *Plan) placeData(e *Entry) error {
 	f := int(e.DataFile)
 	if f > len(p.DataLen) || f > 0 && p.Kind == Trailing || f > 0 && f != len(p.DataLen) {
@@ -98,7 +98,7 @@ func (p *Plan) placeData(e *Entry) error {
 }
 
 // placeTables lays out a slot: its length depends on the number of checksums,
-// which depends on the tables behind them.
+// which depends on the tables after them.
 func (p *Plan) placeTables() {
 	var off Bytes // from the namespace table on
 	table := func(n Bytes) Bytes {

@@ -192,7 +192,7 @@ func (a ZoneAttrs) Reserved() ZoneAttrs { return a &^ zoneAttrsKnown }
 // Report Zones data structure.
 const DescriptorSize = 64
 
-// ZoneDescriptor is one zone as Report Zones tells it.
+// ZoneDescriptor is one zone as in Report Zones.
 //
 //	 0        1        2        3        4                 8
 //	+--------+--------+--------+--------+-----------------+-----------------+
@@ -213,7 +213,7 @@ type ZoneDescriptor struct {
 }
 
 // Zone is one zone of a namespace: its descriptor, and how far it has been
-// written, which the descriptor does not tell for a Full, Read Only or Offline
+// written, which the descriptor does not show for a Full, Read Only or Offline
 // zone.
 type Zone struct {
 	ZoneDescriptor
@@ -223,7 +223,7 @@ type Zone struct {
 	Written LBA
 }
 
-// End is the LBA behind the last one that can be written.
+// End is the LBA after the last one that can be written.
 func (z ZoneDescriptor) End() LBA { return z.Start + z.Cap }
 
 // DecodeZoneDescriptor reads the descriptor in the first DescriptorSize bytes of b. The only error is that b is

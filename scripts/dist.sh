@@ -40,7 +40,7 @@ deb() { # ARCHITECTURE BINARY
 	gzip -9n >"$doc/changelog.gz" <<-END
 		zimg ($debversion) unstable; urgency=medium
 
-		  * Built from the commit of $version; NEWS.gz tells what is new.
+		  * Built from the commit of $version; NEWS.gz lists what is new.
 
 		 -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
 	END

@@ -83,8 +83,8 @@ zones; and how far each zone was really written, if a crash left the image or it
 files were changed since the last commit (--data: always).
 
 It changes nothing without --repair. A repair is safe: it loses nothing that a guest
-wrote. --repair=all also mends what can only be mended by choosing, or by giving up what is
-gone. If all metadata is lost, --ns tells the geometry, and the zones become what the data
+wrote. --repair=all also repairs what needs a choice, and gives up what is
+gone. If all metadata is lost, --ns sets the geometry, and the zones become what the data
 says. The old bytes go to IMAGE.zundo first, and zimg undo brings them back.
 
 Files of foreign formats are checked too, by what the program that they belong to would

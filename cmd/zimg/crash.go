@@ -32,7 +32,7 @@ func newCrashCommand() *cobra.Command {
 	var o crashOptions
 	c := &cobra.Command{
 		Use:   "crash --list DIR | crash --at write:N|flush:N DIR DST | crash --every flush|write --run COMMAND DIR",
-		Short: "reconstruct images as of a power failure during a recorded run",
+		Short: "reconstruct images after a power failure during a recorded run",
 		Long: `Crash reconstructs an image from a recording made with zimg run --record, which holds the image
 before the run and every later write, discard, flush and zone command in order.
 
@@ -60,7 +60,7 @@ docs/CRASH.md describes the assumptions about the drive.`,
 	}
 	f := c.Flags()
 	f.BoolVar(&o.list, "list", false, "list all writes, discards and flushes")
-	f.StringVar(&o.at, "at", "", "create the image as of `POINT`: write:N or flush:N")
+	f.StringVar(&o.at, "at", "", "create the image after a power failure at `POINT`: write:N or flush:N")
 	f.StringVar(&o.every, "every", "", "run a command for every point of this `KIND`: flush or write")
 	f.StringVar(&o.command, "run", "", "run `COMMAND` for each point; {} is replaced by the path of the image, quoted for the shell")
 	f.StringVar(&o.unflushed, "unflushed", "drop", "what happens to unflushed writes, the `FATE`: keep, drop or torn")

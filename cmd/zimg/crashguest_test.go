@@ -13,7 +13,7 @@ import (
 )
 
 // A stock QEMU, without zimg run, is killed while a guest writes with O_DIRECT to several
-// zones, finishes some, resets some: check says what is wrong, the repair mends it,
+// zones, finishes some, resets some: check says what is wrong, the repair fixes it,
 // and whatever the guest had acknowledged is there.
 func TestStockQEMUKilled(t *testing.T) {
 	t.Parallel()
@@ -49,7 +49,7 @@ func TestStockQEMUKilled(t *testing.T) {
 			}
 			zones := model(t, res.Output)
 			for _, z := range zones {
-				z.finished = false // nobody has kept a journal: what is finished the data cannot tell
+				z.finished = false // there is no journal, and the data does not show what is finished
 			}
 			if n := verify(t, path, c.block, zones); n == 0 {
 				t.Error("nothing was acknowledged")

@@ -14,7 +14,7 @@ import (
 // Live devices, in a guest: null_blk with conventional zones and a ZNS namespace are imported,
 // exported to and compared with what zbd and blkzone report of them, also where the limits of open and active
 // zones leave no room; dumps go through the real zbd both ways; a device that is mounted, of another
-// geometry, with something in it or not ours to read is refused, and an interruption is told.
+// geometry, with something in it or not ours to read is refused, and an interruption is reported.
 func TestDevices(t *testing.T) {
 	t.Parallel()
 	g := builtGuest(t)

@@ -32,7 +32,7 @@ func (o *foreignOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.geometry, "geometry", "", "geometry that the foreign format does not record, as `KEY=VALUE,...` (zone-size, zone-capacity, block-size, ...)")
 }
 
-// find is the format of path: nil for our own. It is told by a magic, or named.
+// find is the format of path: nil for our own. It is recognized by a magic, or named by the user.
 func (o *foreignOptions) find(path, sidecar string) (*foreign.Format, error) {
 	switch {
 	case o.format == ownFormat:

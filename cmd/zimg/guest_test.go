@@ -83,7 +83,7 @@ func randomFile(t *testing.T, n int) (path, sum string) {
 
 func sum(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }
 
-// attrsInfo matches two keys of an nvme report, of which old versions print one.
+// attrsInfo matches two keys of an nvme report; old versions print only one.
 var attrsInfo = regexp.MustCompile(`"attrs":\d+,\s+"attrs_info":(\d+)`)
 
 // A real kernel and the tools of the field see the image as zimg says it is.

@@ -18,7 +18,7 @@ import (
 	"zimg/layout"
 )
 
-// infoView is what info tells in JSON: the keys of qemu-img info first, with
+// infoView is what info shows in JSON: the keys of qemu-img info first, with
 // the same meaning.
 type infoView struct {
 	VirtualSize    int64        `json:"virtual-size"`
@@ -319,7 +319,7 @@ var namespaceColumns = []cli.Column{
 	cli.RightColumn("EXT"),
 }
 
-// namespaceRows has a row a namespace, in the columns of namespaceColumns.
+// namespaceRows has one row per namespace, in the columns of namespaceColumns.
 func namespaceRows(im *image.Image) [][]string {
 	var rows [][]string
 	for _, n := range im.Namespaces() {

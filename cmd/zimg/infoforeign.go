@@ -10,7 +10,7 @@ import (
 	"zimg/image/foreign"
 )
 
-// foreignInfoView is what info tells of a foreign file in JSON.
+// foreignInfoView is what info shows of a foreign file in JSON.
 type foreignInfoView struct {
 	VirtualSize    int64               `json:"virtual-size"`
 	Filename       string              `json:"filename"`

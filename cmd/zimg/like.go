@@ -33,7 +33,7 @@ const (
 //   - xfs: the zoned namespace is the realtime device (mkfs.xfs -r rtdev=..., Linux 6.15); zones of 256 MiB as in fstests. Metadata and log
 //     are in the plain one, which mkfs.xfs wants to have 300 MB at the least.
 //   - zenfs: at least 32 zones, ZENFS_MIN_ZONES in zenfs' fs/zbd_zenfs.cc.
-//   - zonefs: a zone for the superblock, every other one a file.
+//   - zonefs: a zone for the superblock, and a file for every other zone.
 var likenesses = map[string][]geometry{
 	"zn540":  {{zones: 905, zoneSize: 2 * gib, zoneCap: 1077 * mib, block: 4096, maxOpen: 14, maxAct: 14}},
 	"btrfs":  {{zones: 64, zoneSize: 16 * mib, block: 4096}},

@@ -65,7 +65,7 @@ func sourceDate() (time.Time, error) {
 	return time.Unix(epoch, 0).UTC(), nil
 }
 
-// execute is the whole program but for the exit. It runs the command that args name, and tells the signal that interrupted it, if one did.
+// execute is the whole program except for the exit. It runs the command that args name, and returns the signal that interrupted it, if one did.
 func execute(args []string, s streams) (code int, killed os.Signal) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -33,7 +33,7 @@ func newMapCommand() *cobra.Command {
 		Short: "draw a map of the zones",
 		Long: `Map draws each zone as a character that shows how much of the zone is written: a block that grows
 from below, or from the left if the zone is open. If there are more zones than fit on the screen, a
-character represents several zones. The lines below the map say what the characters mean.
+character represents several zones. The lines below the map explain the characters.
 
 --svg writes a picture with a square and a tooltip for each zone instead.`,
 		Example: "  zimg map disk.zimg\n  zimg map --svg zones.svg disk.zimg",

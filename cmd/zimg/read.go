@@ -105,7 +105,7 @@ func (o *readOptions) blocks(n *image.Namespace) (first, count layout.LBA, err e
 			}
 		}
 	default:
-		return 0, 0, cli.UsageError("say what: --zone N, or --lba N with --count N")
+		return 0, 0, cli.UsageError("one of --zone or --lba is required")
 	}
 	switch {
 	case o.pos.zoneF && count == 0: // nothing is written

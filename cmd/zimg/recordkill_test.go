@@ -13,7 +13,7 @@ import (
 )
 
 // upToData takes the acknowledgements of finishes out of what load has said after its last write or
-// reset: what came after those is no point of a recording.
+// reset: what came after those is not a point of a recording.
 func upToData(output string) string {
 	at := max(strings.LastIndex(output, "\nwrote "), strings.LastIndex(output, "\ndone reset "))
 	return output[:at] + strings.ReplaceAll(output[at:], "\ndone finish ", "\nskip finish ")

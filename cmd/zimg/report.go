@@ -150,7 +150,7 @@ func (o *reportOptions) choose(path string, all []*report.Namespace) ([]*report.
 	case len(zoned) == 0:
 		return nil, fmt.Errorf("%s has no zoned namespace: %w", path, layout.ErrRange)
 	case len(zoned) > 1 && o.output != "table" && o.output != "json" && o.output != "csv":
-		return nil, cli.UsageError("%s has %d zoned namespaces, %s holds one: say which with --ns", path, len(zoned), o.output)
+		return nil, cli.UsageError("%s has %d zoned namespaces, but the %s format holds one; choose one with --ns", path, len(zoned), o.output)
 	}
 	return zoned, nil
 }

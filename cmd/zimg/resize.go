@@ -29,7 +29,7 @@ func newResizeCommand() *cobra.Command {
 whole zones in bytes, too, is refused: 1048576z means zones. Added zones are Empty; only Empty zones
 are dropped, and only with --shrink. The namespace must be the last in its data file.
 
-An interruption leaves the image as it was or as it is to be; one of the trailing layout may still have its
+If it is interrupted, the image has its old or its new size; a trailing image may still have its
 metadata in a sidecar (zimg convert --in-place --layout trailing moves it back).`,
 		Example: "  zimg resize disk.zimg +16\n  zimg resize disk.zimg 64G\n  zimg resize --shrink disk.zimg -16",
 		Args:    cli.ExactArgs("IMAGE [+|-]ZONES|SIZE"),
@@ -42,7 +42,7 @@ metadata in a sidecar (zimg convert --in-place --layout trailing moves it back).
 	return c
 }
 
-// resizeArgs puts a size with a minus behind "--", so that it is no flag: qemu-img takes it as it is, too.
+// resizeArgs puts a size with a minus after "--", so that it is not read as a flag: qemu-img accepts it as it is, too.
 func resizeArgs(args []string) []string {
 	if len(args) == 0 || args[0] != "resize" {
 		return args

@@ -137,7 +137,7 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
-// A QEMU that is told to quit does not wait; the zones come back from data and journal.
+// A QEMU that gets a quit command does not wait; the zones come back from data and journal.
 func TestRunQuit(t *testing.T) {
 	t.Parallel()
 	path := smallImage(t)

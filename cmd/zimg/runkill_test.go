@@ -19,7 +19,7 @@ import (
 	"zimg/image/imagetest"
 )
 
-// load writes to zones and says what it does before and after, for ever. A chunk
+// load writes to zones and says what it does before and after, without end. A chunk
 // of 64 KiB is one line over and over, so that a reader knows it again.
 const load = `
 d=/dev/nvme0n1

@@ -14,7 +14,7 @@ import (
 )
 
 // tortures are file systems that are killed over and over. Each boot of a guest checks the file system and the files whose
-// sync it was told of, from $first to $last, and then writes more, while somebody reads the raw device. A file is known by
+// sync it has seen, from $first to $last, and then writes more, while somebody reads the raw device. A file is known by
 // its number: verify and put check and write file $n, and the last 20 are kept.
 var tortures = []struct {
 	name   string

@@ -51,7 +51,7 @@ itself, a virtual machine of any architecture, SPDK. Each image is a subsystem w
 of its namespaces. The command to connect is printed to standard output.
 
 Every command that a host sees completed is in the image: if zimg is killed, the next
-zimg serve goes on where it ended, with every zone and all data as hosts were told. What was
+zimg serve continues there, with every zone and all data as hosts have seen them. What was
 flushed survives a power failure. A write that a host repeats because its answer was
 lost with the connection is accepted again, so a file system on the drive survives that.
 

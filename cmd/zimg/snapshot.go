@@ -74,9 +74,9 @@ identifiers; to go back to it then takes --force.
 -l marks snapshots with another UUID than the image: of an image that was replaced by this one under the
 same name, or taken with --uuid. -a refuses those unless --force is given.
 
--a replaces the image as it is now, which may be damaged or lost. An interruption leaves the one or the
-other; in the sidecar layout the other may still have its metadata at its end (zimg convert --in-place --layout sidecar
-moves it out).`,
+-a replaces the image, which may be damaged or missing. If it is interrupted, the image is either the old one or the
+snapshot; a sidecar image may then still have its metadata at the end (zimg convert --in-place --layout sidecar
+moves it).`,
 		Example: "  zimg snapshot -c fresh disk.zimg\n  zimg run disk.zimg -- qemu-system-x86_64 ...\n  zimg snapshot -a fresh disk.zimg\n  zimg compare disk.zimg disk.zimg.zsnap/fresh.zimg",
 		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
@@ -234,7 +234,7 @@ func describeSnapshot(path, name string) (v snapshotView, err error) {
 	}
 	v = snapshotView{Name: name, Filename: file, ActualSize: allocated(file), Counts: map[string]uint64{}}
 	im, err := image.Open(file, image.Options{ForceShare: true})
-	if err != nil { // the others are listed all the same
+	if err != nil { // the others are listed anyway
 		v.Error = err.Error()
 		return v, nil
 	}

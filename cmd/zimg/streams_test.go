@@ -85,14 +85,14 @@ func TestInterrupt(t *testing.T) {
 		"restore d.zimg", "write --zone 1 d.zimg", "append -q --zone 1 d.zimg -",
 		"create -p --preallocation full --zones 32 --zone-size 64M new.zimg",
 	} {
-		in, feed, err := os.Pipe() // to read from until for ever
+		in, feed, err := os.Pipe() // to read from without end
 		if err != nil {
 			t.Fatal(err)
 		}
 		var errs bytes.Buffer
 		c := separately(args)
 		c.Stdin, c.Stderr = in, &errs
-		var started *os.File // tells that it is at work
+		var started *os.File // shows that it is at work
 		if strings.HasPrefix(args, "create") {
 			var w *os.File
 			if started, w, err = os.Pipe(); err != nil {

@@ -42,9 +42,9 @@ func SideOf(im *image.Image) Side {
 // Options say how two sides are compared.
 type Options struct {
 	// Strict compares what is not seen by a guest as well: identities, how far zones without a write
-	// pointer were written, and what lies beyond write pointers.
+	// pointer were written, and data beyond write pointers.
 	Strict bool
-	// Progress, if not nil, is told the bytes done and to do; an error stops the comparison.
+	// Progress, if not nil, is called with the bytes done and the total; an error stops the comparison.
 	Progress func(done, total int64) error
 	// Report is called for each difference, and returns false to stop.
 	Report func(Difference) bool

@@ -78,7 +78,7 @@ func (c *comparison) data(a, b foreign.Extents, from, to int64, tick func(n int6
 	return -1, nil
 }
 
-// equal tells how many of the n bytes at off are equal up to the first that is not.
+// equal is how many of the n bytes at off are equal up to the first that is not.
 func (c *comparison) equal(a, b foreign.Extents, off, n int64) (int64, error) {
 	for i, data := range []foreign.Extents{a, b} {
 		if c.buf[i] == nil {
@@ -106,7 +106,7 @@ func (c *comparison) equal(a, b foreign.Extents, off, n int64) (int64, error) {
 	return i, nil
 }
 
-// tick tells the progress that n more bytes are done.
+// tick reports n more bytes to the progress.
 func (c *comparison) tick(n int64) error {
 	c.done += n
 	if c.Progress == nil {
@@ -115,7 +115,7 @@ func (c *comparison) tick(n int64) error {
 	return c.Progress(c.done, c.total)
 }
 
-// cursor goes through the parts of a range that are no holes.
+// cursor goes through the parts of a range that are not holes.
 type cursor struct {
 	pull func() (foreign.Run, error, bool)
 	run  foreign.Run

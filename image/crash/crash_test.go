@@ -124,7 +124,7 @@ func TestSeed(t *testing.T) {
 }
 
 // A zone is finished when it was, between the write before and the flush or write after; without QEMU's trace
-// nobody knows.
+// it is not known.
 func TestFinish(t *testing.T) {
 	l := newLogger()
 	l.write(0, 'a', 1)

@@ -19,7 +19,7 @@ import (
 
 // drive is what a drive would hold: the simplest model there is.
 type drive struct {
-	data []byte // of both namespaces, as they lie in the file
+	data []byte // of both namespaces, as they are in the file
 	end  [4]int // blocks written, by zone
 }
 

@@ -3,7 +3,7 @@
 // before the run, a log of every write, discard and flush of its data file (package writelog), and
 // QEMU's trace of what was done to zones. docs/CRASH.md has the model.
 //
-//	recording.go  what is in the folder       trace.go   what QEMU has told of its commands
+//	recording.go  what is in the folder       trace.go   what QEMU has logged of its commands
 //	history.go    the log as steps, in the order in which they took effect
 //	replay.go     the steps up to a point     fate.go    what becomes of unflushed writes
 //	walk.go       the images of many points
@@ -63,7 +63,7 @@ func Prepare(ctx context.Context, dir string, im *image.Image) (err error) {
 	return log.Close()
 }
 
-// stopWith is a progress that tells nobody and ends with ctx.
+// stopWith is a progress that prints nothing and ends with ctx.
 func stopWith(ctx context.Context) func(done, total int64) error {
 	return func(int64, int64) error { return ctx.Err() }
 }

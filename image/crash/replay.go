@@ -96,7 +96,7 @@ func (p *replay) take(s Step) error {
 	switch {
 	case p.fate == Keep:
 		return p.flush(func(Step) bool { return true })
-	case s.FUA: // with it goes what it is written behind, or over
+	case s.FUA: // with it goes what it follows, or overwrites
 		zoned := p.rec.ns[s.NS].Zoned()
 		return p.flush(func(q Step) bool {
 			if zoned {

@@ -18,7 +18,7 @@ import (
 
 const block, zone = 4096, 16 * 4096
 
-// zoned is a namespace of four zones of 16 blocks, of which so many may be active.
+// zoned is a namespace of four zones of 16 blocks; active is how many may be active.
 func zoned(active uint32) layout.Namespace {
 	mar := layout.NoLimit
 	if active > 0 {
@@ -27,7 +27,7 @@ func zoned(active uint32) layout.Namespace {
 	return layout.Namespace{ID: 1, CSI: layout.ZNS, BlockBits: 12, ZoneSize: 16, ZoneCap: 16, ZoneCount: 4, Blocks: 64, MAR: mar, MOR: mar}
 }
 
-// plain is a namespace of 16 blocks without zones; its data is 1 MiB on, behind that of zoned.
+// plain is a namespace of 16 blocks without zones; its data is 1 MiB on, after that of zoned.
 var plain = layout.Namespace{ID: 2, CSI: layout.NVM, BlockBits: 12, Blocks: 16}
 
 const plainOff = 1 << 20

@@ -14,12 +14,12 @@ const (
 
 var zeroes [zeroChunk]byte
 
-// mover copies up to n bytes that are data and tells how many: not 0 without an error.
+// mover copies up to n bytes that are data and returns how many: not 0 without an error.
 type mover func(srcOff, off, n int64) (int64, error)
 
 // CopyByHand is File.CopyFrom by reading and writing, for a dst that has nothing
 // better. It leaves out holes, and pieces of 64 KiB that are zero: some sources cannot
-// tell their holes.
+// report their holes.
 func CopyByHand(dst io.WriterAt, src File, srcOff, off, length int64, progress func(n int64) error) error {
 	return copyExtents(src, srcOff, off, length, handMover(dst, src), progress)
 }

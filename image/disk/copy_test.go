@@ -16,7 +16,7 @@ import (
 // plain hides what a file is, so that only the way by hand is left.
 type plain struct{ disk.File }
 
-// dense is a file of which the holes cannot be told.
+// dense is a file that does not report its holes.
 type dense struct{ disk.File }
 
 func (d dense) SeekData(off int64) (int64, error) { return off, nil }

@@ -56,7 +56,7 @@ type File interface {
 	Sync() error
 	// PunchHole makes length bytes from off read as zeroes, and gives their
 	// space back where the file system can; where it cannot, it writes zeroes.
-	// It does not change the file's size: what lies beyond the end is left.
+	// It does not change the file's size: data beyond the end stays.
 	PunchHole(off, length int64) error
 	// Allocate reserves space for length bytes from off (zeroes), or ErrUnsupported.
 	Allocate(off, length int64) error
@@ -79,7 +79,7 @@ type File interface {
 	AllocatedBytes() (int64, error)
 	// CopyFrom copies length bytes at srcOff of src to off: by reflink where possible, then by
 	// copy_file_range, then by hand; holes stay holes where the target range read as zeroes before
-	// (the caller sees to that). progress, if not nil, is called with the bytes done since the last call
+	// (the caller makes sure of that). progress, if not nil, is called with the bytes done since the last call
 	// and may return an error to stop.
 	CopyFrom(src File, srcOff, off, length int64, progress func(n int64) error) error
 }

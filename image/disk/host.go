@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// BootID identifies this boot of the kernel, so that a later program can tell whether the computer has been restarted
+// BootID identifies this boot of the kernel, so that a later program can find out whether the computer has been restarted
 // since. It is zero where the system has no such thing.
 func BootID() (id [16]byte) {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -20,7 +20,7 @@ func BootID() (id [16]byte) {
 	return id
 }
 
-// Identity tells a file from its copies: it stays the same when the file is renamed, and a copy has another. It is zero
+// Identity distinguishes a file from its copies: it stays the same when the file is renamed, and a copy has another. It is zero
 // where the system does not say.
 func Identity(file File) (id [16]byte) {
 	if f, ok := file.(interface{ identity() ([16]byte, bool) }); ok {

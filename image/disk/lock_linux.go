@@ -23,7 +23,7 @@ const (
 
 var permNames = [permCount]string{"consistent read", "write", "write unchanged", "resize"}
 
-// checkOrder begins with the permission that a user understands best when told
+// checkOrder begins with the permission that a user understands best in a message
 // of a conflict.
 var checkOrder = [permCount]int{permWrite, permResize, permWriteUnchanged, permConsistentRead}
 

@@ -261,7 +261,7 @@ func (f *osFile) writeZeroes(off, end int64) error {
 	return nil
 }
 
-// seekDense is SeekData where no hole can be told.
+// seekDense is SeekData where holes are not reported.
 func (f *osFile) seekDense(off int64) (int64, error) {
 	size, err := f.Size()
 	if err == nil && off >= size {
@@ -270,7 +270,7 @@ func (f *osFile) seekDense(off int64) (int64, error) {
 	return off, err
 }
 
-// seekDenseEnd is SeekHole where no hole can be told.
+// seekDenseEnd is SeekHole where holes are not reported.
 func (f *osFile) seekDenseEnd(off int64) (int64, error) {
 	if _, err := f.seekDense(off); err != nil {
 		return 0, err

@@ -155,7 +155,7 @@ func (f *osFile) copyFrom(src *osFile, srcOff, off, length int64, progress func(
 	return copyExtents(src, srcOff+done, off+done, length-done, move, progress)
 }
 
-// clone shares the blocks of as much of the range as can be and tells how much that was.
+// clone shares the blocks of as much of the range as possible and returns how much that was.
 func (f *osFile) clone(src *osFile, srcOff, off, length int64, progress func(n int64) error) (done int64, err error) {
 	if f.device || src.device || srcOff%cloneAlign != 0 || off%cloneAlign != 0 {
 		return 0, nil

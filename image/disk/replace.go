@@ -12,7 +12,7 @@ import (
 )
 
 // A Replacement makes files under temporary names and gives them their real ones when all of them
-// are complete and durable. Until then what had the names has them; after an error nothing is left behind. It is the
+// are complete and durable. Until then the old files keep their names; after an error nothing is left over. It is the
 // only code that renames (publish.go).
 //
 //	                     Create                   Publish
@@ -248,7 +248,7 @@ func (r *Replacement) makeTemp(p *part, a Access) error {
 	}
 }
 
-// removeStale removes the temporary files of name that nobody has locked: their makers are dead. What it cannot
+// removeStale removes the temporary files of name that are not locked: their makers are dead. What it cannot
 // remove does no harm.
 func (r *Replacement) removeStale(name string) {
 	if !locking {
@@ -316,7 +316,7 @@ func (p *part) release() error {
 	return old.Close()
 }
 
-// NotRegularError is the refusal to put a file in the place of something that is no regular file, such as a device.
+// NotRegularError is the refusal to put a file in the place of something that is not a regular file, such as a device.
 type NotRegularError struct{ Name string }
 
 func (e *NotRegularError) Error() string { return e.Name + " is not a regular file" }

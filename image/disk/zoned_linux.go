@@ -52,7 +52,7 @@ func zonedModel(name string) (model, queue string) {
 	return strings.TrimSpace(string(b)), queue
 }
 
-// IsZoned tells whether name is a zoned block device.
+// IsZoned reports whether name is a zoned block device.
 func IsZoned(name string) bool {
 	model, _ := zonedModel(name)
 	return model != "" && model != "none"

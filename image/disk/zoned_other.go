@@ -7,5 +7,5 @@ func OpenZoned(name string, _, _ bool) (ZonedDevice, error) {
 	return nil, pathError("open", name, ErrNotZoned)
 }
 
-// IsZoned tells whether name is a zoned block device.
+// IsZoned reports whether name is a zoned block device.
 func IsZoned(string) bool { return false }

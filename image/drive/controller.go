@@ -10,7 +10,7 @@ import (
 // ControllerOptions say whom a controller is for.
 type ControllerOptions struct {
 	CNTLID    uint16 // controller identifier, unique in the subsystem
-	Fabrics   bool   // behind NVMe over Fabrics, else a PCI function
+	Fabrics   bool   // reached over NVMe over Fabrics; otherwise a PCI function
 	HostNQN   string // "" if it is not known
 	HostID    [16]byte
 	KeepAlive time.Duration // the host's keep-alive timeout (KATO), for Get Features

@@ -47,7 +47,7 @@ type source struct {
 func copySource(b []byte, wide bool) source {
 	s := source{lba: layout.LBA(le.Uint64(b[copyLBAAt:])), nlb: layout.LBA(le.Uint16(b[copyEnterAt:])) + 1}
 	if wide {
-		for i := range 6 { // big-endian, 10 bytes of which the last six are the tag
+		for i := range 6 { // big-endian, 10 bytes; the last six are the tag
 			s.tags.Ref = s.tags.Ref<<8 | uint64(b[copyWideTagsAt+4+i])
 		}
 		s.tags.App, s.tags.Mask = le.Uint16(b[36:]), le.Uint16(b[38:])

@@ -43,7 +43,7 @@ type Options struct {
 	// NoWriteCache makes every command durable before it completes: there is no volatile
 	// write cache, and hosts send no Flush.
 	NoWriteCache bool
-	// Shared tells hosts that a namespace may be used by several controllers (NMIC, CMIC).
+	// Shared announces to hosts that a namespace may be used by several controllers (NMIC, CMIC).
 	// Linux then puts its multipath layer on top.
 	Shared bool
 

@@ -49,7 +49,7 @@ func (c *Controller) logTransfer(cmd *Command) (int, Status) {
 	return int(length), Success
 }
 
-// getLog is Get Log Page. What lies after the end of the page is zero.
+// getLog is Get Log Page. Everything after the end of the page is zero.
 func (c *Controller) getLog(cmd *Command, data []byte) Status {
 	clear(data)
 	lid := uint8(cmd.DW(10))

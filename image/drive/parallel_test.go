@@ -12,7 +12,7 @@ import (
 )
 
 // Several hosts and queues at once: appends get blocks of their own, every zone is as long
-// as what was written to it, and a reset beside writes leaves no data behind.
+// as what was written to it, and a reset beside writes leaves no old data.
 func TestParallel(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, imagetest.Spec{Layout: layout.Trailing, UUID: [16]byte{2}, Namespaces: []imagetest.SpecNamespace{{

@@ -110,7 +110,7 @@ func (r *request) write() Completion {
 }
 
 // commit makes the change that was planned, after its data was written to lba. If the zone
-// does not take it any more what lies beyond its written blocks is taken back; in a random
+// does not take it any more, data beyond its written blocks is discarded; in a random
 // write area blocks that had been written may be the new ones.
 func (r *request) commit(appends bool, lba layout.LBA) Status {
 	made, st := r.plan(appends, true)
@@ -138,7 +138,7 @@ func result(appends bool, lba layout.LBA) uint64 {
 	return 0
 }
 
-// plan checks the write or append with the zones, and makes the change if told to. It
+// plan checks the write or append with the zones, and makes the change if make is set. It
 // returns where the data goes.
 func (r *request) plan(appends, commit bool) (layout.LBA, Status) {
 	n := r.n

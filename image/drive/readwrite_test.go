@@ -46,7 +46,7 @@ func TestReadWrite(t *testing.T) {
 	if z := r.zone(2, 2); z.State != layout.ImplicitlyOpened || z.WP != 37 {
 		t.Errorf("%+v", z)
 	}
-	// Across zones a read fails; what was not written, or lies above the capacity, is zero.
+	// Across zones a read fails; what was not written, or is above the capacity, is zero.
 	r.Want(1, drivetest.IO(opRead, 2, 15, 2, 0), nil, drive.ZoneBoundaryError)
 	r.wantData(1, 4*128+95, 2, append(fill('d', 512), fill(0, 512)...))
 	r.wantData(1, 5*128+23, 2, append(fill('e', 512), fill(0, 512)...))
@@ -77,7 +77,7 @@ func TestReadAcross(t *testing.T) {
 	r.Want(1, drivetest.IO(opRead, 1, 6*128+100, 29, 0), nil, drive.ZoneIsOffline)
 }
 
-// Data that an earlier life of a zone left behind is never shown.
+// Data from before a zone was reset is never shown.
 func TestStaleData(t *testing.T) {
 	t.Parallel()
 	r := standard(t)

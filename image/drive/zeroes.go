@@ -5,7 +5,7 @@ import (
 	"zimg/layout"
 )
 
-// writeZeroes is Write Zeroes: in a zone a write like another. The space is given back,
+// writeZeroes is Write Zeroes: in a zone, a write like any other. The space is given back,
 // with DEAC or without, and reads as zeroes.
 func (r *request) writeZeroes() Status {
 	n := r.n

@@ -11,17 +11,17 @@ import (
 	"zimg/layout"
 )
 
-// Content is one namespace to be moved: its geometry, its zones, and where its data
-// lies. NS.DataFile, DataOff and DataLen mean nothing here.
+// Content is one namespace to be copied: its geometry, its zones, and where its data
+// is. NS.DataFile, DataOff and DataLen mean nothing here.
 type Content struct {
 	NS    *layout.Namespace
 	Zones layout.Zones // nil for a namespace without zones
 	Data  Extents      // nil if the data is not available
-	// BlockMeta is where per-block metadata lies, as one extent; a nil File for none.
+	// BlockMeta is where per-block metadata is, as one extent; a nil File for none.
 	BlockMeta Extent
 }
 
-// Tick is told bytes that were moved, or passed over as holes; its error stops the work.
+// Tick is called with the bytes that were moved, or passed over as holes; its error stops the work.
 type Tick func(n int64) error
 
 // Run is a range of a namespace that has been written, in bytes.
@@ -111,7 +111,7 @@ func (c *Content) CopyMeta(dst disk.File, off int64, tick Tick) error {
 func (c *Content) metaOff(off int64) int64 { return off >> c.NS.BlockBits * int64(c.NS.MS) }
 
 // Held yields the parts of [from, to) that may hold anything but zeroes: what the
-// files have there that is no hole.
+// files have there, without holes.
 func (c *Content) Held(from, to int64) iter.Seq2[Run, error] {
 	return func(yield func(Run, error) bool) {
 		if c.Data == nil {
@@ -146,7 +146,7 @@ func (c *Content) Held(from, to int64) iter.Seq2[Run, error] {
 	}
 }
 
-// LastByte is the offset behind the last byte of [from, to) that is not zero, from if there is none.
+// LastByte is the offset after the last byte of [from, to) that is not zero, from if there is none.
 // Holes cost nothing.
 func LastByte(file disk.File, from, to int64) (int64, error) {
 	return disk.LastNonZero(file, from, to)

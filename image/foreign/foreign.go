@@ -1,5 +1,5 @@
 // Package foreign is the seam between zimg and every other format that keeps
-// zones: what a format must say of itself, and what it is handed to do its work.
+// zones: how a format describes itself, and what it is given to do its work.
 //
 //	foreign.go  Format, and what decoding gives        input.go   files to decode from
 //	content.go  one namespace, its zones and its data  output.go  files to encode into
@@ -32,7 +32,7 @@ var ErrUnsupported = errors.New("not supported")
 // device is gone, and not all that should be there is.
 var ErrUnfinished = errors.New("not finished")
 
-// ErrNoGeometry is wrapped by the error of a decoder that must be told how the zones are.
+// ErrNoGeometry is wrapped by the error of a decoder that must be given the geometry.
 var ErrNoGeometry = errors.New("no geometry")
 
 // ErrWhichBlocks is wrapped where a file may have blocks of two sizes and does not show which.
@@ -70,7 +70,7 @@ type Format struct {
 	// Original is the program that reads and writes the format.
 	Original string
 	Holds    Holds
-	// Probe tells whether h is of this format; nil for a format without a magic, which only
+	// Probe reports whether h is of this format; nil for a format without a magic, which only
 	// its name can choose. It must not say yes to what Decode does not recognise.
 	Probe func(h *Head) bool
 	// Decode reads everything but the data.
@@ -136,7 +136,7 @@ func Find(formats []*Format, name string) (*Format, error) {
 	return nil, fmt.Errorf("unknown format %q: must be one of %s", name, strings.Join(names, ", "))
 }
 
-// Detect tells the format of what path names by its magic, or gives nil. It looks at
+// Detect recognizes the format of what path names by its magic, or returns nil. It looks at
 // path itself and, where that is a plain data file, at the second file beside it.
 func Detect(formats []*Format, fsys disk.FS, path string) (*Format, error) {
 	h, err := NewHead(fsys, path)
@@ -181,7 +181,7 @@ type Extent struct {
 // open until the next one is asked for.
 type Extents func(from, to int64) iter.Seq2[Extent, error]
 
-// Linear is data that lies in one file as a whole, byte 0 at base; behind limit, an offset
+// Linear is data that is in one file as a whole, byte 0 at base; after limit, an offset
 // in the file, there is none.
 func Linear(file disk.File, base, limit int64) Extents {
 	return func(from, to int64) iter.Seq2[Extent, error] {

@@ -20,7 +20,7 @@ type Input struct {
 	Path   string // as the user named it
 	Second string // the second file, if the user named one
 	// Geometry is what the user said of the namespace, nil if nothing; ZoneCount 0 means as
-	// many as there is room for. Unsaid tells which parts of it are defaults.
+	// many as there is room for. Unsaid says which parts of it are defaults.
 	Geometry *layout.Namespace
 	Unsaid   Unsaid
 	// Pick is the namespace wanted, 0 if the user did not say.
@@ -113,7 +113,7 @@ func (in *Input) Close() error {
 }
 
 // Pair opens data file and second file: Path may name either. data is nil if Path is the second
-// one and no data file is beside it: then zones can be told, and nothing be copied.
+// one and no data file is beside it: then zones can be read, but no data can be copied.
 func (in *Input) Pair() (data, second disk.File, err error) {
 	suffix := in.Format.Suffix
 	dataName, secondName := in.Path, in.Second
@@ -193,7 +193,7 @@ func NewHead(fsys disk.FS, path string) (*Head, error) {
 	return h, nil
 }
 
-// Exists tells whether a directory has an entry called name.
+// Exists reports whether a directory has an entry called name.
 func (h *Head) Exists(name string) bool {
 	_, err := h.FS.Stat(filepath.Join(h.Path, name))
 	return err == nil

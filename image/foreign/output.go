@@ -24,7 +24,7 @@ type Output struct {
 	// Mkdir makes the directory path, which must not exist or be empty.
 	Mkdir func(path string) error
 	Tick  Tick
-	// Say prints a line for the user: what the original program has to be told.
+	// Say prints a line for the user: how to run the original program.
 	Say func(format string, args ...any)
 }
 
@@ -56,8 +56,8 @@ func (o *Output) DataFile(path string) error {
 	return o.CopyLinear(file, 0)
 }
 
-// Units is n in the given unit, exactly: with a fraction where it is no multiple, which shows that the
-// one who is to be told it cannot take it.
+// Units is n in the given unit, exactly: with a fraction where it is not a multiple, which shows that the
+// program that gets it cannot use it.
 func Units(n, unit int64) string {
 	return strconv.FormatFloat(float64(n)/float64(unit), 'f', -1, 64)
 }

@@ -127,7 +127,7 @@ func (p Policy) survivors(ino *inode, rng *rand.Rand) *sparse {
 func (p Policy) bindings(durable map[string]*inode, pending []nameChange, rng *rand.Rand) map[string]*inode {
 	names := maps.Clone(durable)
 	flip := coin(rng)
-	stale := map[string]bool{} // names of which a change was dropped: later ones are as well
+	stale := map[string]bool{} // names with a change that was dropped: later ones are as well
 	for _, c := range pending {
 		keep := p == KeepAll || p == KeepNames || p.random() && flip()
 		for name := range c.set {

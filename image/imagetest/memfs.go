@@ -70,7 +70,7 @@ func (o Op) String() string {
 	return fmt.Sprintf("operation %d: %s %s %d+%d", o.N, o.Kind, o.Name, o.Off, o.Len)
 }
 
-// Counters tells what a piece of work cost.
+// Counters is what a piece of work cost.
 type Counters struct {
 	Ops       int   // numbered operations
 	Writes    int   // calls of WriteAt, also those that CopyFrom makes
@@ -165,7 +165,7 @@ func (m *MemFS) ResetCounters() {
 }
 
 // step numbers an operation and finds out whether the power goes with it. A
-// caller records its change all the same, then returns m.lost.
+// caller still records its change, then returns m.lost.
 func (m *MemFS) step(kind OpKind, name string, off, length int64) {
 	m.count.Ops++
 	m.log = append(m.log, Op{N: len(m.log) + 1, Kind: kind, Name: name, Off: off, Len: length})

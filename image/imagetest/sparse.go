@@ -77,7 +77,7 @@ func (s *sparse) punch(off, end int64) {
 		return
 	}
 	first, last := (off+PageSize-1)/PageSize, end/PageSize
-	if end == s.size { // nothing lies behind it in the last page
+	if end == s.size { // nothing follows it in the last page
 		last = (end + PageSize - 1) / PageSize
 	}
 	if first > last { // within one page
@@ -89,7 +89,7 @@ func (s *sparse) punch(off, end int64) {
 	s.drop(first, last)
 }
 
-// zero writes zeroes over what is there of [off, end), which lies in one page.
+// zero writes zeroes over what is there of [off, end), which is in one page.
 func (s *sparse) zero(off, end int64) {
 	if off < end && s.pages[off/PageSize] != nil {
 		s.write(make([]byte, end-off), off)

@@ -27,7 +27,7 @@ type SpecNamespace struct {
 	Zones map[uint64]SpecZone
 }
 
-// SpecZone is a zone that is not Empty. Data of Fill bytes lies below Written.
+// SpecZone is a zone that is not Empty. Data of Fill bytes is below Written.
 type SpecZone struct {
 	State   layout.ZoneState
 	Written layout.LBA // blocks from the start of the zone

@@ -118,7 +118,7 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// Two images with a namespace of one id: a finish does not say of which.
+// Two images with a namespace of one id: a finish does not say which one it is for.
 func TestSharedID(t *testing.T) {
 	other := *first
 	for name, c := range map[string]struct {

@@ -185,7 +185,7 @@ func (s *Store) committed() (err error) {
 	return nil
 }
 
-// commitStale commits zone i, of which the slots call more written than it is, and with it all others of that kind
+// commitStale commits zone i, which has fewer written blocks than the slots say, and with it all others of that kind
 // that are written from their start again: as Empty, which needs no data to be synced. The caller has the zone's
 // lock.
 func (s *Store) commitStale(n *Namespace, i uint64) error {

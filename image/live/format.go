@@ -19,7 +19,7 @@ const Suffix = ".zlive"
 //
 //	 0                 4096              8192                    aligned to 4096
 //	+-----------------+-----------------+-----------------------+-----------------------+
-//	| header          | state           | records, 192 a zone   | extensions, two a zone|
+//	| header          | state           | records, 192 per zone | extensions, 2 per zone|
 //	+-----------------+-----------------+-----------------------+-----------------------+
 //
 // The header is written once. Records and extensions are in the order of the namespace table; a namespace without

@@ -21,7 +21,7 @@
 //
 //  1. While the boot id stays the same the page cache is intact: what was stored in a shared mapping or written to a
 //     file is there for the next process. The exception is a file system whose device was taken away while it was
-//     mounted; that is a power failure which cannot be told from a dead process, and it is not handled.
+//     mounted; that is a power failure that looks like a dead process, and it is not handled.
 //  2. Aligned 8-byte stores are done whole, and those of one goroutine are visible in the order of their atomic
 //     operations, also when the process is killed between two of them.
 //  3. Of the disk: what package imagetest lists. What was synced is there; what was written since may be there, or not,
@@ -288,7 +288,7 @@ func (s *Store) resume() error {
 			i++
 		}
 	}
-	s.wrote.Store(true) // nobody knows what was synced
+	s.wrote.Store(true) // what was synced is not known
 	return s.im.BeginSession(s.session)
 }
 

@@ -71,7 +71,7 @@ func (r *record) half() (h int, number uint32) {
 
 func (r *record) set() bool { _, n := r.half(); return n != 0 }
 
-// start prepares a record that was never set for a zone of which everything up to Written is committed.
+// start prepares a record that was never set for a zone that is committed up to Written.
 func (r *record) start(z layout.Zone) {
 	r.store(wordCap, uint64(z.Cap))
 	r.store(wordReach, uint64(z.Written))

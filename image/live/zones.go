@@ -22,7 +22,7 @@ type Namespace struct {
 	ext    map[uint64]uint8 // copies written by SetExtension that SetZone has yet to make count
 	counts layout.Counts
 	dirty  bitmap // zones that differ from the slots
-	stale  bitmap // zones of which the slots say that more is written
+	stale  bitmap // zones that have fewer written blocks than the slots say
 	torn   bitmap // zones with data beyond Written that is to be discarded before anything is written
 	locks  [64]struct {
 		sync.Mutex

@@ -177,10 +177,10 @@ func (f Format) Generate(data, meta []byte, tags Tags) error {
 	})
 }
 
-// Verify checks the blocks in data, of which meta is the metadata, and returns an
+// Verify checks the blocks in data, whose metadata is meta, and returns an
 // *Error about the first that is wrong. A block whose application tag is FFFFh (and,
 // with type 3, whose reference tag is all ones) is not checked: so blocks are marked that
-// nobody has written.
+// were never written.
 func (f Format) Verify(data, meta []byte, tags Tags, check Check) error {
 	return f.each(data, meta, tags, func(i int, block, meta []byte, tags Tags) error {
 		t := f.decode(meta[f.Off:])
@@ -201,7 +201,7 @@ func (f Format) Verify(data, meta []byte, tags Tags, check Check) error {
 }
 
 // MarkUnwritten makes the protection information of every block in meta such that
-// none is checked: what a drive returns for blocks that nobody has written.
+// none is checked: what a drive returns for blocks that were never written.
 func (f Format) MarkUnwritten(meta []byte) {
 	for ; len(meta) >= f.Meta && f.Meta > 0; meta = meta[f.Meta:] {
 		tuple := meta[f.Off : f.Off+f.Size()]

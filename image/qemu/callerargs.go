@@ -136,7 +136,7 @@ func (c *callerArgs) action(value string) {
 }
 
 // waitsForClient reports whether a character device is a server that waits for its first client, which is what
-// QEMU does with one unless it is told not to. -qmp and the like do so in the same way.
+// QEMU does with one by default. -qmp and the like do so in the same way.
 func waitsForClient(value string) bool {
 	items := splitCommas(value)
 	has := func(words ...string) bool {

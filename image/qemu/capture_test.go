@@ -11,7 +11,7 @@ import (
 
 // What QEMU reports after a guest has written in a zone random write area and shut the
 // controller down: the area is gone, the write pointer where the last commit left it, and
-// data lies after it. A capture commits that data.
+// there is data after it. A capture commits that data.
 func TestCaptureRandomWriteArea(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

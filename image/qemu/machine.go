@@ -12,7 +12,7 @@ type machine struct {
 	name   string
 	config configSpace
 	window uint64 // below 4 GiB, free for the registers of devices: 1 MiB
-	ram    uint64 // the beginning of memory, 16 MiB of which every machine has
+	ram    uint64 // the beginning of memory, every machine has 16 MiB of it
 }
 
 // machines are those that are known, by the type of QEMU's target and the beginning of the machine's type: pc-i440fx-7.2,

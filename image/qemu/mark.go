@@ -67,7 +67,7 @@ func (d *stock) removeJournal() error {
 }
 
 // zeroTails are the zones that end in zeroes which take no space, with the end of
-// their data: a journal tells them from zones that were reset.
+// their data: a journal distinguishes them from zones that were reset.
 func zeroTails(im *image.Image) (map[layout.NSID]map[uint64]layout.LBA, error) {
 	tails := map[layout.NSID]map[uint64]layout.LBA{}
 	for _, n := range im.Namespaces() {

@@ -99,7 +99,7 @@ func findPCI(q *QMP, id string) (pciDevice, error) {
 }
 
 // climb finds a device behind bridges: those that no firmware has set up have no bus numbers, and query-pci does
-// not look behind them. The buses get the numbers 1, 2, ... here.
+// not look past them. The buses get the numbers 1, 2, ... here.
 func climb(q *QMP, object string) (pciDevice, error) {
 	var chain []pciAddress
 	for {

@@ -84,7 +84,7 @@ func (r *restorer) zone(i uint64, z layout.Zone) error {
 	return nil
 }
 
-// extension sets the extension of zone i. It has a data buffer, of which there is one.
+// extension sets the extension of zone i. It needs the data buffer, and there is only one.
 func (r *restorer) extension(i uint64, z layout.Zone) error {
 	if err := r.send(); err != nil {
 		return err

@@ -52,7 +52,7 @@ func open(t *testing.T, path string) *image.Image {
 }
 
 // Every state that a drive can be in goes into a real QEMU and comes out of it
-// as it is after a power-up; what QEMU cannot be told of the image keeps.
+// as it is after a power-up; the image keeps what QEMU cannot set.
 func TestRestoreAndCapture(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "d.zimg")

@@ -37,7 +37,7 @@ type Options struct {
 	// Source is the source's second file, or its sidecar; Second is the destination's. Empty: beside
 	// the first.
 	Source, Second string
-	Geometry       *layout.Namespace // what a source does not tell
+	Geometry       *layout.Namespace // what a source does not record
 	Unsaid         foreign.Unsaid    // the parts of Geometry that are defaults
 	NS             layout.NSID       // 0: the only one
 	Lossy          bool              // leave out what the destination cannot hold
@@ -46,7 +46,7 @@ type Options struct {
 	Stamp          image.Stamp // of an image that is made
 	Layout         layout.Kind // of an image that is made; 0 for trailing
 	Progress       func(done, total int64) error
-	// Say is told what the destination's own program has to be told; Note what a user should know.
+	// Say is called with how to run the destination's own program; Note with what a user should know.
 	Say, Note func(format string, args ...any)
 }
 
@@ -132,7 +132,7 @@ func (s *source) keepLimits() error {
 	return nil
 }
 
-// dataFiles are the files whose permissions tell who may read c: those that the user named, and the first that data is in,
+// dataFiles are the files whose permissions say who may read c: those that the user named, and the first that data is in,
 // which speaks for all.
 func dataFiles(c *foreign.Content, named ...string) ([]string, error) {
 	for e, err := range c.Data(0, int64(c.NS.Size())) {
@@ -222,7 +222,7 @@ func Copy(src, dst string, o Options) (err error) {
 	return o.toForeign(src, dst, fitted, s.files, tick)
 }
 
-// accept tells what is to be known of a conversion of path before it begins, and refuses one that loses
+// accept reports what a user should know of a conversion of path before it begins, and refuses one that loses
 // something without leave.
 func (o *Options) accept(path string, assumed, losses, notes []string) error {
 	for _, a := range assumed {
@@ -320,7 +320,7 @@ func (o *Options) toForeign(src, dst string, f *foreign.Fitted, like []string, t
 // parts are the names of the files that the source may be made of.
 func (o *Options) parts(src string) []string {
 	suffix := image.SidecarSuffix
-	if o.From != nil { // then one of ours is no part of the source
+	if o.From != nil { // then one of ours is not part of the source
 		suffix = o.From.Suffix
 	}
 	parts := []string{src, src + suffix}

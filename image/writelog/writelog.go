@@ -26,7 +26,7 @@ const (
 	superLen = 28
 	entryLen = 32
 
-	// defaultSector is QEMU's, and the kernel's, where nobody asks for another.
+	// defaultSector is QEMU's, and the kernel's, unless another is set.
 	defaultSector = 512
 )
 
@@ -107,7 +107,7 @@ func Read(r io.ReaderAt, size int64) (*Log, error) {
 }
 
 // read walks the entries. What is not there yet reads as zeroes, which no entry
-// is; beyond count, which may be behind, anything that makes no sense is the end.
+// is; beyond count, which may be late, anything that makes no sense is the end.
 func (l *Log) read(r io.ReaderAt, size int64, count uint64) error {
 	b := make([]byte, entryLen)
 	for off := l.sector; off <= size-l.sector; {

@@ -115,7 +115,7 @@ func TestReadCutAndDamaged(t *testing.T) {
 	}
 }
 
-// Whatever a log says, what is read of it lies in it, and offsets are numbers.
+// Whatever a log says, what is read of it is in it, and offsets are numbers.
 func FuzzRead(f *testing.F) {
 	f.Add(log())
 	huge := log()

@@ -34,8 +34,8 @@ const (
 	off    = layout.Offline
 )
 
-// matrix has a row a command and a column a state. Zones are at block 16 and
-// have 12 blocks, of which 5 are written unless the zone is Empty. Sections are of the
+// matrix has one row per command and one column per state. Zones are at block 16 and
+// have 12 blocks; 5 are written unless the zone is Empty. Sections are of the
 // ZNS specification 1.1 unless they say otherwise.
 var matrix = []struct {
 	name    string

@@ -29,7 +29,7 @@ const (
 		"zimg write real.zimg --lba 0 real.raw"
 )
 
-// written makes NAME, an image of N zones of which each has one block written; and
+// written makes NAME, an image of N zones, each with one block written; and
 // exit.rom, a firmware that does nothing but reset the machine through the keyboard controller,
 // which with -no-reboot is the end.
 func written(name string, zones int) string {
@@ -61,7 +61,7 @@ const (
 	mib = 1 << 20
 	gib = 1 << 30
 
-	// Metadata: 64 + 8 bytes a zone and a sum for each block of them, in one copy.
+	// Metadata: 64 + 8 bytes per zone and a sum for each block of them, in one copy.
 	slot16k = 16384 * 72 * 1025 / 1024
 	slot1M  = 1000000 * 72 * 1025 / 1024
 	// A header, its checksums and the table of namespaces of both copies, and the locator.
@@ -103,7 +103,7 @@ var rows = []row{
 	{Name: "check metadata, 1,000,000 zones", Zimg: "zimg check million.zimg", Limit: 0.3, Moves: moves{Read: 2 * slot1M}},
 	{Name: "check --data, sparse 1 TiB", Zimg: "zimg check --data many.zimg", Moves: moves{Read: 2 * slot16k}},
 	{Name: "check --data, 4 GiB of data / cat", Prep: real4G, Zimg: "zimg check --data real.zimg", Other: "cat real.raw", Goal: 1.0, Runs: 3, Moves: moves{Read: 64 * 4 * kib}},
-	{Name: "check --data, 4 GiB of zeroes that are no holes / cat", Prep: zeroes4G, Zimg: "zimg check --data zeroes.zimg", Other: "cat zeroes.zimg", Goal: 1.0, Runs: 3, Moves: moves{Read: 64 * 4 * kib}},
+	{Name: "check --data, 4 GiB of zeros, no holes / cat", Prep: zeroes4G, Zimg: "zimg check --data zeroes.zimg", Other: "cat zeroes.zimg", Goal: 1.0, Runs: 3, Moves: moves{Read: 64 * 4 * kib}},
 	{
 		Name: "convert in place, 64 GiB", Prep: "zimg create -q --force --zones 1024 --zone-size 64M big.zimg", Reset: "zimg convert -q --in-place --layout trailing big.zimg 2>/dev/null || true",
 		Zimg: "zimg convert -q --in-place --layout sidecar big.zimg", Limit: 0.05, Moves: moves{Written: 2 * 1024 * 72, Syncs: 4},

@@ -74,7 +74,7 @@ func EndedBy(err error) os.Signal {
 	return nil
 }
 
-// IsVerdict tells the exit code of a command that has done its work, like check
+// IsVerdict distinguishes the exit code of a command that has done its work, like check
 // that found errors, from that of one that failed.
 func IsVerdict(err error) bool {
 	var coded *CodedError

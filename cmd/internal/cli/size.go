@@ -49,7 +49,7 @@ func ParseSize(s string) (int64, error) {
 	return checkedSize(s, n, nil)
 }
 
-// maxFraction is how many digits behind the point there is room for: 10 to that power is below 2^64.
+// maxFraction is how many digits after the point there is room for: 10 to that power is below 2^64.
 const maxFraction = 19
 
 // checkedSize is the size n that s stands for, or what is wrong with s.

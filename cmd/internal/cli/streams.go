@@ -121,7 +121,7 @@ type OutFile struct {
 func (o *OutFile) Finish(err error) error { return o.finish(err) }
 
 // CreateOutput makes the file called name, or is standard output for "" and "-". What has the name stays until the new
-// file is complete. An image is not overwritten: somebody has mistaken one file for the other. What is no regular file is written to.
+// file is complete. An image is not overwritten: somebody has mistaken one file for the other. A file that is not regular is written to.
 func CreateOutput(cmd *cobra.Command, name string) (*OutFile, error) {
 	if name == "" || name == "-" {
 		return &OutFile{cmd.OutOrStdout(), func(err error) error { return err }}, nil

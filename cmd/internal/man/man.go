@@ -148,7 +148,7 @@ the journal of a run that lasts, or that a crash ended
 .B NO_COLOR
 if set and not empty,
 .BR zimg-map (1)
-does not colour; nor with TERM=dumb, nor if standard output is no terminal
+does not colour; nor with TERM=dumb, nor if standard output is not a terminal
 .TP
 .B SOURCE_DATE_EPOCH
 the time, in seconds since 1970, to write into images instead of now

@@ -60,7 +60,7 @@ func (r *tableReport) Zone(_ *Namespace, i uint64, z layout.Zone, ext []byte) {
 func (r *tableReport) EndNamespace() {}
 func (r *tableReport) End()          {}
 
-// csvReport has a line a zone, LBAs.
+// csvReport has one line per zone, with LBAs.
 type csvReport struct{ w *bufio.Writer }
 
 func (r *csvReport) Begin() {
@@ -89,7 +89,7 @@ type ZoneView struct {
 	Ext       *string  `json:"extension,omitempty"`
 }
 
-// jsonReport writes one document, a zone a line.
+// jsonReport writes one document, with one line per zone.
 type jsonReport struct {
 	w      *bufio.Writer
 	from   Source

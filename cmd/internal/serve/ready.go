@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// Ready tells scripts and service managers that hosts may connect: it writes text as a line to descriptor fd and closes
+// Ready notifies scripts and service managers that hosts may connect: it writes text as a line to descriptor fd and closes
 // it, unless fd is negative, and notifies systemd (sd_notify(3)).
 func Ready(fd int, text string) error {
 	var errs []error

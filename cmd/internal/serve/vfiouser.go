@@ -135,7 +135,7 @@ func (s *Sockets) close() error {
 	return errors.Join(errs...)
 }
 
-// DeviceArguments are QEMU's arguments for a drive behind the socket at path.
+// DeviceArguments are QEMU's arguments for a drive that listens on the socket at path.
 func DeviceArguments(path string) string {
 	return fmt.Sprintf(`-device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":%q}}'`, path)
 }

@@ -34,7 +34,7 @@ type stopper struct {
 	expired bool           // the run has reached its limit
 }
 
-// newStopper listens until close is called. limit is how long the run may take, 0 for ever.
+// newStopper listens until close is called. limit is how long the run may take, 0 for no limit.
 func newStopper(limit time.Duration) *stopper {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stopper{ctx: ctx, cancel: cancel, stop: make(chan struct{}), signals: make(chan os.Signal, 16), done: make(chan struct{})}

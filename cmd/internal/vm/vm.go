@@ -40,7 +40,7 @@ type Options struct {
 	AllowLostFaults bool // run images with Read Only or Offline zones, which the guest sees as Full
 	// Answer is how long QEMU may take to answer; 0 is qemu.DefaultTimeout.
 	Answer time.Duration
-	// Limit is how long the run may take; 0 is for ever. Then the guest is asked to power down, and half a minute
+	// Limit is how long the run may take; 0 is no limit. After that the guest is asked to power down, and half a minute
 	// later its zones are saved as they are.
 	Limit time.Duration
 	// Controllers are properties of the controllers of the images, in their order, or of all of them.

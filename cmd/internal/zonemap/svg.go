@@ -25,7 +25,7 @@ var svgGrids = []struct{ upTo, columns int }{{64, 16}, {512, 32}, {svgCells, 64}
 const svgStyle = `<style>.page{fill:#fff}text{fill:#1f2328;font:12px sans-serif}.title{font-weight:bold}.row{font-size:10px;fill:#656d76;text-anchor:end}` +
 	`@media(prefers-color-scheme:dark){.page{fill:#0d1117}text{fill:#e6edf3}.title{font-weight:bold}.row{fill:#8d96a0}}</style>`
 
-// svgColours are the colours by state; told apart by lightness as well as hue.
+// svgColours are the colours by state, which differ in lightness as well as in hue.
 var svgColours = map[layout.ZoneState]string{
 	layout.Empty:            "#d0d7de",
 	layout.ImplicitlyOpened: "#2da44e",
@@ -60,7 +60,7 @@ func newSVGGrid(m Namespace) (*svgGrid, error) {
 
 func (g *svgGrid) height() int { return (len(g.cells) + g.columns - 1) / g.columns * g.size }
 
-// SVG draws the zones of all namespaces: a square a zone, filled from
+// SVG draws the zones of all namespaces: one square per zone, filled from
 // below as far as it is written, with a tooltip.
 func SVG(out io.Writer, title string, namespaces []Namespace) error {
 	w := bufio.NewWriter(out)

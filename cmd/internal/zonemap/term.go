@@ -32,7 +32,7 @@ const (
 	mapNotWP    = 'C'
 )
 
-// mapColours are SGR codes; the glyph alone tells the states apart as well.
+// mapColours are SGR codes; the glyph alone distinguishes the states, too.
 var mapColours = map[layout.ZoneState]string{
 	layout.Empty:            "90",
 	layout.ImplicitlyOpened: "32",

@@ -15,7 +15,7 @@ import (
 // Options are what a Server is for.
 type Options struct {
 	Drive *drive.Drive
-	// Snapshot takes a snapshot of the image; Server sees to it that no command runs meanwhile.
+	// Snapshot takes a snapshot of the image; Server makes sure that no command runs meanwhile.
 	Snapshot func(s Snapshot) error
 	Session  [16]byte // of the image
 	Log      func(format string, args ...any)
@@ -46,7 +46,7 @@ func Listen(path string, o Options) (*Server, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case err == nil && info.Mode().Type() != os.ModeSocket:
-		return nil, fmt.Errorf("%s is in the way of the control socket", path)
+		return nil, fmt.Errorf("%s already exists and is not a control socket", path)
 	case err == nil:
 		if err := os.Remove(path); err != nil {
 			return nil, err

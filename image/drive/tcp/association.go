@@ -32,7 +32,7 @@ type association struct {
 }
 
 // drainTime is how long a new association waits for the commands of the old one that it
-// replaces. A host that is told to come back does.
+// replaces. The host retries when the answer says so.
 const drainTime = 10 * time.Second
 
 var errBusy = errors.New("commands of the old association of this host are still in progress")

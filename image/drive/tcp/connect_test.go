@@ -116,7 +116,7 @@ func TestHostsSideBySide(t *testing.T) {
 	}
 }
 
-// A shutdown ends the I/O queues before the controller is told of it; a reset does, too.
+// A shutdown ends the I/O queues before the controller learns of it; so does a reset.
 func TestShutdownAndReset(t *testing.T) {
 	t.Parallel()
 	tg := newTarget(t, Options{})

@@ -255,7 +255,7 @@ func ioCommand(op uint8, lba uint64, blocks int) host.Command {
 	return cmd
 }
 
-// stopping reports whether an I/O queue has been told to stop.
+// stopping reports whether an I/O queue has been asked to stop.
 func (tg *target) stopping() bool {
 	tg.srv.mu.Lock()
 	defer tg.srv.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"zimg/image/drive/tcp/host"
 )
 
-// FuzzPDU sends any bytes to a server, at the beginning, and behind a Connect. Nothing panics or hangs, and
+// FuzzPDU sends any bytes to a server, at the beginning, and after a Connect. Nothing panics or hangs, and
 // what the connection holds stays within its bounds.
 func FuzzPDU(f *testing.F) {
 	q := &host.Queue{}

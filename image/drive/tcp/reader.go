@@ -30,7 +30,7 @@ type reader struct {
 	timed bool // the deadline is that of the PDU that has begun
 }
 
-// begin says that a PDU begins. The wait for its first byte may last for ever.
+// begin says that a PDU begins. The wait for its first byte has no time limit.
 func (r *reader) begin() { r.begun, r.timed = false, false }
 
 // grow gives r a larger buffer.

@@ -16,7 +16,7 @@
 // A host makes one connection per queue. Each has one goroutine, which reads PDUs and executes
 // most commands itself: a command in the page cache takes less time than a switch to another
 // goroutine. Commands that wait for the disk (flush, forced unit access) are executed by a second
-// goroutine, the lane, so that reads behind them go on.
+// goroutine, the lane, so that reads after them go on.
 //
 //	             +--------------------------------------------+
 //	socket ----->| reader: PDU -> command -> Execute -> answer|--+

@@ -38,7 +38,7 @@ const dmaChunk = 32 << 10
 
 type dmaLayout int
 
-// The layouts; the first read tells them apart.
+// The layouts; the first read distinguishes them.
 const (
 	layoutUnknown dmaLayout = iota
 	layoutSpec
@@ -92,7 +92,7 @@ func (d *dma) read(ctx context.Context, addr uint64, b []byte) error {
 	return nil
 }
 
-// layoutOf decides by the first read that can: what is behind the lower half of the count
+// layoutOf decides by the first read that can: what follows the lower half of the count
 // is its upper half, zero, or the first data. A queue entry never begins with zero here, as the first command is
 // Identify; a first read that is zero decides nothing.
 func (d *dma) layoutOf(p []byte, n int) dmaLayout {

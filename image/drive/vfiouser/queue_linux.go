@@ -49,7 +49,7 @@ type submission struct {
 	cq     *completions
 	tail   atomic.Uint32 // what the host rang
 	head   uint32        // of its goroutine
-	seen   atomic.Uint32 // head as completions tell it
+	seen   atomic.Uint32 // head as completions report it
 	wake   chan struct{} // the tail has moved
 	done   chan struct{} // its goroutine has ended
 }

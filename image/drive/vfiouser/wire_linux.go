@@ -89,7 +89,7 @@ type wire struct {
 // errProtocol is what a client sends that is no message.
 var errProtocol = errors.New("vfio-user: protocol error by the client")
 
-// read reads a message. Linux ends a read behind the bytes that descriptors came with, so
+// read reads a message. Linux ends a read after the bytes that descriptors came with, so
 // those read with the header, or with the payload, are the message's own.
 func (w *wire) read() (*message, error) {
 	var head [headerLen]byte

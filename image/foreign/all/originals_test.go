@@ -195,7 +195,7 @@ func removeAll(t interface{ Fatal(...any) }, paths ...string) {
 	}
 }
 
-// What the original leaves behind, however it ends, zimg reads as the original has it; and if a check
+// What the original leaves, however it ends, zimg reads as the original has it; and if a check
 // finds nothing worse than changes, then the original takes it again.
 func TestOriginalsAreRead(t *testing.T) {
 	bin := compile(t)

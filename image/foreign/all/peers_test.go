@@ -31,7 +31,7 @@ func compiled(t *testing.T, source string, libs ...string) string {
 	return bin
 }
 
-// resets tells whether our check says that the original resets zones; or why it cannot check.
+// resets reports whether our check says that the original resets zones; or why it cannot check.
 func resets(path string, f *foreign.Format) (bool, error) {
 	d, closer, err := transfer.Open(path, f, transfer.Options{}, false)
 	if err != nil {
@@ -142,7 +142,7 @@ func TestGzonedLayouts(t *testing.T) {
 					}
 					fact := d.Facts[1].Value
 					if x.conv == 0 && x.limit == 0 && l == 3 {
-						name = gzoned.Review.Name // nothing in the metadata tells them apart, and nothing differs
+						name = gzoned.Review.Name // nothing in the metadata distinguishes them, and nothing differs
 					}
 					if fact != name {
 						t.Errorf("%s, %d zones: layout %s, want %s", what, zones, fact, name)

@@ -112,8 +112,8 @@ func TestZonedRawBeyond32Bits(t *testing.T) {
 	}
 }
 
-// A file that cannot be read is named all the same where more than the magic speaks for it, so that
-// the reason can be told; a text that begins with the magic is not.
+// The format of a file that cannot be read is named anyway if more than the magic speaks for it, so that
+// the reason can be reported; a text that begins with the magic is not.
 func TestZonedRawIsNamed(t *testing.T) {
 	x := readFixture(t, "../../../testdata/foreign/zoned-raw.txt")
 	good := x.files["disk"]

@@ -149,7 +149,7 @@ func (m *meta) zone(i uint64, b []byte) (layout.Zone, error) {
 	return z, nil
 }
 
-// check compares the counters of open zones, which libzbc believes for ever.
+// check compares the counters of open zones, which libzbc never corrects.
 func (m *meta) check(found func(foreign.Problem) error) error {
 	var open [2]uint32
 	err := m.rec.Each(0, m.n.ZoneCount, func(_ uint64, b []byte) error {

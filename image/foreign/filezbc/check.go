@@ -22,7 +22,7 @@ func dataOff(zones uint64, page int64) int64 {
 // wipes is what follows from a check that fails.
 const wipes = "; tcmu-runner resets all zones"
 
-// header finds what is wrong with a header that can be read all the same; the data begins at base.
+// header finds what is wrong with a header that can still be read; the data begins at base.
 func (im *image) header(base int64) []foreign.Problem {
 	var list []foreign.Problem
 	zones := im.rec.Count

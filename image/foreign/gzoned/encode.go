@@ -93,7 +93,7 @@ func conventionalRanges(c *foreign.Content) ([]convRange, error) {
 	return ranges, nil
 }
 
-// providerSize is the shortest length of a provider of which gzoned makes n's zones.
+// providerSize is the shortest length of a provider that has the zones of n.
 func providerSize(n *layout.Namespace) int64 {
 	sector, zone := n.BlockSize(), int64(n.ByteOff(n.ZoneSize))
 	size := int64(n.Size())

@@ -2,7 +2,7 @@
 // end of its provider. Source of the layouts: sys/geom/zoned/g_zoned.h of freebsd-src, all of format
 // version 1; docs/FORMATS.md names the commits.
 //
-//	gzoned.go  decoding and what gzoned resets    variant.go  the layouts, and how they are told apart    encode.go
+//	gzoned.go  decoding and what gzoned resets    variant.go  the layouts, and how they differ    encode.go
 //
 //	 0                  zones*size        M-S-T*S          M-S-(T-1)*S        M-S
 //	+------------------+-----------------+----------------+------------------+-----------+

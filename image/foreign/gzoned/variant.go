@@ -150,7 +150,7 @@ func (m *metadata) ranges() []convRange {
 	return list
 }
 
-// identify tells the variant of the metadata in sector b. Where none fits, the error is about the one whose sector size
+// identify finds the variant of the metadata in sector b. Where none fits, the error is about the one whose sector size
 // and length do, as they differ in where these are.
 func identify(file disk.File, b []byte, size int64) (*metadata, error) {
 	var why error
@@ -179,8 +179,8 @@ func identify(file disk.File, b []byte, size int64) (*metadata, error) {
 	return nil, why
 }
 
-// entryLen tells the size of the entries of the zone table. Where both sizes are possible, a table header tells it, and
-// where both would put the header in the same place, the entries do: of n long entries the last has a zone type behind n short ones,
+// entryLen finds the size of the entries of the zone table. Where both sizes are possible, a table header shows it, and
+// where both would put the header in the same place, the entries do: of n long entries the last has a zone type after n short ones,
 // where a table of short ones has zeroes.
 func (m *metadata) entryLen(file disk.File) (int, error) {
 	if m.Entry != 0 {

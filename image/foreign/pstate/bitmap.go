@@ -14,8 +14,8 @@ type bitmap struct {
 	blocks uint64
 }
 
-// last is the block behind the last one of [from, to) whose bit is set; from if there is
-// none. It reads backwards, a little first: a Full zone tells by its last byte.
+// last is the block after the last one of [from, to) whose bit is set; from if there is
+// none. It reads backwards, a little first: the last byte is enough for a Full zone.
 func (m *bitmap) last(from, to uint64) (uint64, error) {
 	to = min(to, m.blocks)
 	for step := uint64(8); to > from; step = min(step*16, 4096) {

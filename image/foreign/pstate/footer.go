@@ -33,7 +33,7 @@ var Footer = &foreign.Format{
 	Encode: encodeFooter,
 }
 
-// decodeFooter reads RFC v5. The file tells no geometry: zone size and capacity follow from the
+// decodeFooter reads RFC v5. The file does not record the geometry: zone size and capacity follow from the
 // descriptors, the block size from the length of the data image; what is left the user says.
 func decodeFooter(in *foreign.Input) (*foreign.Decoded, error) {
 	data, file, err := in.Pair()

@@ -117,7 +117,7 @@ func (g *inferred) zoneCount(blockSaid bool) error {
 
 // extension finds the size of an extension with which descriptors and extensions are as long as they
 // are, but for padding to 512. With fewer than 8 zones there may be several; then it is the least
-// behind which there is nothing.
+// after which there is nothing.
 func (g *inferred) extension() error {
 	each := int64(g.ns.ZoneCount) * 64
 	var fit []int64 // units of 64 bytes

@@ -43,7 +43,7 @@ const (
 )
 
 // holds is what descriptors of the specification can hold; a bitmap adds how far zones were
-// written that do not tell by their write pointer.
+// written whose write pointer does not show it.
 func holds(bitmap bool) foreign.Holds {
 	return foreign.Holds{
 		States:      []layout.ZoneState{layout.Empty, layout.ImplicitlyOpened, layout.ExplicitlyOpened, layout.Closed, layout.Full, layout.ReadOnly, layout.Offline},
@@ -85,7 +85,7 @@ type table struct {
 	ns     *layout.Namespace
 	rec    *foreign.Records
 	bitmap *bitmap // nil where there is none
-	// data, where there is no bitmap, tells how far open zones were written; nil if it is not at hand.
+	// data, where there is no bitmap, shows how far open zones were written; nil if it is not at hand.
 	data disk.File
 	// swapped: the capacities are in the byte order of a big-endian host.
 	swapped bool
@@ -261,7 +261,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 }
 
 // layOut finds how long the bitmap is: ceil(blocks / sizeof(unsigned long)) bytes, so that it is twice
-// as long as it need be if the host had words of 32 bits. The file's length tells, and where it does
+// as long as it need be if the host had words of 32 bits. The length of the file shows which, and where it does
 // not, which of the two has zones in their places.
 func layOut(file disk.File, ns *layout.Namespace, blocks uint64, size int64) (*table, error) {
 	var best *table

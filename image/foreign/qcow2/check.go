@@ -41,7 +41,7 @@ func (im *image) checkHeader() []foreign.Problem {
 	return ps
 }
 
-// limits tells whether the limits are such that v9 takes them, and what they must be.
+// limits reports whether the limits are such that v9 takes them, and what they must be.
 func (im *image) limits() (string, bool) {
 	z := im.z
 	switch {
@@ -55,7 +55,7 @@ func (im *image) limits() (string, bool) {
 	return "", true
 }
 
-// checkPlace looks at where the write pointers lie, and at their refcounts.
+// checkPlace looks at where the write pointers are, and at their refcounts.
 func (im *image) checkPlace() []foreign.Problem {
 	h, off, end := im.h, int64(im.z.metaOff), im.metaEnd()
 	at := foreign.Problem{Verdict: foreign.Odd, File: im.rec.File.Name(), Off: off}
@@ -93,7 +93,7 @@ func (im *image) checkPlace() []foreign.Problem {
 	return nil
 }
 
-// metaEnd is the offset behind the write pointers.
+// metaEnd is the offset after the write pointers.
 func (im *image) metaEnd() int64 { return int64(im.z.metaOff) + entryLen*int64(im.z.zones) }
 
 // refcount is that of the cluster at off.
@@ -127,7 +127,7 @@ func (im *image) refcount(off int64) (uint64, error) {
 	return v, nil
 }
 
-// check looks at every entry, and at where the clusters of its zone lie.
+// check looks at every entry, and at where the clusters of its zone are.
 func (im *image) check(found func(foreign.Problem) error) error {
 	return im.rec.Each(0, im.n.ZoneCount, func(i uint64, b []byte) error {
 		e := im.bo.Uint64(b)
@@ -153,7 +153,7 @@ func (im *image) check(found func(foreign.Problem) error) error {
 	})
 }
 
-// checkClusters reports guest clusters of zone i that lie on the write pointers, and those that are
+// checkClusters reports guest clusters of zone i that overlap the write pointers, and those that are
 // allocated although all of them is above the write pointer e.
 func (im *image) checkClusters(i, e uint64, at foreign.Problem, found func(foreign.Problem) error) error {
 	cs := im.h.clusterSize()

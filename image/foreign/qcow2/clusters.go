@@ -152,7 +152,7 @@ func (m *clusters) entry(c int64) (e uint64, like int64, err error) {
 	return e, 1, m.count(c, e, at+c%perTable*8)
 }
 
-// extents yields runs of clusters that lie in a row in the file.
+// extents yields runs of clusters that follow each other in the file.
 func (m *clusters) extents(from, to int64) iter.Seq2[foreign.Extent, error] {
 	return func(yield func(foreign.Extent, error) bool) {
 		var run foreign.Extent

@@ -47,7 +47,7 @@ func anchor(n *layout.Namespace) int64 {
 	return ((clustersFor(int64(n.Size()))+entriesPer-1)/entriesPer + anchorTables) * entriesPer
 }
 
-// plan finds out which guest clusters hold data, and so where everything else lies.
+// plan finds out which guest clusters hold data, and so where everything else is.
 func plan(c *foreign.Content) (*container, error) {
 	p := &container{}
 	for r, err := range c.Runs() {

@@ -25,14 +25,14 @@ const (
 	versionRFC  = "RFC"
 	version2    = "v2"
 	version3    = "v3"
-	version4    = "v4 or v5" // told from v6 and v7 by the feature bit
+	version4    = "v4 or v5" // distinguished from v6 and v7 by the feature bit
 	version6    = "v6 or v7"
 	versionNVMe = "NVMe RFC v2"
 	version9    = "v8 to v10"
 	versionNext = "2026, after v11"
 )
 
-// parseZoned tells the layout by its length and by whether its arithmetic agrees; there is no
+// parseZoned recognizes the layout by its length and by whether its arithmetic agrees; there is no
 // version in it. bit says whether the container has feature bit 5.
 func parseZoned(b []byte, bit bool) *zoned {
 	z := parseLayout(b, bit)

@@ -34,7 +34,7 @@ var Format = &foreign.Format{
 		}
 		hdr, err := readHeader(file)
 		_ = file.Close()
-		if err != nil { // if it says that it has zones, the error is told
+		if err != nil { // if it says that it has zones, the error is reported
 			return be.Uint32(h.First[offVersion:]) >= 3 && be.Uint64(h.First[offIncompat:])&BitZoned != 0
 		}
 		return hdr.ext != nil
@@ -146,8 +146,8 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	return d, nil
 }
 
-// order finds the byte order of the entries, where the extension does not tell: that in which fewer
-// of them lie outside their zones, little-endian if it is the same.
+// order finds the byte order of the entries, where the extension does not say: the one in which fewer
+// of them are outside their zones, little-endian if it is the same.
 func (im *image) order() error {
 	if im.z.order != nil {
 		im.bo = im.z.order
@@ -178,7 +178,7 @@ func (im *image) wp(e uint64) uint64 {
 	return e &^ im.z.convMark
 }
 
-// inside tells whether the write pointer of entry e is in zone i, or at its end.
+// inside reports whether the write pointer of entry e is in zone i, or at its end.
 func (im *image) inside(i, e uint64) bool {
 	wp := im.wp(e)
 	return wp >= i*im.z.zoneSize && wp <= (i+1)*im.z.zoneSize

@@ -1,6 +1,6 @@
-// Package rawdata reads and writes the plain block device behind a zoned namespace of QEMU:
-// the data of all zones and, with the property ms, the per-block metadata behind it. There
-// are no zones in it; they are taken from the data, as far as that tells.
+// Package rawdata reads and writes the plain block device that a zoned namespace of QEMU uses:
+// the data of all zones and, with the property ms, the per-block metadata after it. There
+// are no zones in it; they are inferred from the data, as far as possible.
 //
 // Layout (QEMU hw/nvme/ns.c, "hw/block/nvme: add metadata support", 2021), for a file of S bytes:
 //
@@ -10,7 +10,7 @@
 //	+------------------------+-------------------------+----------------+
 //	 nlbas = S / (lbs + ms), rounded down; zones = nlbas / zone size, rounded down
 //
-// S is rounded up to 512. The metadata of blocks behind the last zone is there, and without use.
+// S is rounded up to 512. The metadata of blocks after the last zone exists, but is not used.
 package rawdata
 
 import (
@@ -82,7 +82,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	return d, err
 }
 
-// stray says where there is data that no zone can have: behind the last one, and above
+// stray says where there is data that no zone can have: after the last one, and above
 // capacities. Then it is the geometry that is likely to be wrong.
 func stray(file disk.File, n *layout.Namespace, moff int64) ([]string, error) {
 	var lost []string

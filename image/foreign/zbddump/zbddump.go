@@ -53,7 +53,7 @@ const (
 	RecCond  = 40
 )
 
-// Names of the two files, behind the prefix.
+// Names of the two files, after the prefix.
 const (
 	infoSuffix = "_zone_info.dump"
 	dataSuffix = "_zone_data.dump"
@@ -181,12 +181,12 @@ func (p *dump) capacity() (layout.LBA, error) {
 	return zoneCap, err
 }
 
-// data is where the data lies; a data file that is too short is refused, one that is missing means that
+// data is where the data is; a data file that is too short is refused, one that is missing means that
 // there is nothing to copy.
 func (p *dump) data(in *foreign.Input) (foreign.Extents, error) {
 	name := prefix(in.Path) + dataSuffix
 	if _, err := in.FS.Stat(name); err != nil {
-		return nil, nil //nolint:nilerr // zones can be told without
+		return nil, nil //nolint:nilerr // zones can be read without
 	}
 	file, err := in.Open(name)
 	if err != nil {

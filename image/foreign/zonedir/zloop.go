@@ -13,7 +13,7 @@ import (
 
 const mebi = 1 << 20
 
-// Zloop is the directory of a zloop device. Nothing in it tells the geometry.
+// Zloop is the directory of a zloop device. Nothing in it records the geometry.
 var Zloop = &foreign.Format{
 	Name: "zloop", Title: "directory of zone files of Linux's zloop driver",
 	Shape: foreign.Directory, Original: "the zloop driver",
@@ -55,7 +55,7 @@ func decodeZloop(in *foreign.Input) (*foreign.Decoded, error) {
 	if g := in.Geometry; g != nil && !in.Unsaid.ZoneSize {
 		return dec, d.complete(dec, int64(g.ByteOff(g.ZoneSize)), int64(g.ByteOff(g.ZoneCap)))
 	}
-	// The driver is told at every start; here it has to be guessed.
+	// The driver gets it at every start; here it has to be guessed.
 	var longest, conv int64
 	for i, size := range d.size {
 		if longest = max(longest, size); d.conv[i] {

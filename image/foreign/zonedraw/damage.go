@@ -13,11 +13,11 @@ import (
 //	P >= 4 GiB, bit 31 of it clear                        state | P mod 2^32
 //	bit 31 of P set                                       ones  | P mod 2^32
 //
-// The lower half is right in all of them, and a zone is smaller than 4 GiB, so that it tells the pointer.
+// The lower half is right in all of them, and a zone is smaller than 4 GiB, so that it determines the pointer.
 // But in the last the state is lost and the mark of a conventional zone set: from then on the driver
 // moves the pointer no more, whatever is written. There the data says how far the zone was written.
 
-// extended tells a pointer of the last kind.
+// extended reports a pointer of the last kind.
 func extended(e uint64) bool { return e>>32 == 0xFFFFFFFF }
 
 // pointer is the write pointer of entry e of zone i: as it stands there or, if that is not in the zone and the
@@ -42,7 +42,7 @@ func (r *raw) pointer(i, e uint64) (wp uint64, mended bool) {
 func (r *raw) written(i uint64) (layout.LBA, error) {
 	n := r.n
 	from := r.v.data + int64(i)*int64(r.v.zoneSize)
-	to := max(from, min(from+int64(r.v.zoneSize), r.rec.Off)) // the array may lie on top of it
+	to := max(from, min(from+int64(r.v.zoneSize), r.rec.Off)) // the array may overlap it
 	end, err := disk.LastNonZero(r.rec.File, from, to)
 	return layout.LBA(i)*n.ZoneSize + layout.LBA((end-from+n.BlockSize()-1)>>n.BlockBits), err
 }

@@ -16,7 +16,7 @@ type variant struct {
 // size is that of the guest's disk.
 func (v *variant) size() uint64 { return uint64(v.zones) * uint64(v.zoneSize) }
 
-// parse tells the variant by its arithmetic. For a file with the magic that is of none, the text says
+// parse recognizes the variant by its arithmetic. For a file with the magic that fits none, the text says
 // why; sure says that it is more than the magic that speaks for the format.
 func parse(b []byte, size int64) (v *variant, why string, sure bool) {
 	if len(b) < HeaderLenC {
@@ -50,7 +50,7 @@ func parse(b []byte, size int64) (v *variant, why string, sure bool) {
 	return nil, fmt.Sprintf("device size %d in a file of %d bytes, %d zones of %d bytes, %d of them sequential and %d conventional", v.length, size, v.zones, v.zoneSize, v.seq, v.conv), sure
 }
 
-// variantA tells whether what follows the magic is plausible as the header of variant A: sequential
+// variantA reports whether what follows the magic is plausible as the header of variant A: sequential
 // zones, zone size, device size.
 func variantA(b []byte, size uint64) bool {
 	seq, zone, device := uint64(le.Uint32(b[4:])), le.Uint64(b[8:]), le.Uint64(b[16:])

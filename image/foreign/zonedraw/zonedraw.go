@@ -1,9 +1,9 @@
 // Package zonedraw reads and writes the raw format with write pointers at its end, of Sam Li's
 // block driver "zoned" for QEMU (block/zoned.c, 2022; never merged). The format has no version; three
-// layouts of it are known, told apart here by whether their arithmetic agrees:
+// layouts of it are known, distinguished here by whether their arithmetic agrees:
 //
-//	A  earliest; its pointers lie at a place that depends on the build: refused
-//	B  commit 09075f8b98ad: header of 57 bytes, data right behind it
+//	A  earliest; its pointers are at a place that depends on the build: refused
+//	B  commit 09075f8b98ad: header of 57 bytes, data right after it
 //	C  20221219090840.20388-3-faithilikerun@gmail.com: header of 512 bytes; written here
 //
 //	 0        512                       512+z*size         L-8*z             L
@@ -71,7 +71,7 @@ var Format = &foreign.Format{
 		},
 	},
 	Probe: func(h *foreign.Head) bool {
-		_, _, sure := parse(h.First, h.Size) // if it is damaged, the error is told
+		_, _, sure := parse(h.First, h.Size) // if it is damaged, the error is reported
 		return sure
 	},
 	Decode: decode,

@@ -15,11 +15,11 @@ type region struct {
 	base int64
 	ns   *layout.Namespace
 	rec  *foreign.Records
-	// old: of series v2 or v3, as far as the zones tell.
+	// old: of series v2 or v3, as far as the zones show it.
 	old bool
 }
 
-// openRegion reads the header at base. How many zones follow, it does not tell.
+// openRegion reads the header at base. It does not say how many zones follow.
 func openRegion(in *foreign.Input, file disk.File, base int64) (*region, error) {
 	b := make([]byte, HeaderLen)
 	if err := foreign.ReadFull(file, b, base); err != nil {
@@ -105,7 +105,7 @@ func (r *region) count(in *foreign.Input, d *foreign.Decoded, data disk.File) er
 // maxExt is the largest extension that the device can be given, in bytes.
 const maxExt = 255 * 64
 
-// divide settles the size of an extension, of which the header has only the low eight bits, and finds
+// divide settles the size of an extension, whose low eight bits are in the header, and finds
 // the length of a region: that of the file, or less where several namespaces share it. It gives
 // 0 if the file has a length that QEMU does not make.
 func (r *region) divide(in *foreign.Input, d *foreign.Decoded, size int64) (length, page int64, err error) {
@@ -156,7 +156,7 @@ func (r *region) fit(size int64) (length, page int64, err error) {
 	return 0, 0, nil
 }
 
-// place says where the tables of r lie, once count and size of the extensions are known.
+// place says where the tables of r are, once count and size of the extensions are known.
 func (r *region) place() error {
 	r.ns.ZoneCount = r.rec.Count
 	r.ns.Blocks = layout.LBA(r.rec.Count) * r.ns.ZoneSize
@@ -170,7 +170,7 @@ func (r *region) place() error {
 	return nil
 }
 
-// series tells which patches wrote the file: those up to v3 have a time stamp where later ones have
+// series finds out which patches wrote the file: those up to v3 have a time stamp where later ones have
 // w_ptr, and write 0 there. From v4 on every zone but one at block 0 has a w_ptr.
 func (r *region) series() (string, error) {
 	written, later := false, false

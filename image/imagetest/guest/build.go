@@ -14,7 +14,7 @@ import (
 // since the recipe changed: some seconds and a download of 70 MB. Several
 // processes may call it at once; one builds and the others wait.
 //
-// The guest lies in the module's .cache/guest, found from the working folder.
+// The guest is in the module's .cache/guest, found from the working folder.
 // Programs that are missing on the machine are installed by scripts/deps.sh,
 // or named in the error where it cannot.
 func Build(ctx context.Context) (Guest, error) {

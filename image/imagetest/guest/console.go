@@ -30,7 +30,7 @@ func (c *console) Write(p []byte) (int, error) {
 	return c.buf.Write(p)
 }
 
-// close tells readers that nothing more will come.
+// close makes readers see the end.
 func (c *console) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,7 +51,7 @@ func (c *console) text() (s string, more <-chan struct{}, done bool) {
 }
 
 // scriptOutput cuts out of a console's text what the script has printed;
-// ended tells whether the script is over, and then status how.
+// ended reports whether the script is over, and then status how.
 func scriptOutput(text string) (out string, status int, ended bool) {
 	_, out, ok := strings.Cut(text, beginMark)
 	if !ok {

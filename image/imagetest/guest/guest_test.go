@@ -143,7 +143,7 @@ func TestKillMidRun(t *testing.T) {
 	t.Parallel()
 	args, file := zoned(t)
 	g := built(t)
-	// A wrapper, as zimg run is one: QEMU is its child, and it tells how QEMU ended.
+	// A wrapper, as zimg run is one: QEMU is its child, and it reports how QEMU ended.
 	g.Command = []string{"sh", "-c", `qemu-system-x86_64 "$@"; echo "wrapper saw $?" >&2; exit 7`, "wrapper"}
 	vm, err := g.Start(t.Context(), args, `
 dd if=/bin/busybox of=/dev/nvme0n1 bs=4k count=1 oflag=direct 2>/dev/null
@@ -216,7 +216,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// The kernel must tell the NVMe controller to shut down before the power goes:
+// The kernel must shut down the NVMe controller before the power goes:
 // QEMU closes the zones that are open then.
 func TestPowerOffShutsTheControllerDown(t *testing.T) {
 	t.Parallel()

@@ -228,7 +228,7 @@ func (vm *VM) QEMU() (int, error) {
 }
 
 // Kill kills QEMU, as a power failure of the guest; a wrapper lives on and has
-// to cope. Wait tells how it did.
+// to cope. Wait returns the result.
 func (vm *VM) Kill() error {
 	pid, err := vm.QEMU()
 	if err != nil {

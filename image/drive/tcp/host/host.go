@@ -1,5 +1,5 @@
 // Package host is a small NVMe/TCP host: what tests and measurements need to talk to a target
-// over any net.Conn, one queue at a time. It checks what it receives, and it can be told to
+// over any net.Conn, one queue at a time. It checks what it receives, and it can be made to
 // misbehave: Send takes any bytes.
 //
 //	host.go   a queue: commands with their data     connect.go  Connect, properties, a whole controller

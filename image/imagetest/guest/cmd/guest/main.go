@@ -1,7 +1,7 @@
 // Command guest gives shell scripts the guest that the tests boot.
 //
 //	guest build        builds it if need be, prints the paths of kernel and initrd
-//	guest args SCRIPT  prints QEMU's arguments, one a line, for a boot that runs SCRIPT
+//	guest args SCRIPT  prints QEMU's arguments, one per line, for a boot that runs SCRIPT
 package main
 
 import (
