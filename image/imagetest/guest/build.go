@@ -24,7 +24,7 @@ func Build(ctx context.Context) (Guest, error) {
 	}
 	cache := filepath.Join(root, ".cache", "guest")
 	dir := filepath.Join(cache, recipeID())
-	g := Guest{Kernel: filepath.Join(dir, "vmlinuz"), Initrd: filepath.Join(dir, "initrd")}
+	g := Guest{Kernel: filepath.Join(dir, "vmlinux"), Initrd: filepath.Join(dir, "initrd")}
 	if built(dir) {
 		return g, nil
 	}
@@ -84,7 +84,7 @@ func build(ctx context.Context, root, tmp string) error {
 	if err := writeInitrd(ctx, filepath.Join(out, "initrd"), stage); err != nil {
 		return err
 	}
-	return copyFile(k.image, filepath.Join(out, "vmlinuz"))
+	return unpackKernel(ctx, k.image, filepath.Join(out, "vmlinux"))
 }
 
 // moduleRoot is the nearest folder above the working folder with a go.mod.

@@ -19,7 +19,7 @@ var namespacesScript []byte
 
 // recipeVersion goes up when the guest is put together in another way without
 // anything below it in this file changing.
-const recipeVersion = 1
+const recipeVersion = 2
 
 // kernelPackages are the packages that depend on the newest kernel, on Debian
 // and on Ubuntu. The first that the machine's package lists know is taken.
