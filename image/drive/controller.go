@@ -118,7 +118,7 @@ func (c *Controller) executeAdmin(cmd *Command, data []byte, done func(Completio
 	var cpl Completion
 	var also func()
 	ok := true
-	if cmd.Opcode() == opAbort {
+	if cmd.Opcode() == opAbort && cmd.Flags()&fuseMask == 0 { // admin refuses a fused one
 		cpl, also = c.abort(cmd)
 	} else {
 		cpl, ok = c.admin(cmd, data, done)
