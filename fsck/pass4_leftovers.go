@@ -1,9 +1,7 @@
 package fsck
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"zimg/image"
@@ -42,10 +40,9 @@ func (s *state) checkLeftovers() error {
 func (s *state) checkSidecarLeftover() error {
 	name := s.files.Data[0].Name() + image.SidecarSuffix
 	fsys := s.o.fs()
-	if _, err := fsys.Stat(name); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
+	info, err := fsys.Stat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil //nolint:nilerr // what is not a file, a loop of links for instance, is no sidecar
 	}
 	slot, err := image.ReadSidecarSlot(fsys, name)
 	if err != nil && !layout.IsJudgement(err) {

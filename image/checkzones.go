@@ -42,7 +42,7 @@ func (n *Namespace) CheckZones(first, last uint64) error {
 	return nil
 }
 
-// CheckZones judges all zones of all namespaces.
+// CheckZones judges all zones of all namespaces, and how many of them are open and active.
 func (im *Image) CheckZones() error {
 	for _, n := range im.ns {
 		if !n.Zoned() {
@@ -51,8 +51,36 @@ func (im *Image) CheckZones() error {
 		if err := n.CheckZones(0, n.ZoneCount-1); err != nil {
 			return err
 		}
+		if err := n.checkLimits(); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// checkLimits refuses more open or active zones than the namespace can have. The counts of the header have to be those of
+// the zones.
+func (n *Namespace) checkLimits() error {
+	var c layout.Counts
+	for z, err := range n.All(0, n.ZoneCount) {
+		if err != nil {
+			return err
+		}
+		c[max(0, z.State.Index())]++
+	}
+	var err error
+	switch {
+	case c != n.Counts():
+		err = layout.Errorf(layout.ErrDamaged, "namespace %d: the header has wrong zone counts", n.ID)
+	case n.MaxActive() > 0 && c.Active() > n.MaxActive():
+		err = layout.Errorf(layout.ErrDamaged, "namespace %d has %d active zones; its limit is %d", n.ID, c.Active(), n.MaxActive())
+	case n.MaxOpen() > 0 && c.Open() > n.MaxOpen():
+		err = layout.Errorf(layout.ErrDamaged, "namespace %d has %d open zones; its limit is %d", n.ID, c.Open(), n.MaxOpen())
+	}
+	if err == nil {
+		return nil
+	}
+	return needsRepair(n.im.files, n.im.path, fmt.Errorf("%s: %w", n.im.path, err))
 }
 
 // checkZone checks zone i, whose descriptor is encoded in b.

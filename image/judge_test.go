@@ -200,3 +200,39 @@ func setGeneration(t *testing.T, fs *imagetest.MemFS, g uint64) {
 		t.Fatal(err)
 	}
 }
+
+// Nothing makes a copy of, or changes as a whole, an image with more active or open zones than its limits allow, or with
+// counts that are not those of its zones: no drive could take it.
+func TestZonesBeyondLimits(t *testing.T) {
+	t.Parallel()
+	for what, state := range map[string]layout.ZoneState{"active": layout.Closed, "open": layout.ExplicitlyOpened} {
+		fs := imagetest.NewMemFS()
+		s := imagetest.Standard(layout.Trailing)
+		s.Namespaces = s.Namespaces[1:2]
+		s.Namespaces[0].ID, s.Namespaces[0].MAR, s.Namespaces[0].MOR, s.Namespaces[0].Zones = 1, 2, 1, nil
+		if err := s.Create(fs, path); err != nil {
+			t.Fatal(err)
+		}
+		most := uint64(3)
+		if state.Open() {
+			most = 2
+		}
+		for k := range most + 1 {
+			if err := change(func(im *image.Image) error {
+				n := im.Namespaces()[0]
+				z := n.EmptyZone(20 + k)
+				z.State, z.WP, z.Written = state, z.Start+1, z.Start+1
+				return n.SetZone(20+k, z)
+			})(fs); err != nil {
+				t.Fatal(err)
+			}
+			err := image.Convert(path, "/d/other.zimg", image.ConvertOptions{FS: fs, Force: true})
+			if k < most && err != nil {
+				t.Errorf("%d %s zones: %v", k+1, what, err)
+			}
+			if k == most && (!errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), what+" zones; its limit is")) {
+				t.Errorf("%d %s zones: %v", k+1, what, err)
+			}
+		}
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"strings"
 	"syscall"
 
 	"zimg/image/disk"
@@ -121,13 +120,8 @@ func asDamage(err error) error {
 // the image is damaged, though the part alone would be "not an image".
 type notFound struct{ err error }
 
-func (e *notFound) Error() string {
-	text, cut := strings.CutSuffix(e.err.Error(), ": "+layout.ErrNotImage.Error())
-	if cut {
-		text += " is missing"
-	}
-	return text
-}
+func (e *notFound) Error() string { return e.err.Error() }
+
 func (e *notFound) Unwrap() error { return layout.ErrDamaged }
 
 // looksLikeSidecar reports whether anything in the file called name shows that

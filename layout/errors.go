@@ -74,7 +74,9 @@ func (e *FieldError) Error() string {
 	if e.Want != nil {
 		fmt.Fprintf(&b, ", want %v", e.Want)
 	}
-	fmt.Fprintf(&b, ": %v", e.Err)
+	if errors.Is(e.Err, ErrNewer) {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
 	return b.String()
 }
 

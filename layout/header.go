@@ -202,7 +202,7 @@ func PeekHeaderLen(b []byte) (Bytes, error) {
 		return 0, &FieldError{Region: "slot header", Field: "length", Got: len(b), Want: headerFixed, Err: ErrNotImage}
 	}
 	if !IsHeader(b) {
-		return 0, &FieldError{Region: "slot header", Field: "magic", Err: ErrNotImage}
+		return 0, &FieldError{Region: "slot header", Field: "magic", Got: "missing", Err: ErrNotImage}
 	}
 	n := Bytes(le.Uint32(b[80:]))
 	if n < BlockLen || n > Bytes(MaxHeaderLen) || n%BlockLen != 0 {

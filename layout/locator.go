@@ -46,7 +46,7 @@ func DecodeLocator(b []byte, base Bytes) (*Locator, error) {
 		return nil, &FieldError{Region: region, Off: base + Bytes(off), Field: field, Got: got, Want: want, Err: err}
 	}
 	if len(b) < LocatorLen || !IsLocator(b) {
-		return fail(0, "magic", nil, nil, ErrNotImage)
+		return fail(0, "magic", "missing", nil, ErrNotImage)
 	}
 	b = b[:LocatorLen]
 	if got, want := Checksum(b[:locatorCRCOff]), le.Uint32(b[locatorCRCOff:]); got != want {

@@ -104,12 +104,21 @@ func DecodeTable(h *Header, b []byte, base Bytes) (*Plan, error) {
 			continue
 		}
 		got := entries[i]
-		field, g, w := "data offset", got.DataOff, e.DataOff
+		var g, w any = got.DataOff, e.DataOff
+		field := "data offset"
 		switch {
+		case got.Name != e.Name: // in a trailing image, the only one of which Place changes the name
+			field, g, w = "file name", fmt.Sprintf("%q", got.Name), "none"
 		case got.DataLen != e.DataLen:
 			field, g, w = "data length", got.DataLen, e.DataLen
-		case got.Tables != e.Tables:
+		case got.Tables.Desc != e.Tables.Desc:
 			field, g, w = "zone descriptor table offset", got.Tables.Desc, e.Tables.Desc
+		case got.Tables.WP != e.Tables.WP:
+			field, g, w = "write-pointer array offset", got.Tables.WP, e.Tables.WP
+		case got.Tables.Ext != e.Tables.Ext:
+			field, g, w = "extension area offset", got.Tables.Ext, e.Tables.Ext
+		case got.DataFile != e.DataFile:
+			field, g, w = "data file", got.DataFile, e.DataFile
 		}
 		return nil, &FieldError{Region: fmt.Sprintf("namespace %d entry", e.ID), Off: base + Bytes(i*NamespaceLen), Field: field, Got: g, Want: w, Err: ErrDamaged}
 	}
@@ -122,8 +131,12 @@ func DecodeTable(h *Header, b []byte, base Bytes) (*Plan, error) {
 		}
 	}
 	for i, e := range p.Entries {
-		if got, ok := h.Counts[i].sum(); !ok || got != e.ZoneCount {
-			return nil, &FieldError{Region: "slot header", Field: fmt.Sprintf("counts of namespace %d", e.ID), Got: got, Want: e.ZoneCount, Err: ErrDamaged}
+		got, ok := h.Counts[i].sum()
+		switch {
+		case !ok:
+			return nil, &FieldError{Region: "slot header", Field: fmt.Sprintf("sum of the zone counts of namespace %d", e.ID), Got: "more than an image can have", Want: e.ZoneCount, Err: ErrDamaged}
+		case got != e.ZoneCount:
+			return nil, &FieldError{Region: "slot header", Field: fmt.Sprintf("sum of the zone counts of namespace %d", e.ID), Got: got, Want: e.ZoneCount, Err: ErrDamaged}
 		}
 	}
 	return p, nil

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -186,7 +185,7 @@ func (c *imageCheck) fail(cmd *cobra.Command, err error) int {
 
 // writeJSONLine writes v as one line.
 func writeJSONLine(w io.Writer, v any) {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(v) // to memory
+	if b, err := cli.JSON(v); err == nil { // plain strings, numbers and booleans always encode
+		_, _ = w.Write(append(b, '\n')) // to memory
+	}
 }

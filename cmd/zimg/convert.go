@@ -237,6 +237,6 @@ func (o *convertOptions) transferOptions(cmd *cobra.Command, from *foreign.Forma
 
 func (o *convertOptions) say(cmd *cobra.Command, format string, args ...any) {
 	if !o.quiet {
-		fmt.Fprintf(cmd.OutOrStdout(), format, args...)
+		cli.Fprintf(cmd.OutOrStdout(), format, args...)
 	}
 }

@@ -252,7 +252,7 @@ func (o *createOptions) options() (image.CreateOptions, error) {
 
 // describeCreated says what was made, and how to go on: with a controller that has the properties of device.
 func describeCreated(w io.Writer, path, sidecar string, plan *layout.Plan, device string) {
-	fmt.Fprintf(w, "Formatted '%s', layout %v\n", path, plan.Kind)
+	cli.Fprintf(w, "Formatted '%s', layout %v\n", path, plan.Kind)
 	for _, e := range plan.Entries {
 		fmt.Fprintf(w, "  %s\n", describeNamespace(&e.Namespace))
 	}
@@ -263,7 +263,7 @@ func describeCreated(w io.Writer, path, sidecar string, plan *layout.Plan, devic
 	if device != "" {
 		where = "--device " + cli.ShellWord(device) + " " + where
 	}
-	fmt.Fprintf(w, "Boot it with: zimg run %s -- qemu-system-x86_64 ...\n", where)
+	cli.Fprintf(w, "Boot it with: zimg run %s -- qemu-system-x86_64 ...\n", where)
 }
 
 // describeNamespace is a namespace in one line.

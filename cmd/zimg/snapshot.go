@@ -123,7 +123,7 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 	say := func(format string, args ...any) {
 		if !o.quiet {
 			bar.Done()
-			fmt.Fprintf(cmd.OutOrStdout(), format, args...)
+			cli.Fprintf(cmd.OutOrStdout(), format, args...)
 		}
 	}
 	switch {

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
 	"math"
 	"testing"
 )
@@ -39,4 +41,28 @@ func FuzzSize(f *testing.F) {
 			t.Errorf("%d is written %q, which reads %d, %v", n, FormatSize(n), got, err)
 		}
 	})
+}
+
+// JSON can be shown on a terminal, and is read back as what it was made of.
+func TestJSONIsPrintable(t *testing.T) {
+	const text = "e\x1b[31m\u009b2J\u202egnp.exe\U000e0041 <Zürich>\n"
+	b, err := JSON(map[string]string{"name": text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"name":"e\u001b[31m\u009b2J\u202egnp.exe\udb40\udc41 <Zürich>\n"}`; string(b) != want {
+		t.Errorf("%s, want %s", b, want)
+	}
+	var back map[string]string
+	if err := json.Unmarshal(b, &back); err != nil || back["name"] != text {
+		t.Errorf("%q, %v", back, err)
+	}
+	var out, line bytes.Buffer
+	if err := WriteJSON(&out, back); err != nil || out.String() != "{\n  "+string(b[1 : len(b)-1])[:6]+": "+string(b[8:len(b)-1])+"\n}\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	Fprintf(&line, "Formatted '%s', %d zones\n", "a\nb\x1b[0m", 3)
+	if got := line.String(); got != `Formatted 'a\nb\x1b[0m', 3 zones`+"\n" {
+		t.Errorf("%q", got)
+	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -8,14 +9,57 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // WriteJSON writes v indented, with a newline at the end. The shapes are promised in docs/JSON.md.
 func WriteJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	b, err := encodeJSON(v, "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(b, '\n'))
+	return err
+}
+
+// JSON is v in one line. It can be shown on a terminal: what does not print is escaped.
+func JSON(v any) ([]byte, error) { return encodeJSON(v, "") }
+
+func encodeJSON(v any, indent string) ([]byte, error) {
+	var buf bytes.Buffer
+	e := json.NewEncoder(&buf)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+	e.SetIndent("", indent)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	// The encoder escapes the control characters below U+0020 and leaves the others, and those that turn the
+	// direction of writing. None of them is outside a string.
+	var b []byte
+	for _, r := range string(bytes.TrimRight(buf.Bytes(), "\n")) {
+		switch {
+		case r < 0x7F || strconv.IsPrint(r):
+			b = utf8.AppendRune(b, r)
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+		default:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		}
+	}
+	return b, nil
+}
+
+// Fprintf is fmt.Fprintf for a person's eyes: a string among args, the name of a file for instance, cannot pass for more
+// than a part of its line.
+func Fprintf(w io.Writer, format string, args ...any) {
+	for i, a := range args {
+		if s, ok := a.(string); ok {
+			args[i] = OneLine(s)
+		}
+	}
+	fmt.Fprintf(w, format, args...)
 }
 
 // Printable makes text that may come from a file safe for a terminal.

@@ -3,16 +3,17 @@ package report
 import (
 	"bufio"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strings"
 
+	"zimg/cmd/internal/cli"
 	"zimg/layout"
 )
 
-// wpText is a write pointer, or none.
-func wpText(wp layout.LBA, none string) string {
-	if wp == layout.NoWP {
+// wpText is the write pointer of z, or none: what is in the field of a state that has no write pointer means nothing.
+func wpText(z layout.Zone, none string) string {
+	wp := z.WP
+	if wp == layout.NoWP || !z.State.HasWP() {
 		return none
 	}
 	return fmt.Sprint(uint64(wp))
@@ -48,7 +49,7 @@ func (r *tableReport) Zone(_ *Namespace, i uint64, z layout.Zone, ext []byte) {
 	if z.Type == layout.Conventional {
 		state = "Conventional"
 	}
-	line := fmt.Sprintf("%*d  %*d  %*d  %*s  %*d  %-17s  %s", r.number, i, r.lba, z.Start, r.lba, z.Cap, r.lba, wpText(z.WP, "-"), r.lba, z.Written-min(z.Start, z.Written), state, attrs)
+	line := fmt.Sprintf("%*d  %*d  %*d  %*s  %*d  %-17s  %s", r.number, i, r.lba, z.Start, r.lba, z.Cap, r.lba, wpText(z, "-"), r.lba, z.Written-min(z.Start, z.Written), state, attrs)
 	fmt.Fprintln(r.w, strings.TrimRight(line, " "))
 	if ext != nil {
 		for _, l := range strings.Split(strings.TrimRight(hex.Dump(ext), "\n"), "\n") {
@@ -69,7 +70,7 @@ func (r *csvReport) Begin() {
 func (r *csvReport) Namespace(*Namespace, uint64) {}
 
 func (r *csvReport) Zone(n *Namespace, i uint64, z layout.Zone, _ []byte) {
-	fmt.Fprintf(r.w, "%d,%d,%s,%s,%d,%d,%d,%s,%d,%s\n", n.ID, i, z.Type.Key(), z.State.Key(), z.Start, n.ZoneSize, z.Cap, wpText(z.WP, ""), z.Written-min(z.Start, z.Written), strings.Join(z.Attrs.Names(), " "))
+	fmt.Fprintf(r.w, "%d,%d,%s,%s,%d,%d,%d,%s,%d,%s\n", n.ID, i, z.Type.Key(), z.State.Key(), z.Start, n.ZoneSize, z.Cap, wpText(z, ""), z.Written-min(z.Start, z.Written), strings.Join(z.Attrs.Names(), " "))
 }
 
 func (r *csvReport) EndNamespace() {}
@@ -119,14 +120,14 @@ func (r *jsonReport) Zone(_ *Namespace, i uint64, z layout.Zone, ext []byte) {
 		Zone: i, Type: z.Type.Key(), State: z.State.Key(), Start: uint64(z.Start), Cap: uint64(z.Cap),
 		Written: uint64(z.Written - min(z.Start, z.Written)), Attrs: z.Attrs.Names(), AttrsInfo: z.AttrsInfo,
 	}
-	if z.WP != layout.NoWP {
+	if z.WP != layout.NoWP && z.State.HasWP() {
 		v.WP = (*uint64)(&z.WP)
 	}
 	if ext != nil {
 		text := hex.EncodeToString(ext)
 		v.Ext = &text
 	}
-	b, err := json.Marshal(&v)
+	b, err := cli.JSON(&v)
 	if err != nil {
 		panic(err) // plain numbers and strings always marshal
 	}
@@ -141,7 +142,7 @@ func (r *jsonReport) EndNamespace() { fmt.Fprint(r.w, "\n      ]\n    }") }
 func (r *jsonReport) End()          { fmt.Fprint(r.w, "\n  ]\n}\n") }
 
 func quoteJSON(s string) string {
-	b, err := json.Marshal(s)
+	b, err := cli.JSON(s)
 	if err != nil {
 		panic(err) // strings always marshal
 	}
