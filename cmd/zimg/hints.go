@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,10 +24,15 @@ func hintFor(cmd *cobra.Command, err error, hint string) string {
 
 // hintAbout is hintFor where the command was working on the files paths.
 func hintAbout(cmd *cobra.Command, paths []string, err error, hint string) string {
-	var repair *image.RepairError
+	var (
+		repair *image.RepairError
+		packed *foreign.ContainerError
+	)
 	switch {
 	case errors.Is(err, layout.ErrNotImage):
 		return hintForeign(cmd, paths, hint)
+	case errors.As(err, &packed):
+		return hintUnpack(packed.Path, &packed.Container)
 	case errors.Is(err, foreign.ErrUnfinished):
 		return hint + "; use --force to start again"
 	case hint != "":
@@ -118,8 +121,8 @@ func hintForeign(cmd *cobra.Command, paths []string, hint string) string {
 		if f, err := foreign.Detect(all.Formats, disk.OS, path); err == nil && f != nil {
 			return fmt.Sprintf("the file is in format %s; to import it, run: zimg convert %s disk.zimg", f.Name, cli.ShellWord(path))
 		}
-		if what := fileKind(path); what != "" {
-			return fmt.Sprintf("%s is %s", cli.ShellWord(path), what)
+		if c, err := foreign.FindContainer(disk.OS, path); err == nil && c != nil {
+			return hintContainer(path, c)
 		}
 	}
 	var hints []string
@@ -133,51 +136,6 @@ func hintForeign(cmd *cobra.Command, paths []string, hint string) string {
 		hints = append(hints, "if it was an image and its metadata is lost, run: "+rebuildCommand(cli.ShellWord(paths[0])))
 	}
 	return strings.Join(hints, "; ")
-}
-
-// fileKinds are files that people take for images, by their first bytes.
-var fileKinds = []struct {
-	off         int
-	magic, what string
-}{
-	{0, "QFI\xfb", "a qcow2 file without zones"},
-	{0, "KDMV", "a VMDK file; qemu-img convert -O raw reads it"},
-	{0, "# Disk DescriptorFile", "a VMDK descriptor; qemu-img convert -O raw reads it"},
-	{0, "conectix", "a VHD file; qemu-img convert -O raw reads it"},
-	{0, "vhdxfile", "a VHDX file; qemu-img convert -O raw reads it"},
-	{64, "\x7f\x10\xda\xbe", "a VDI file; qemu-img convert -O raw reads it"},
-	{0, "\x1f\x8b", "compressed with gzip; gunzip unpacks it"},
-	{0, "\xfd7zXZ\x00", "compressed with xz; unxz unpacks it"},
-	{0, "\x28\xb5\x2f\xfd", "compressed with zstd; unzstd unpacks it"},
-	{0, "BZh", "compressed with bzip2; bunzip2 unpacks it"},
-	{0, "\x04\x22\x4d\x18", "compressed with lz4; unlz4 unpacks it"},
-	{0, "PK\x03\x04", "a zip archive; unzip unpacks it"},
-}
-
-// fileKind says what else a file is that is not an image; "" if it does not show.
-func fileKind(path string) string {
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() {
-		return ""
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = f.Close() }()
-	head := make([]byte, 512)
-	n, _ := f.ReadAt(head, 0)
-	head = head[:n]
-	for _, k := range fileKinds {
-		if len(head) >= k.off && bytes.HasPrefix(head[k.off:], []byte(k.magic)) {
-			return k.what
-		}
-	}
-	foot := make([]byte, 8) // a fixed VHD has its header at the end
-	if _, err := f.ReadAt(foot, info.Size()-512); err == nil && string(foot) == "conectix" {
-		return "a VHD file; qemu-img convert -O raw reads it"
-	}
-	return ""
 }
 
 // closeQuietly closes an image that was only read.

@@ -65,6 +65,9 @@ func findLike(name string) ([]geometry, error) {
 		return nil, fmt.Errorf("like %q: want %s, or the name of an image or a zoned block device", name, strings.Join(likeNames(), ", "))
 	}
 	spaces, err := namespacesOf(name)
+	if errors.As(err, new(*foreign.ContainerError)) {
+		return nil, err // it names the file
+	}
 	if err != nil {
 		return nil, fmt.Errorf("like %s: %w", name, err)
 	}
@@ -86,6 +89,11 @@ func findLike(name string) ([]geometry, error) {
 func namespacesOf(path string) (list []layout.Namespace, err error) {
 	if image.Known(disk.OS, path, "") {
 		im, err := image.Open(path, image.Options{ForceShare: true})
+		if errors.Is(err, layout.ErrNotImage) {
+			if c, _ := foreign.FindContainer(disk.OS, path); c != nil {
+				err = &foreign.ContainerError{Path: path, Container: *c}
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -99,6 +107,9 @@ func namespacesOf(path string) (list []layout.Namespace, err error) {
 		return nil, err
 	}
 	if f == nil {
+		if c, _ := foreign.FindContainer(disk.OS, path); c != nil {
+			return nil, &foreign.ContainerError{Path: path, Container: *c}
+		}
 		return nil, errors.New("neither an image nor a file of a format that is known by its contents")
 	}
 	d, closer, err := transfer.Open(path, f, transfer.Options{}, true)

@@ -82,6 +82,9 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		return nil, err
 	}
 	if h.ext == nil {
+		if err := in.RefuseContainer(); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%s: a qcow2 image without zones: %w", file.Name(), foreign.ErrNotFormat)
 	}
 	if err := h.support(file); err != nil {

@@ -41,6 +41,9 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	if in.Geometry == nil || in.Unsaid.ZoneSize {
 		return nil, in.NeedGeometry()
 	}
+	if err := in.RefuseContainer(); err != nil {
+		return nil, err
+	}
 	file, err := in.Open(in.Path)
 	if err != nil {
 		return nil, err
