@@ -25,6 +25,7 @@ func TestDocumentedFunctions(t *testing.T) {
 	for _, m := range regexp.MustCompile("`([a-z]+)(\\.[A-Za-z]+)+`").FindAllStringSubmatch(string(text), -1) {
 		name := strings.Trim(m[0], "`")
 		if !packages[m[1]] {
+			t.Errorf("%s: there is no package %s", name, m[1])
 			continue
 		}
 		names++

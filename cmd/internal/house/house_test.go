@@ -209,3 +209,44 @@ func TestOneOfEach(t *testing.T) {
 		}
 	}
 }
+
+// What varies comes in through options: no package sets a variable of another one.
+func TestNoVariableOfAnotherPackage(t *testing.T) {
+	t.Parallel()
+	for _, s := range sources(t) {
+		if s.test() || s.below("image/imagetest") {
+			continue
+		}
+		ours := map[string]bool{} // names of the packages of the module that s imports
+		for _, i := range s.ast.Imports {
+			name, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rest, ok := strings.CutPrefix(name, "zimg/"); ok && i.Name == nil {
+				ours[rest[strings.LastIndex(rest, "/")+1:]] = true
+			}
+		}
+		check := func(e ast.Expr) {
+			sel, ok := e.(*ast.SelectorExpr)
+			if !ok {
+				return
+			}
+			// A name that the file declares is a variable of its own that hides the package.
+			if id, ok := sel.X.(*ast.Ident); ok && ours[id.Name] && id.Obj == nil {
+				t.Errorf("%s:%d: %s.%s is set", s.path, fset.Position(e.Pos()).Line, id.Name, sel.Sel.Name)
+			}
+		}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.AssignStmt:
+				for _, e := range n.Lhs {
+					check(e)
+				}
+			case *ast.IncDecStmt:
+				check(n.X)
+			}
+			return true
+		})
+	}
+}
