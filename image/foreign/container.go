@@ -71,8 +71,10 @@ func (h *Head) Container() *Container {
 			continue
 		}
 		is := k.is
-		if is.Name == "qcow2" && len(h.First) >= 36 && binary.BigEndian.Uint32(h.First[32:]) != 0 {
-			is.Title, is.Encrypted = "an encrypted qcow2 file", true
+		if is.Name == "qcow2" && len(h.First) >= 36 {
+			if method := binary.BigEndian.Uint32(h.First[32:]); method == 1 || method == 2 { // AES, LUKS
+				is.Title, is.Encrypted = "an encrypted qcow2 file", true
+			}
 		}
 		return &is
 	}
