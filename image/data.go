@@ -47,17 +47,22 @@ func (n *Namespace) DiscardZone(i uint64, from layout.LBA) error {
 	if start := layout.LBA(i) * n.ZoneSize; from < start || from > end {
 		return layout.Errorf(layout.ErrRange, "block %d is not in zone %d", from, i)
 	}
+	return n.discard(from, end, disk.File.PunchHole)
+}
+
+// discard punches the data and the metadata of the blocks from from to end.
+func (n *Namespace) discard(from, end layout.LBA, punch func(f disk.File, off, length int64) error) error {
 	if from == end {
 		return nil
 	}
-	if err := n.File().PunchHole(int64(n.DataOff+n.ByteOff(from)), int64(n.ByteOff(end-from))); err != nil {
+	if err := punch(n.File(), int64(n.DataOff+n.ByteOff(from)), int64(n.ByteOff(end-from))); err != nil {
 		return err
 	}
 	if n.MS == 0 {
 		return nil
 	}
 	ms := layout.Bytes(n.MS)
-	return n.File().PunchHole(int64(n.DataOff+n.MetadataOff()+layout.Bytes(from)*ms), int64(layout.Bytes(end-from)*ms))
+	return punch(n.File(), int64(n.DataOff+n.MetadataOff()+layout.Bytes(from)*ms), int64(layout.Bytes(end-from)*ms))
 }
 
 // SyncData makes the data area durable.

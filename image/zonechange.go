@@ -1,8 +1,10 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 
+	"zimg/image/disk"
 	"zimg/image/zns"
 	"zimg/layout"
 )
@@ -12,7 +14,7 @@ type ZoneAction uint8
 
 // The actions. Those up to FinishZones are a drive's; the others no drive offers.
 const (
-	ResetZones       ZoneAction = iota + 1 // Empty; data is discarded
+	ResetZones       ZoneAction = iota + 1 // Empty; data is discarded, and the space of zones given back that are Empty already
 	OpenZones                              // Explicitly Opened, also at rest
 	CloseZones                             // Closed
 	FinishZones                            // Full
@@ -85,7 +87,38 @@ func (n *Namespace) ChangeZones(c ZoneChange) (changed uint64, err error) {
 		n.im.rollback() // nothing was committed
 		return 0, err
 	}
-	return st.changed, n.im.commitDiscard(st.discard)
+	if err := n.im.commitDiscard(st.discard); err != nil || c.Action != ResetZones {
+		return st.changed, err
+	}
+	if err := n.releaseEmpty(c.Zones); err != nil && !errors.Is(err, disk.ErrUnsupported) {
+		return st.changed, err
+	}
+	return st.changed, nil
+}
+
+// releaseEmpty gives the space of Empty zones back that they still have: it was reserved, or something that wrote to the
+// file reset them without giving it back. There is no data in it, so nothing has to be committed.
+func (n *Namespace) releaseEmpty(ranges []ZoneRange) error {
+	for _, r := range ranges {
+		first := r.First // of the Empty zones right before zone i
+		i := r.First
+		for z, err := range n.All(r.First, r.Last-r.First+1) {
+			if err != nil {
+				return err
+			}
+			if z.State != layout.Empty {
+				if err := n.discard(layout.LBA(first)*n.ZoneSize, layout.LBA(i)*n.ZoneSize, disk.File.Release); err != nil {
+					return err
+				}
+				first = i + 1
+			}
+			i++
+		}
+		if err := n.discard(layout.LBA(first)*n.ZoneSize, layout.LBA(i)*n.ZoneSize, disk.File.Release); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // changeStore is a namespace that remembers which zones have changed.

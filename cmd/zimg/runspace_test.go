@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,5 +73,40 @@ dd if=/dev/urandom of=$d bs=4096 count=1 oflag=direct 2>/dev/null
 				t.Errorf("%d zones are Empty, want 6:\n%s", got, report)
 			}
 		})
+	}
+}
+
+// An image that takes more space than its data (its space was reserved, or a reset did not give it back) shrinks when its
+// zones are reset, those too that are Empty already.
+func TestResetGivesSpaceOfEmptyZonesBack(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, dir string }{{"disk", t.TempDir()}, {"tmpfs", memoryFolder(t)}} {
+		path := filepath.Join(c.dir, "d.zimg")
+		zimg(t, "create", "-q", "--zones", "8", "--zone-size", "1M", "--preallocation", "falloc", path)
+		if n := used(t, path); n < 8<<20 {
+			t.Fatalf("%s: %d bytes are allocated, want 8 MiB", c.name, n)
+		}
+		data, sum := randomFile(t, 300<<10)
+		zimg(t, "write", "--zone", "3", path, data)
+		if out := zimg(t, "zone", "reset", path, "0-1"); out != "0 zones changed.\n" {
+			t.Errorf("%s: %s", c.name, out)
+		}
+		if n := used(t, path); n < 6<<20 || n > 6<<20+128<<10 {
+			t.Errorf("%s: %d bytes are allocated after the reset of two Empty zones, want 6 MiB", c.name, n)
+		}
+		for _, zones := range []string{"0-2", "4-7"} {
+			zimg(t, "zone", "reset", path, zones)
+		}
+		if n := used(t, path); n > 1<<20+128<<10 {
+			t.Errorf("%s: %d bytes are allocated with one zone that is not Empty", c.name, n)
+		}
+		if got := fmt.Sprintf("%x", sha256.Sum256([]byte(zimg(t, "read", "--zone", "3", path)))); got != sum {
+			t.Errorf("%s: the data of zone 3 has changed", c.name)
+		}
+		zimg(t, "zone", "reset", path, "all")
+		if n := used(t, path); n > 128<<10 {
+			t.Errorf("%s: %d bytes are allocated, all zones are Empty", c.name, n)
+		}
+		zimg(t, "check", "--data", path)
 	}
 }

@@ -74,6 +74,7 @@ zones Offline or Read Only, and write pointers anywhere. It prints how many zone
 ZONES is a list of zone numbers and ranges, such as 0,3,7-9,12- (12- is zone 12 and all after it),
 or the word all. With reset, open, close and finish, all is the drive's Select All: it passes over
 zones to which the action does not apply. If the action is refused for one zone, none is changed.
+Reset also gives back the disk space of zones that are Empty already.
 
 If the image is being served by the same user (zimg serve, or zimg run with zimg's own drive), the
 zones of the live drive are changed, and its hosts are notified. There zones are changed one after the

@@ -58,6 +58,8 @@ type File interface {
 	// space back where the file system can; where it cannot, it writes zeroes.
 	// It does not change the file's size: data beyond the end stays.
 	PunchHole(off, length int64) error
+	// Release is PunchHole where that can give space back, and ErrUnsupported elsewhere: it never writes.
+	Release(off, length int64) error
 	// Allocate reserves space for length bytes from off (zeroes), or ErrUnsupported.
 	Allocate(off, length int64) error
 	// SeekData returns the first offset >= off that may hold data, io.EOF if there is none. A file

@@ -218,6 +218,19 @@ func (f *osFile) Truncate(size int64) error {
 
 // PunchHole tries what the system offers, and in the end writes zeroes.
 func (f *osFile) PunchHole(off, length int64) error {
+	err := f.Release(off, length)
+	if !errors.Is(err, ErrUnsupported) {
+		return err
+	}
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	return f.writeZeroes(off, off+min(length, size-off))
+}
+
+// Release makes a hole within the file.
+func (f *osFile) Release(off, length int64) error {
 	size, err := f.Size()
 	if err != nil {
 		return err
@@ -228,11 +241,7 @@ func (f *osFile) PunchHole(off, length int64) error {
 	if off >= size || length == 0 {
 		return nil
 	}
-	length = min(length, size-off)
-	if err = f.punch(off, length); errors.Is(err, ErrUnsupported) {
-		err = f.writeZeroes(off, off+length)
-	}
-	return err
+	return f.punch(off, min(length, size-off))
 }
 
 // writeZeroes leaves out what is a hole already.

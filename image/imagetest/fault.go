@@ -236,6 +236,13 @@ func (f *faultFile) PunchHole(off, length int64) error {
 	return f.under.PunchHole(off, length)
 }
 
+func (f *faultFile) Release(off, length int64) error {
+	if err := f.call("punch"); err != nil {
+		return err
+	}
+	return f.under.Release(off, length)
+}
+
 func (f *faultFile) Allocate(off, length int64) error {
 	if err := f.call("allocate"); err != nil {
 		return err

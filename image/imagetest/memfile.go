@@ -159,6 +159,9 @@ func (f *memFile) PunchHole(off, length int64) error {
 	return f.fs.lost("punch", f.name)
 }
 
+// Release is PunchHole.
+func (f *memFile) Release(off, length int64) error { return f.PunchHole(off, length) }
+
 // Allocate grows the file if need be. It reserves nothing: memory has no
 // space to run out of (FaultFS has ENOSPC).
 func (f *memFile) Allocate(off, length int64) error {
