@@ -21,6 +21,20 @@ type callerArgs struct {
 	panic    string // the action on a guest's panic, "" if none is given
 	watchdog string // on the end of a watchdog's patience
 	waits    bool   // a character device waits for its client before QEMU goes on
+	machine  string // its type, "" if none is given
+	expander bool   // there are more PCI root buses than one
+}
+
+// rootBus is the name of the PCI root bus of the machine, where a drive has to name it: a device without a bus would go to
+// any root bus, and those that expanders add take only bridges. "" leaves the choice to QEMU.
+func (c *callerArgs) rootBus() string {
+	switch {
+	case !c.expander:
+		return ""
+	case strings.Contains(c.machine, "q35"), strings.HasPrefix(c.machine, "virt"), c.machine == "microvm":
+		return "pcie.0"
+	}
+	return "pci.0"
 }
 
 // withoutValue are QEMU's options that are not followed by a value.
@@ -104,6 +118,14 @@ func (c *callerArgs) option(name, value string) error {
 		return fmt.Errorf("-%s: a machine that is resumed has the zones of its own past, not the image's", name)
 	case "preconfig":
 		return fmt.Errorf("-preconfig is not supported: QEMU creates drives only after its user continues")
+	case "device":
+		c.expander = c.expander || strings.HasPrefix(value, "pxb") || strings.Contains(value, "\"pxb")
+	case "M", "machine":
+		for i, item := range splitCommas(value) {
+			if name, ok := strings.CutPrefix(item, "type="); ok || i == 0 && !strings.Contains(item, "=") {
+				c.machine = name
+			}
+		}
 	case "no-shutdown":
 		c.stays = true
 	case "no-reboot":

@@ -150,6 +150,15 @@ func controller(uuid [16]byte, id string, more []Property) []Property {
 	return props
 }
 
+// placed is props with a bus where they need one.
+func (s *session) placed(props []Property) []Property {
+	bus := s.caller.rootBus()
+	if bus == "" || get(props, "bus") != "" {
+		return props
+	}
+	return append(props[:len(props):len(props)], Property{"bus", bus})
+}
+
 // namespace is the device of a namespace on the block node drive, at the controller bus.
 func namespace(n *layout.Namespace, bus, drive string, shared bool) []Property {
 	p := []Property{

@@ -96,7 +96,7 @@ func (d *own) args() ([]string, error) {
 	args := sharedMemory(qemuArgs(d.Command))
 	for k := range d.Drives {
 		m := map[string]any{"driver": "vfio-user-pci", "id": fmt.Sprintf("zimg%d", k), "socket": map[string]string{"type": "unix", "path": d.socket(k)}}
-		for _, p := range d.devices[k] {
+		for _, p := range d.placed(d.devices[k]) {
 			m[p.Key] = typedValue(p)
 		}
 		b, err := json.Marshal(m)

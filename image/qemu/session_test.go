@@ -196,6 +196,9 @@ func TestCallerArgs(t *testing.T) {
 		{"q -serial tcp::1,server=on,wait=off", callerArgs{}, ""},
 		{"q -chardev socket,id=a,path=b,server=on,wait=on", callerArgs{waits: true}, ""},
 		{"q --daemonize", callerArgs{}, "outlive"},
+		{"q -M q35 -device pxb-pcie,id=p", callerArgs{machine: "q35", expander: true}, ""},
+		{"q -machine accel=tcg,type=virt -device {\"driver\":\"pxb-pcie\"}", callerArgs{machine: "virt", expander: true}, ""},
+		{"q -device pxb,id=p", callerArgs{expander: true}, ""},
 		{"q -snapshot", callerArgs{}, "-snapshot"},
 		{"q -qtest x", callerArgs{}, "qtest"},
 		{"q -loadvm x", callerArgs{}, "zones of its own past"},
@@ -207,6 +210,26 @@ func TestCallerArgs(t *testing.T) {
 		}
 		if c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%s: %v, want %q", c.args, err, c.err)
+		}
+	}
+}
+
+// A drive names the root bus only where there are others, on which a device without a bus could end up.
+func TestRootBus(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"q -M q35":                                   "",
+		"q -M q35,smm=on -device pxb-pcie,id=p":      "pcie.0",
+		"q -M pc-q35-7.2 -device pxb-pcie,id=p":      "pcie.0",
+		"q -machine virt-10.0 -device pxb-pcie":      "pcie.0",
+		"q -device pxb,id=p":                         "pci.0",
+		"q -machine pc-i440fx-7.2 -device pxb":       "pci.0",
+		"q -device virtio-blk,id=pxb -M q35":         "",
+		"q -M q35 -device {\"driver\":\"pxb-pcie\"}": "pcie.0",
+	} {
+		c, err := parseCallerArgs(strings.Fields(args))
+		if err != nil || c.rootBus() != want {
+			t.Errorf("%s: bus %q, %v; want %q", args, c.rootBus(), err, want)
 		}
 	}
 }

@@ -56,7 +56,7 @@ func newStock(s *session) (*stock, error) {
 		case len(s.Controllers) > 1:
 			more = s.Controllers[k]
 		}
-		i := &stockImage{Image: im, node: node, controller: controller(im.Header().UUID, node, more), first: first}
+		i := &stockImage{Image: im, node: node, controller: controller(im.Header().UUID, node, s.placed(more)), first: first}
 		for _, n := range im.Namespaces() {
 			i.namespaces = append(i.namespaces, n.Namespace)
 		}
