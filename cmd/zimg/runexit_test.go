@@ -158,14 +158,39 @@ func TestRunQuit(t *testing.T) {
 	wantWritten(t, path)
 }
 
+// A QEMU before 7.0 does not know the options that zimg gives, and ends.
+const oldQEMU = `#!/bin/sh
+case " $* " in *" -version "*) echo "QEMU emulator version 5.2.0 (Debian 1:5.2+dfsg-11+deb11u3)"; exit 0 ;; esac
+echo "$0: -action: invalid option" >&2
+exit 1
+`
+
+// QEMU 7.0 starts, and would then process no NVMe command of the paused machine.
+const stalledQEMU = `#!/usr/bin/env python3
+import json, re, socket, sys
+config = open(sys.argv[sys.argv.index("-readconfig") + 1]).read()
+qmp, qtest = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+qmp.connect(re.search('path = "(.*)"', config).group(1))
+qtest.connect(sys.argv[sys.argv.index("-qtest") + 1].removeprefix("unix:"))
+version = {"qemu": {"major": 7, "minor": 0, "micro": 0}, "package": ""}
+qmp.sendall(json.dumps({"QMP": {"version": version, "capabilities": []}}).encode() + b"\n")
+for line in qmp.makefile():
+    qmp.sendall(json.dumps({"return": {}, "id": json.loads(line).get("id")}).encode() + b"\n")
+`
+
 // What cannot be run is refused before anything is changed, within seconds.
 func TestRunRefuses(t *testing.T) {
 	t.Parallel()
 	imagetest.NeedsPrograms(t, "QEMU")
-	hang := filepath.Join(t.TempDir(), "hang")
-	if err := os.WriteFile(hang, []byte("#!/bin/sh\nexec sleep 100\n"), 0o777); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	fake := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
+	hang := fake("hang", "#!/bin/sh\nexec sleep 100\n")
 	for name, c := range map[string]struct {
 		args []string
 		want string
@@ -177,6 +202,8 @@ func TestRunRefuses(t *testing.T) {
 		"snapshot":     {[]string{"--", "qemu-system-x86_64", "-snapshot"}, "-snapshot", 1},
 		"no PCI":       {[]string{"--", "qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "microvm"}, "QEMU failed to start", 1},
 		"bad option":   {[]string{"--", "qemu-system-x86_64", "-nonsense"}, "QEMU failed to start", 1},
+		"old":          {[]string{"--", fake("old", oldQEMU)}, "this is QEMU 5.2.0; 7.1 or later is needed", 1},
+		"stalled":      {[]string{"--", fake("stalled", stalledQEMU)}, "this is QEMU 7.0.0; 7.1 or later is needed", 1},
 		"hang":         {[]string{"--answer-timeout", "1s", "--", hang}, "does not answer", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
