@@ -62,7 +62,7 @@ for qemu; do
 		try "$qemu" qemu q35 -global nvme.zoned.auto_transition=off
 		try "$qemu" qemu q35 -device pxb-pcie,id=pxb,bus_nr=64
 		try "$qemu" qemu microvm,pcie=on
-		if "$qemu" -device help | grep -q '"vfio-user-pci"'; then
+		if "$qemu" -device vfio-user-pci,help 2>/dev/null | grep -q socket; then
 			try "$qemu" zimg pc
 			try "$qemu" zimg q35
 		fi
