@@ -214,6 +214,8 @@ func PeekHeaderLen(b []byte) (Bytes, error) {
 // DecodeHeader reads the header in b, which must have PeekHeaderLen bytes; base
 // is its file offset, for errors. The CRC is checked before anything is believed,
 // so that a later version is not taken for damage.
+//
+//nolint:gocyclo // a table of fields
 func DecodeHeader(b []byte, base Bytes) (*Header, error) {
 	const region = "slot header"
 	fail := func(off int, field string, got, want any, err error) (*Header, error) {

@@ -155,6 +155,8 @@ func (e *Entry) Encode(b []byte) {
 
 // Validate says what no namespace can have, as a *GeometryError. It judges the
 // geometry alone, not where things are, and is the only place that does.
+//
+//nolint:gocyclo // a table of rules
 func (n *Namespace) Validate() error {
 	bad := func(format string, args ...any) error {
 		return &GeometryError{NSID: n.ID, Text: fmt.Sprintf(format, args...)}

@@ -51,6 +51,8 @@ type geometry struct {
 const defaultZoneSize = 128 << 20
 
 // set is one key of --ns and -o; QEMU's names of properties are taken as well as ours.
+//
+//nolint:gocyclo // a table of keys
 func (g *geometry) set(key, value string) error {
 	number := func(p *uint64) error {
 		n, err := strconv.ParseUint(value, 0, 32)

@@ -149,21 +149,27 @@ func TestInvariants(t *testing.T) {
 					}
 				}
 			}
-			c := m.Counts()
-			if c != recount(store) {
-				t.Fatalf("counts %v, want %v", c, recount(store))
-			}
-			if limit := ns.MaxOpen(); limit > 0 && c.Open() > limit {
-				t.Fatalf("%d zones open of %d", c.Open(), limit)
-			}
-			if limit := ns.MaxActive(); limit > 0 && c.Active() > limit {
-				t.Fatalf("%d zones active of %d", c.Active(), limit)
-			}
-			for k, z := range store.Table {
-				if z.State.HasWP() && (z.WP != z.Written || z.WP < z.Start || z.WP >= z.End()) || z.State == empty && z.Written != z.Start || !z.State.HasWP() && z.WP != layout.NoWP {
-					t.Fatalf("zone %d: %+v", k, z)
-				}
-			}
+			checkInvariants(t, ns, m, store)
 		}
 	})
+}
+
+// checkInvariants holds the zones against their limits, and the counts against the zones.
+func checkInvariants(t *rapid.T, ns *layout.Namespace, m *zns.Machine, store *memory) {
+	t.Helper()
+	c := m.Counts()
+	if c != recount(store) {
+		t.Fatalf("counts %v, want %v", c, recount(store))
+	}
+	if limit := ns.MaxOpen(); limit > 0 && c.Open() > limit {
+		t.Fatalf("%d zones open of %d", c.Open(), limit)
+	}
+	if limit := ns.MaxActive(); limit > 0 && c.Active() > limit {
+		t.Fatalf("%d zones active of %d", c.Active(), limit)
+	}
+	for k, z := range store.Table {
+		if z.State.HasWP() && (z.WP != z.Written || z.WP < z.Start || z.WP >= z.End()) || z.State == empty && z.Written != z.Start || !z.State.HasWP() && z.WP != layout.NoWP {
+			t.Fatalf("zone %d: %+v", k, z)
+		}
+	}
 }
