@@ -80,7 +80,9 @@ func Write(w io.Writer, im *image.Image) error {
 	d := dumper{w: bufio.NewWriterSize(w, 1<<16)}
 	d.print("{\n")
 	d.members("  ", []member{
-		{key: "format", value: formatName}, {key: "version", value: uint64(version)}, {key: "uuid", value: layout.FormatUUID(im.Header().UUID)},
+		{key: "format", value: formatName},
+		{key: "version", value: uint64(version)},
+		{key: "uuid", value: layout.FormatUUID(im.Header().UUID)},
 		{key: "label", value: im.Header().Label},
 	})
 	d.print("  \"namespaces\": [")

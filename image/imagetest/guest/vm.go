@@ -125,7 +125,7 @@ func (vm *VM) Wait() (Result, error) {
 			err = errors.Join(ErrCutShort, err)
 		}
 		if err != nil {
-			vm.err = fmt.Errorf("%s: %w\nconsole: ...%s\nstderr: %s", vm.cmd.Args[0], err, last(text, 2000), last(vm.res.Stderr, 2000))
+			vm.err = fmt.Errorf("%s: %w\nconsole: ...%s\nstderr: %s", vm.cmd.Args[0], err, last(text), last(vm.res.Stderr))
 		}
 		if err := os.RemoveAll(vm.dir); vm.err == nil {
 			vm.err = err
@@ -152,7 +152,7 @@ func (vm *VM) WaitLine(ctx context.Context, text string) (string, error) {
 			}
 		}
 		if done {
-			return "", fmt.Errorf("the guest ended without printing %q: ...%s", text, last(all, 2000))
+			return "", fmt.Errorf("the guest ended without printing %q: ...%s", text, last(all))
 		}
 		select {
 		case <-more:
@@ -170,7 +170,7 @@ func (vm *VM) WaitStderr(ctx context.Context, text string) error {
 		case strings.Contains(all, text):
 			return nil
 		case done:
-			return fmt.Errorf("the guest ended without %q on standard error: ...%s", text, last(all, 2000))
+			return fmt.Errorf("the guest ended without %q on standard error: ...%s", text, last(all))
 		}
 		select {
 		case <-more:
@@ -245,4 +245,5 @@ func (vm *VM) Output() string {
 }
 
 // last is the end of s, at most n bytes.
-func last(s string, n int) string { return s[max(len(s)-n, 0):] }
+// last is the end of s, as much as a message can have.
+func last(s string) string { return s[max(len(s)-2000, 0):] }
