@@ -6,7 +6,7 @@ import (
 	"math/bits"
 	"slices"
 
-	"zimg/image/disk"
+	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -26,39 +26,42 @@ const (
 // tail is what is pending in a zone: its blocks from first to end.
 type tail struct{ first, end layout.LBA }
 
-// decide applies to file what survives of the pending steps, and returns the zones.
-func (p *replay) decide(file disk.File, point int) (zoneSet, error) {
-	set := maps.Clone(p.zones)
-	tails, err := p.tails()
+// decide applies to to what survives of the pending steps, and returns the zones.
+func (m *model) decide(to store, point int) (zoneSet, error) {
+	set := maps.Clone(m.zones)
+	tails, err := m.tails()
 	if err != nil {
 		return nil, err
 	}
-	if p.fate == Torn {
+	if m.fate == Torn {
+		cuts := map[zoneKey]layout.LBA{}
 		for k, t := range tails {
-			n := p.rec.ns[k.ns]
-			tails[k] = tail{t.first, t.first + layout.LBA(pick(uint64(t.end-t.first)+1, p.seed, uint64(point), uint64(n.ID), k.zone))}
+			cuts[k] = t.first + layout.LBA(pick(uint64(t.end-t.first)+1, m.seed, uint64(point), uint64(m.ns[k.ns].ID), k.zone))
 		}
-		for _, s := range p.pending {
-			if err := p.tear(file, set, s, tails, point); err != nil {
+		for _, s := range m.pending {
+			if err := m.tear(to, set, s, cuts, point); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return set, p.holdFull(set)
+	for k, z := range set {
+		set[k] = zns.AtRest(m.ns[k.ns], z)
+	}
+	return set, m.holdFull(set, tails)
 }
 
 // tails finds, for each zone with pending writes, where those begin and end.
-func (p *replay) tails() (map[zoneKey]tail, error) {
+func (m *model) tails() (map[zoneKey]tail, error) {
 	tails := map[zoneKey]tail{}
-	for _, s := range p.pending {
-		n := p.rec.ns[s.NS]
-		if s.Op != Write || !n.Zoned() {
+	for _, s := range m.pending {
+		n := m.ns[s.NS]
+		if s.Op != Write && s.Op != Zeroes || !n.Zoned() {
 			continue
 		}
 		k := zoneKey{s.NS, s.Zone}
 		t, ok := tails[k]
 		if !ok {
-			z, err := p.zone(p.zones, k)
+			z, err := m.zone(m.zones, k)
 			if err != nil {
 				return nil, err
 			}
@@ -72,23 +75,29 @@ func (p *replay) tails() (map[zoneKey]tail, error) {
 
 // tear applies a part of s: up to where its zone is cut, or some of its blocks. A
 // discard happens or does not.
-func (p *replay) tear(file disk.File, set zoneSet, s Step, tails map[zoneKey]tail, point int) error {
-	n := p.rec.ns[s.NS]
+func (m *model) tear(to store, set zoneSet, s Step, cuts map[zoneKey]layout.LBA, point int) error {
+	n := m.ns[s.NS]
 	keeps := func(block int64) bool {
-		return pick(2, p.seed, uint64(point), uint64(n.ID), uint64(s.Entry), uint64(block)) == 1
+		return pick(2, m.seed, uint64(point), uint64(n.ID), uint64(s.Entry), uint64(block)) == 1
 	}
 	if s.Op == Discard {
 		if keeps(0) {
-			return p.apply(file, set, s, s.Length)
+			return m.apply(to, set, s, s.Length)
 		}
 		return nil
 	}
 	if n.Zoned() {
-		cut := int64(n.ByteOff(tails[zoneKey{s.NS, s.Zone}].end))
-		if length := min(s.Length, cut-s.Off); length > 0 {
-			return p.apply(file, set, s, length)
+		k := zoneKey{s.NS, s.Zone}
+		z, err := m.zone(set, k)
+		if err != nil {
+			return err
 		}
-		return nil
+		if !anywhere(z) {
+			if length := min(s.Length, int64(n.ByteOff(cuts[k]))-s.Off); length > 0 {
+				return m.apply(to, set, s, length)
+			}
+			return nil
+		}
 	}
 	blocks := s.Length / n.BlockSize()
 	for first := int64(0); first < blocks; first++ {
@@ -99,8 +108,10 @@ func (p *replay) tear(file disk.File, set zoneSet, s Step, tails map[zoneKey]tai
 		if end == first {
 			continue
 		}
-		off := first * n.BlockSize()
-		if err := p.copy(file, int64(n.DataOff)+s.Off+off, s.data+off, (end-first)*n.BlockSize()); err != nil {
+		if err := m.advance(set, s, end*n.BlockSize()); err != nil {
+			return err
+		}
+		if err := to.put(s, first*n.BlockSize(), (end-first)*n.BlockSize()); err != nil {
 			return err
 		}
 		first = end // which is not kept
@@ -110,24 +121,19 @@ func (p *replay) tear(file disk.File, set zoneSet, s Step, tails map[zoneKey]tai
 
 // holdFull keeps to the limit of active zones. A zone that was Full and has lost its end would be
 // active again; where there would be too many, it stays Full: those with the least left first.
-func (p *replay) holdFull(set zoneSet) error {
-	tails, err := p.tails()
-	if err != nil {
-		return err
-	}
-	for i, n := range p.rec.ns {
+func (m *model) holdFull(set zoneSet, tails map[zoneKey]tail) error {
+	for i, n := range m.ns {
 		limit := n.MaxActive()
 		if limit == 0 {
 			continue
 		}
-		counts := n.Counts()
-		active := counts.Active()
+		active := m.base.active(i)
 		var cut []zoneKey
 		for k, z := range set {
 			if k.ns != i {
 				continue
 			}
-			was, err := n.Zone(k.zone)
+			was, err := m.base.zone(k)
 			if err != nil {
 				return err
 			}

@@ -16,7 +16,8 @@ import (
 // Op is what a step did.
 type Op uint8
 
-// What can happen to a namespace. ZoneFinish takes one zone, ZonesFinish all that are active.
+// What can happen to a namespace. ZoneFinish takes one zone, ZonesFinish all that are active. Zeroes is a write of zeroes
+// to a zone. ZoneSet is any other change of a zone: an extension, Read Only or Offline, a random write area.
 const (
 	Write Op = iota
 	Discard
@@ -24,11 +25,16 @@ const (
 	ZoneReset
 	ZoneFinish
 	ZonesFinish
+	Zeroes
+	ZoneSet
 )
 
 func (o Op) String() string {
-	return [...]string{"write", "discard", "flush", "reset", "finish", "finish-all"}[o]
+	return [...]string{"write", "discard", "flush", "reset", "finish", "finish-all", "zeroes", "set"}[o]
 }
+
+// point reports whether o is an entry of the log that is counted as a write.
+func (o Op) point() bool { return o == Write || o == Discard || o == ZoneReset || o == Zeroes }
 
 // Step is one thing that happened to a namespace; a flush is of all of them.
 type Step struct {
@@ -39,7 +45,10 @@ type Step struct {
 	Length int64
 	FUA    bool
 	Entry  int // of the log; meaningless for a finish
-	data   int64
+
+	Set ZoneChange // of ZoneSet
+
+	data int64 // where in the log the data is
 }
 
 // Namespace is the namespace that s happened to.
@@ -72,7 +81,9 @@ func (r *Recording) step(i int) Step {
 		return Step{Op: k.op, NS: int(k.ns)}
 	case Flush:
 		return Step{Op: k.op, Entry: int(k.arg)}
-	case Write, Discard, ZoneReset:
+	case ZoneSet:
+		return r.zoneSet(int(k.arg))
+	case Write, Discard, ZoneReset, Zeroes:
 	}
 	s := r.request(int(k.arg), int(k.ns))
 	s.Op = k.op
@@ -109,6 +120,9 @@ type history struct {
 }
 
 func (r *Recording) build(t *trace) error {
+	if r.exact() {
+		return r.buildExact()
+	}
 	h := &history{Recording: r, log: r.Log.Entries, reset: map[int]bool{}, carried: map[int]bool{}, wp: map[zoneKey]int64{}}
 	if t != nil {
 		h.place(t)
@@ -330,14 +344,14 @@ func (r *Recording) Events() iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		byEntry := make([]uint32, len(r.Log.Entries))
 		for i, k := range r.steps {
-			if k.op != ZoneFinish && k.op != ZonesFinish && k.op != Flush {
+			if k.op.point() {
 				byEntry[k.arg] = uint32(i)
 			}
 		}
 		next, writes, flushes := uint32(0), 0, 0
 		for i, e := range r.Log.Entries {
 			for ; next < r.after[i]; next++ {
-				if s := r.step(int(next)); (s.Op == ZoneFinish || s.Op == ZonesFinish) && !yield(Event{Step: s}) {
+				if s := r.step(int(next)); s.Op != Flush && !s.Op.point() && !yield(Event{Step: s}) {
 					return
 				}
 			}

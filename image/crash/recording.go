@@ -1,12 +1,14 @@
 // Package crash makes images as they would be had the power failed at some
-// point of a recorded run, which keeps a copy of the image as it was
-// before the run, a log of every write, discard and flush of its data file (package writelog), and
-// QEMU's trace of what was done to zones. docs/CRASH.md has the model.
+// point of a recorded run. A recording is a copy of the image as it was
+// before the run, a log of every write, discard and flush of its data file (package writelog), and what was done to
+// zones: marks in the log where the drive was zimg's own, else QEMU's trace. docs/CRASH.md has the model.
 //
-//	recording.go  what is in the folder       trace.go   what QEMU has logged of its commands
-//	history.go    the log as steps, in the order in which they took effect
-//	replay.go     the steps up to a point     fate.go    what becomes of unflushed writes
-//	walk.go       the images of many points
+//	recording.go  what is in the folder       recorder.go  writing the log of zimg's own drive
+//	history.go    QEMU's log as steps         trace.go     what QEMU has logged of its commands
+//	exact.go      the log of zimg's own drive as steps
+//	model.go      a drive with a write cache  fate.go      what becomes of unflushed writes
+//	replay.go     the steps up to a point     walk.go      the images of many points
+//	cut.go        what a power failure would do to a drive that is running
 package crash
 
 import (

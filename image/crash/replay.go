@@ -17,27 +17,22 @@ import (
 const chunk = 1 << 20
 
 // replay goes through the steps of a recording. What is durable at the point where it is has
-// its data in file and its zones in zones; what is not waits in pending.
+// its data in file.
 type replay struct {
-	rec     *Recording
-	fate    Unflushed
-	seed    uint64
-	file    disk.File
-	next    int // the first step that was not taken
-	zones   zoneSet
-	pending []Step // writes and discards, in order
-	buf     []byte
+	*model
+	rec  *Recording
+	file disk.File
+	next int // the first step that was not taken
+	buf  []byte
 }
-
-// zoneSet has the zones that differ from the base image's.
-type zoneSet map[zoneKey]layout.Zone
 
 func newReplay(r *Recording, fate Unflushed, seed uint64, file disk.File) (*replay, error) {
 	if fate != Keep && fate != Drop && fate != Torn {
 		return nil, fmt.Errorf("invalid value %q for unflushed writes: must be keep, drop or torn", fate)
 	}
-	p := &replay{rec: r, fate: fate, seed: seed, file: file, zones: zoneSet{}, buf: make([]byte, chunk)}
+	p := &replay{model: newModel(recorded{r}, fate, seed), rec: r, file: file, buf: make([]byte, chunk)}
 	for i, n := range r.ns {
+		p.model.ns = append(p.model.ns, n.Namespace)
 		if n.Counts().Open() == 0 {
 			continue
 		}
@@ -55,16 +50,15 @@ func newReplay(r *Recording, fate Unflushed, seed uint64, file disk.File) (*repl
 	return p, nil
 }
 
-// zone is the zone as it is in set, or else in the base image.
-func (p *replay) zone(set zoneSet, k zoneKey) (layout.Zone, error) {
-	if z, ok := set[k]; ok {
-		return z, nil
-	}
-	return p.rec.ns[k.ns].Zone(k.zone)
-}
+// recorded has the zones of a recording's base image.
+type recorded struct{ *Recording }
 
-// fixed are zones whose state is the image's alone: QEMU shows them to a guest as something else.
-func fixed(z layout.Zone) bool { return z.State == layout.ReadOnly || z.State == layout.Offline }
+func (r recorded) zone(k zoneKey) (layout.Zone, error) { return r.ns[k.ns].Zone(k.zone) }
+
+func (r recorded) active(ns int) uint64 {
+	counts := r.ns[ns].Counts()
+	return counts.Active()
+}
 
 // advance takes the steps up to the point at which so many entries of the log have completed.
 func (p *replay) advance(entries int) error {
@@ -73,79 +67,36 @@ func (p *replay) advance(entries int) error {
 		end = int(p.rec.after[entries-1])
 	}
 	for ; p.next < end; p.next++ {
-		if err := p.take(p.rec.step(p.next)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *replay) take(s Step) error {
-	switch s.Op {
-	case Flush:
-		return p.flush(func(Step) bool { return true })
-	case ZoneReset:
-		return p.reset(s)
-	case ZoneFinish:
-		return p.finish(zoneKey{s.NS, s.Zone})
-	case ZonesFinish:
-		return p.finishAll(s.NS)
-	case Write, Discard:
-	}
-	p.pending = append(p.pending, s)
-	switch {
-	case p.fate == Keep:
-		return p.flush(func(Step) bool { return true })
-	case s.FUA: // with it goes what it follows, or overwrites
-		zoned := p.rec.ns[s.NS].Zoned()
-		return p.flush(func(q Step) bool {
-			if zoned {
-				return q.NS == s.NS && q.Zone == s.Zone
+		s := p.rec.step(p.next)
+		if s.Op == ZonesFinish {
+			if err := p.finishAll(s.NS); err != nil {
+				return err
 			}
-			return q.NS == s.NS && q.Off < s.Off+s.Length && s.Off < q.Off+q.Length
-		})
-	}
-	return nil
-}
-
-// flush makes the pending steps durable that which says.
-func (p *replay) flush(which func(Step) bool) error {
-	kept := p.pending[:0]
-	for _, s := range p.pending {
-		if !which(s) {
-			kept = append(kept, s)
 			continue
 		}
-		if err := p.apply(p.file, p.zones, s, s.Length); err != nil {
+		if err := p.take(s, fromLog{p, p.file}); err != nil {
 			return err
 		}
 	}
-	p.pending = kept
 	return nil
 }
 
-// reset is durable at once, and what the zone held is gone.
-func (p *replay) reset(s Step) error {
-	k := zoneKey{s.NS, s.Zone}
-	z, err := p.zone(p.zones, k)
-	if err != nil || fixed(z) {
-		return err
-	}
-	p.pending = slices.DeleteFunc(p.pending, func(q Step) bool { return q.NS == s.NS && q.Zone == s.Zone })
-	n := p.rec.ns[s.NS]
-	p.zones[k] = n.EmptyZone(s.Zone)
-	return p.file.PunchHole(int64(n.DataOff)+s.Off, s.Length)
+// fromLog is a store that takes the data from the log.
+type fromLog struct {
+	*replay
+	file disk.File
 }
 
-// finish is durable at once, too.
-func (p *replay) finish(k zoneKey) error {
-	z, err := p.zone(p.zones, k)
-	if err != nil || fixed(z) {
-		return err
+func (l fromLog) put(s Step, off, length int64) error {
+	n := l.rec.ns[s.NS]
+	if s.Op == Zeroes {
+		return l.punch(s.NS, s.Off+off, length)
 	}
-	z.State, z.WP = layout.Full, layout.NoWP
-	p.zones[k] = z
-	return nil
+	return l.copy(l.file, int64(n.DataOff)+s.Off+off, s.data+off, length)
+}
+
+func (l fromLog) punch(ns int, off, length int64) error {
+	return l.file.PunchHole(int64(l.rec.ns[ns].DataOff)+off, length)
 }
 
 // finishAll finishes the zones that are active, those with pending writes too.
@@ -170,38 +121,11 @@ func (p *replay) finishAll(ns int) error {
 		i++
 	}
 	for _, i := range slices.Sorted(maps.Keys(active)) {
-		if err := p.finish(zoneKey{ns, i}); err != nil {
+		if err := p.finish(zoneKey{ns, i}, fromLog{p, p.file}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// apply does the first length bytes of s, a write or discard, to file and set.
-func (p *replay) apply(file disk.File, set zoneSet, s Step, length int64) error {
-	n := p.rec.ns[s.NS]
-	if s.Op == Discard {
-		return file.PunchHole(int64(n.DataOff)+s.Off, length)
-	}
-	k := zoneKey{s.NS, s.Zone}
-	if n.Zoned() {
-		z, err := p.zone(set, k)
-		if err != nil || fixed(z) {
-			return err
-		}
-		set[k] = advanced(n.Namespace, z, layout.LBA((s.Off+length)>>n.BlockBits))
-	}
-	return p.copy(file, int64(n.DataOff)+s.Off, s.data, length)
-}
-
-// advanced is z with its write pointer moved to end, if it is not beyond. One that was
-// finished stays so.
-func advanced(n *layout.Namespace, z layout.Zone, end layout.LBA) layout.Zone {
-	z.Written = max(z.Written, min(end, z.End()))
-	if z.State == layout.Full {
-		return z
-	}
-	return zns.WrittenTo(n, z, z.Written)
 }
 
 // copy brings length bytes from the log to file. Zeroes become holes.
@@ -228,13 +152,17 @@ func (p *replay) copy(file disk.File, dst, src, length int64) error {
 // settle makes im, which has the durable data, what the power failure leaves: it decides
 // on the pending steps and commits the zones.
 func (p *replay) settle(im *image.Image, point int) error {
-	file := im.Files().Data[0]
-	set, err := p.decide(file, point)
+	set, err := p.decide(fromLog{p, im.Files().Data[0]}, point)
 	if err != nil {
 		return err
 	}
 	for k, z := range set {
 		n := im.Namespaces()[k.ns]
+		if ext, ok := p.exts[k]; ok && z.Attrs&layout.ZDEV != 0 {
+			if err := n.SetExtension(k.zone, ext); err != nil {
+				return err
+			}
+		}
 		if err := n.SetZone(k.zone, z); err != nil {
 			return err
 		}

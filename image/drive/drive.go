@@ -140,7 +140,7 @@ type Drive struct {
 
 // New makes a drive of the image and its live zones. Neither is closed by the drive.
 func New(im *image.Image, st *live.Store, o Options) (*Drive, error) {
-	return NewWith(im, liveStore{st}, o)
+	return NewWith(im, Live(st), o)
 }
 
 // NewWith is New with a store of another kind.

@@ -157,7 +157,7 @@ func (c *Controller) finish(qid uint16, cmd *Command, data, meta []byte) Complet
 		cpl = r.execute()
 	}
 	if cpl.Status.OK() && c.d.mustBeDurable(cmd) {
-		cpl.Status = c.d.flush()
+		cpl.Status = r.persist(cpl.Result)
 	}
 	if cpl.Status.OK() {
 		c.d.stats.count(cmd, int64(r.nlb), r.n)
@@ -192,6 +192,19 @@ func (r *request) execute() Completion {
 		return Completion{Status: r.zoneReport()}
 	}
 	return Completion{Status: InvalidOpcode.fatal()}
+}
+
+// persist makes durable what r has done; result is that of its completion.
+func (r *request) persist(result uint64) Status {
+	lba := r.lba
+	switch r.cmd.Opcode() {
+	case opZoneAppend:
+		lba = layout.LBA(result)
+	case opWrite, opWriteZeroes, opCopy:
+	default: // zones, or several ranges
+		return r.c.d.flush()
+	}
+	return statusOf(r.c.d.st.Persist(r.n.ID, lba), WriteFault)
 }
 
 // flush makes durable everything that was completed.

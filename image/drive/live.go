@@ -8,6 +8,12 @@ import (
 // liveStore is a live.Store as a Store.
 type liveStore struct{ *live.Store }
 
+// Live is a live.Store as a Store.
+func Live(st *live.Store) Store { return liveStore{st} }
+
+// Persist is Flush: one commit makes everything durable.
+func (s liveStore) Persist(layout.NSID, layout.LBA) error { return s.Flush() }
+
 // Namespace returns a namespace of the image.
 func (s liveStore) Namespace(id layout.NSID) NamespaceStore {
 	return liveNamespace{s.Store.Namespace(id)}

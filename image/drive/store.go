@@ -13,6 +13,9 @@ type Store interface {
 	Namespace(id layout.NSID) NamespaceStore
 	// Flush makes durable everything that was done before it.
 	Flush() error
+	// Persist makes durable at least the blocks that a command has just written (Force Unit Access): the one that began
+	// at lba. Nobody needs more of it.
+	Persist(id layout.NSID, lba layout.LBA) error
 	// Connect gives a number to an association with a host, for NotedWrite. After
 	// Disconnect, or in another process, what it noted can be repeated.
 	Connect() (peer uint32, err error)

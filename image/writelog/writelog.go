@@ -1,6 +1,6 @@
-// Package writelog reads the logs that QEMU's blklogwrites filter keeps: every
-// write, discard and flush of a block device in order, with the data. The format is that of the
-// kernel's dm-log-writes target (Documentation/admin-guide/device-mapper/log-writes.rst).
+// Package writelog reads and writes logs of every write, discard and flush of a block device in order, with the
+// data: those of QEMU's blklogwrites filter, and of zimg's own drive. The format is that of the kernel's dm-log-writes
+// target (Documentation/admin-guide/device-mapper/log-writes.rst).
 //
 //	0                  sector size       ...
 //	+------------------+-----------------+--------------+-----------------+----
@@ -50,6 +50,7 @@ type Entry struct {
 	Off     int64 // on the device, in bytes
 	Length  int64 // in bytes
 	DataOff int64 // of the data in the log; meaningless without
+	MarkLen int64 // of the text of a mark, which is at DataOff, in bytes
 }
 
 // HasData reports whether e's data is in the log.
@@ -145,6 +146,7 @@ func (l *Log) decode(b []byte, off int64) (e Entry, length int64, ok bool) {
 	length = l.sector
 	switch {
 	case e.Flags&Mark != 0:
+		e.MarkLen = int64(extra)
 		length += (int64(extra) + l.sector - 1) &^ (l.sector - 1)
 	case e.HasData():
 		length += e.Length

@@ -53,7 +53,7 @@ func TestRead(t *testing.T) {
 		{Off: 4096, Length: 1024, DataOff: 1024},
 		{Flags: writelog.Flush, DataOff: 2560},
 		{Flags: writelog.Discard, Off: 8192, Length: 2048, DataOff: 3072},
-		{Flags: writelog.Mark, DataOff: 3584},
+		{Flags: writelog.Mark, DataOff: 3584, MarkLen: 5},
 		{Flags: writelog.FUA, Off: 12288, Length: 512, DataOff: 4608},
 	}
 	if len(got) != len(want) {

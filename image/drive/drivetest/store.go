@@ -79,6 +79,9 @@ func (s *Store) Flush() error {
 	return s.err
 }
 
+// Persist is Flush.
+func (s *Store) Persist(layout.NSID, layout.LBA) error { return s.Flush() }
+
 // Flushes is how often Flush was called.
 func (s *Store) Flushes() int {
 	s.mu.Lock()
