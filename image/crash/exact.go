@@ -13,20 +13,20 @@ import (
 // read off the requests. The first mark says that it is such a log. A zone's lock is held from the data to the mark, so
 // the log is in the order in which commands took effect. The texts of marks:
 //
-//	zimg drive 1                              the log is exact; 1 is the version of this format
-//	zimg reset NSID ZONE                      the next entry, a discard of all of the zone, is its reset
-//	zimg finish NSID ZONE                     the zone was finished
-//	zimg zone NSID ZONE STATE TYPE ATTRIBUTES INFORMATION WP WRITTEN [EXTENSION]
+//	zimg-drive 1                              the log is exact; 1 is the version of this format
+//	zimg-reset NSID ZONE                      the next entry, a discard of all of the zone, is its reset
+//	zimg-finish NSID ZONE                     the zone was finished
+//	zimg-zone NSID ZONE STATE TYPE ATTRIBUTES INFORMATION WP WRITTEN [EXTENSION]
 //	                                          the zone is changed in another way, to this. Numbers are decimal, and those
 //	                                          of a zone descriptor (ZNS 1.1, figure 37); the extension is in hexadecimal
 //
 // A discard in a zone that is not its reset is a write of zeroes. Write pointers follow from the writes, and opening
 // and closing a zone leaves nothing that a power failure would not undo; so neither has a mark.
 const (
-	markDrive  = "zimg drive 1"
-	markReset  = "zimg reset %d %d"
-	markFinish = "zimg finish %d %d"
-	markZone   = "zimg zone %d %d %d %d %d %d %d %d"
+	markDrive  = "zimg-drive 1"
+	markReset  = "zimg-reset %d %d"
+	markFinish = "zimg-finish %d %d"
+	markZone   = "zimg-zone %d %d %d %d %d %d %d %d"
 
 	// maxMark is longer than a mark with the longest extension.
 	maxMark = 64<<10 + 256
@@ -38,7 +38,7 @@ type ZoneChange struct {
 	Ext  []byte // its extension if that changes, else nil
 }
 
-// exact reports whether the log says of itself that it is exact.
+// exact reports whether the log begins with the mark of one that is exact.
 func (r *Recording) exact() bool {
 	for i, e := range r.Log.Entries {
 		text, err := r.mark(i)
@@ -92,9 +92,9 @@ func (h *history) marked(i int) (resets bool, err error) {
 	var id layout.NSID
 	var zone uint64
 	switch {
-	case strings.HasPrefix(text, "zimg reset "):
+	case strings.HasPrefix(text, "zimg-reset "):
 		return true, nil
-	case strings.HasPrefix(text, "zimg finish "):
+	case strings.HasPrefix(text, "zimg-finish "):
 		if _, err := fmt.Sscanf(text, markFinish, &id, &zone); err != nil {
 			return false, layout.Errorf(layout.ErrDamaged, "mark %q", text)
 		}
@@ -103,7 +103,7 @@ func (h *history) marked(i int) (resets bool, err error) {
 			h.add(Step{Op: ZoneFinish, NS: ns, Zone: zone})
 		}
 		return false, err
-	case strings.HasPrefix(text, "zimg zone "):
+	case strings.HasPrefix(text, "zimg-zone "):
 		s, err := h.parseZone(text)
 		if err == nil {
 			h.add(Step{Op: ZoneSet, NS: s.NS, Entry: i})
@@ -143,7 +143,7 @@ func (r *Recording) parseZone(text string) (Step, error) {
 	var id layout.NSID
 	z := &s.Set.Zone
 	_, err := fmt.Sscanf(text, markZone, &id, &s.Zone, &z.State, &z.Type, &z.Attrs, &z.AttrsInfo, &z.WP, &z.Written)
-	if err != nil || len(words) < 10 || len(words) > 11 {
+	if err != nil || len(words) < 9 || len(words) > 10 {
 		return s, damaged
 	}
 	if s.NS, err = r.zoneOf(id, s.Zone); err != nil {
@@ -155,8 +155,8 @@ func (r *Recording) parseZone(text string) (Step, error) {
 		return s, err
 	}
 	z.Start, z.Cap = was.Start, was.Cap
-	if len(words) == 11 {
-		if s.Set.Ext, err = hex.DecodeString(words[10]); err != nil || len(s.Set.Ext) > n.ExtSize() {
+	if len(words) == 10 {
+		if s.Set.Ext, err = hex.DecodeString(words[9]); err != nil || len(s.Set.Ext) > n.ExtSize() {
 			return s, damaged
 		}
 	}

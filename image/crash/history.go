@@ -30,7 +30,7 @@ const (
 )
 
 func (o Op) String() string {
-	return [...]string{"write", "discard", "flush", "reset", "finish", "finish-all", "zeroes", "set"}[o]
+	return [...]string{"write", "discard", "flush", "reset", "finish", "finish-all", "zero", "set"}[o]
 }
 
 // point reports whether o is an entry of the log that is counted as a write.

@@ -61,7 +61,7 @@ type recent struct {
 	lba  layout.LBA
 }
 
-// New makes a store for the drive of im, of which inner keeps the zones.
+// New makes a store for the drive of im; inner keeps the zones and the data.
 func New(im *image.Image, inner drive.Store) *Store {
 	s := &Store{
 		inner: inner, byID: map[layout.NSID]*namespace{}, next: 1, counts: map[crash.Kind]int{},
@@ -192,7 +192,7 @@ func (s *Store) Persist(id layout.NSID, lba layout.LBA) error {
 	return s.leave(nil)
 }
 
-// note notes a step, of which the data, the zone before it and what can undo it are given. mu is held.
+// note notes a step, with its data, the zone before it, and what can undo it. mu is held.
 func (s *Store) note(step crash.Step, data []byte, old layout.Zone, undo crash.Undo) error {
 	s.next += step.Entries()
 	step.Entry = s.next - 1
