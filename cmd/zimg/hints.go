@@ -11,6 +11,7 @@ import (
 	"zimg/image"
 	"zimg/image/crash"
 	"zimg/image/disk"
+	"zimg/image/drive/tcp"
 	"zimg/image/foreign"
 	"zimg/image/foreign/all"
 	"zimg/image/transfer"
@@ -42,6 +43,8 @@ func hintAbout(cmd *cobra.Command, paths []string, err error, hint string) strin
 		return "move it, or choose another name for the image"
 	case errors.As(err, new(*disk.NotRegularError)):
 		return "create the image as a regular file, then copy it to the device"
+	case errors.Is(err, tcp.ErrSameNQN):
+		return "copies of an image are the same drive; zimg convert --uuid new makes one that is not"
 	case errors.Is(err, image.ErrOtherImage):
 		return "use --force to apply it anyway"
 	case errors.Is(err, disk.ErrLocked): // the message asks the question itself

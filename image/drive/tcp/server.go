@@ -36,6 +36,9 @@ type Server struct {
 	last      uint16
 }
 
+// ErrSameNQN is wrapped by the error of New for two subsystems of one name, such as copies of one image.
+var ErrSameNQN = errors.New("two subsystems have the same NQN")
+
 // New makes a server of subs, which have different names.
 func New(o Options, subs ...Subsystem) (*Server, error) {
 	s := &Server{
@@ -47,7 +50,7 @@ func New(o Options, subs ...Subsystem) (*Server, error) {
 			return nil, fmt.Errorf("subsystem NQN %q: %w", sub.NQN, err)
 		}
 		if _, found := s.subsystem(sub.NQN); found {
-			return nil, fmt.Errorf("two subsystems have the NQN %s", sub.NQN)
+			return nil, fmt.Errorf("%w: %s", ErrSameNQN, sub.NQN)
 		}
 		s.subs = append(s.subs, sub)
 	}
