@@ -23,10 +23,16 @@ import (
 const serveHost = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555"
 
 // connectHost connects to what s serves, with n I/O queues.
-func connectHost(s *served, n int) (*host.Controller, error) {
-	return host.Dial(func() (net.Conn, error) { return net.DialTimeout("tcp", "127.0.0.1:"+s.port, 10*time.Second) },
-		host.Options{InCapsule: 8192},
-		host.Params{SubNQN: serveNQN, HostNQN: serveHost, HostID: [16]byte{1}, SQSize: 127}, n)
+func connectHost(s *served, n int) (*host.Controller, error) { return connectHostAs(s, 1, n, s.dial) }
+
+// connectHostAs connects as host number id, over connections that dial makes.
+func connectHostAs(s *served, id byte, n int, dial func() (net.Conn, error)) (*host.Controller, error) {
+	p := host.Params{SubNQN: serveNQN, HostNQN: serveHost, HostID: [16]byte{id}, SQSize: 127}
+	return host.Dial(dial, host.Options{InCapsule: 8192}, p, n)
+}
+
+func (s *served) dial() (net.Conn, error) {
+	return net.DialTimeout("tcp", "127.0.0.1:"+s.port, 10*time.Second)
 }
 
 func zoneCommand(op uint8, lba uint64, dw12, dw13 uint32) host.Command {

@@ -113,8 +113,10 @@ func (c *conn) tryConnect(sqe *drive.Command, d connectData) (cpl drive.Completi
 		}
 		a = c.srv.associate(sub, host, d, kato)
 	} else {
+		// The host identifier is that of the admin queue. It is not compared: some hosts send another one with each queue,
+		// and other targets take it.
 		a = c.srv.association(d.cntlid)
-		if a == nil || a.sub != sub || a.hostNQN != d.hostNQN || a.hostID != d.hostID {
+		if a == nil || a.sub != sub || a.hostNQN != d.hostNQN {
 			return invalidParameter(true, inDataCNTLID), false
 		}
 		if !a.active() || a.sub == nil {

@@ -35,7 +35,6 @@ func TestConnectRefused(t *testing.T) {
 		{"too many entries", func(_ *host.Params, cmd *host.Command) { cmd[45] = 0x10 }, connectInvalid, 44},
 		{"queue 5 of 4", func(p *host.Params, cmd *host.Command) { p.CNTLID = cntlid; cmd[42] = 5 }, connectInvalid, 42},
 		{"unknown controller", func(p *host.Params, cmd *host.Command) { p.CNTLID = cntlid + 1; cmd[42] = 1 }, connectInvalid, 1<<16 | 16},
-		{"controller of another host ID", func(p *host.Params, cmd *host.Command) { p.CNTLID = cntlid; p.HostID[0]++; cmd[42] = 2 }, connectInvalid, 1<<16 | 16},
 		{"a queue that exists", func(p *host.Params, cmd *host.Command) { p.CNTLID = cntlid; cmd[42] = 1 }, drive.SequenceError | drive.DNR, 0},
 		{"one host too many", func(p *host.Params, _ *host.Command) { p.HostID[0]++ }, controllerBusy, 0},
 	} {
@@ -55,6 +54,25 @@ func TestConnectRefused(t *testing.T) {
 	}
 	if v, err := good.Admin.Get(regCSTS, 4); err != nil || v != 1 {
 		t.Errorf("%d, %v", v, err)
+	}
+}
+
+// An I/O queue may come with another host identifier than its admin queue, as that of a client in Python does.
+func TestHostIdentifierOfQueue(t *testing.T) {
+	t.Parallel()
+	tg := newTarget(t, Options{IOQueues: 4})
+	c := tg.controller(host.Options{}, params(), 1)
+	p := params()
+	p.HostID[0]++
+	p.QID, p.CNTLID = 2, tg.fakes()[0].a.CNTLID
+	q := tg.open(host.Options{InCapsule: 1024})
+	if cntlid, _, err := q.Connect(p); err != nil || cntlid != p.CNTLID {
+		t.Fatalf("%d, %v", cntlid, err)
+	}
+	for _, q := range []*host.Queue{q, c.IO[0]} {
+		if cpl, err := q.Do(ioCommand(opRead, 0, 8), nil, make([]byte, 4096)); err != nil || cpl.Status != 0 {
+			t.Errorf("%+v, %v", cpl, err)
+		}
 	}
 }
 
