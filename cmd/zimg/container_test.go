@@ -61,8 +61,19 @@ func TestPackedImages(t *testing.T) {
 			shell("ln ../disk.zimg ../PASSPHRASEFILE .; " + c.pack + " '" + c.name + "'; rm disk.zimg")
 			var hint string
 			for _, command := range [][]string{
-				{"info"}, {"report"}, {"check"}, {"check", "--repair"}, {"map"}, {"dump"}, {"read"}, {"append", "--zone", "0"},
-				{"write", "--zone", "0"}, {"snapshot", "-c", "a"}, {"qemu-args"}, {"serve"}, {"restore"},
+				{"info"},
+				{"report"},
+				{"check"},
+				{"check", "--repair"},
+				{"map"},
+				{"dump"},
+				{"read"},
+				{"append", "--zone", "0"},
+				{"write", "--zone", "0"},
+				{"snapshot", "-c", "a"},
+				{"qemu-args"},
+				{"serve"},
+				{"restore"},
 			} {
 				_, stderr, code := zimgStatus(append(command, c.name)...)
 				line, now, _ := strings.Cut(stderr, "hint: ")
@@ -72,8 +83,12 @@ func TestPackedImages(t *testing.T) {
 				hint = now
 			}
 			for _, command := range [][]string{
-				{"zone", "reset", c.name, "0"}, {"resize", c.name, "+1"}, {"compare", c.name, c.name}, {"convert", c.name, "dst"},
-				{"convert", "-f", "raw", "--geometry", "zone-size=4K", c.name, "dst"}, {"create", "--like", c.name, "dst"},
+				{"zone", "reset", c.name, "0"},
+				{"resize", c.name, "+1"},
+				{"compare", c.name, c.name},
+				{"convert", c.name, "dst"},
+				{"convert", "-f", "raw", "--geometry", "zone-size=4K", c.name, "dst"},
+				{"create", "--like", c.name, "dst"},
 			} {
 				if _, stderr, code := zimgStatus(command...); code == 0 || !strings.Contains(stderr, c.title) {
 					t.Errorf("zimg %s: status %d: %s", strings.Join(command, " "), code, stderr)

@@ -268,9 +268,11 @@ func TestRunPaused(t *testing.T) {
 		t.Fatal(err)
 	}
 	answers := bufio.NewScanner(conn)
-	for answers.Scan() && !strings.HasPrefix(answers.Text(), "VM status: ") {
+	got := ""
+	for !strings.HasPrefix(got, "VM status: ") && answers.Scan() {
+		got = answers.Text()
 	}
-	if got := answers.Text(); !strings.Contains(got, "paused") || vm.Output() != "" {
+	if !strings.Contains(got, "paused") || vm.Output() != "" {
 		t.Errorf("%q; the guest has printed %q", got, vm.Output())
 	}
 	if _, err := conn.Write([]byte("cont\n")); err != nil {

@@ -157,8 +157,14 @@ func TestSchemaRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, change := range [][2]string{
-		{`"a":"x",`, ``}, {`"a":"x"`, `"a":1`}, {`"a":"x"`, `"a":"x","c":1`}, {`"state"`, `"write pointer"`}, {`"nsid":1`, `"nsid":0`},
-		{`"zone":2`, `"zone":2.5`}, {`"zone":2`, `"zone":"2"`}, {`"identical":false`, `"identical":null`},
+		{`"a":"x",`, ``},
+		{`"a":"x"`, `"a":1`},
+		{`"a":"x"`, `"a":"x","c":1`},
+		{`"state"`, `"write pointer"`},
+		{`"nsid":1`, `"nsid":0`},
+		{`"zone":2`, `"zone":2.5`},
+		{`"zone":2`, `"zone":"2"`},
+		{`"identical":false`, `"identical":null`},
 	} {
 		bad := strings.Replace(good, change[0], change[1], 1)
 		if bad == good {

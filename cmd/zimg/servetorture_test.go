@@ -43,6 +43,7 @@ type tortureStore struct{ zones [tortureZones]tortureState }
 func (s *tortureStore) Zone(i uint64) (layout.Zone, error)      { return s.zones[i].zone, nil }
 func (s *tortureStore) SetZone(i uint64, z layout.Zone) error   { s.zones[i].zone = z; return nil }
 func (s *tortureStore) SetExtension(i uint64, ext []byte) error { s.zones[i].ext = ext[0]; return nil }
+
 func (s *tortureStore) All(_, _ uint64) iter.Seq2[layout.Zone, error] {
 	panic("a command for all zones")
 }

@@ -147,7 +147,9 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		return nil, fmt.Errorf("%s: %w", file.Name(), err)
 	}
 	d := &foreign.Decoded{Facts: []foreign.Fact{
-		{Key: "version", Value: "1"}, {Key: "layout", Value: m.Name}, {Key: "zone table", Value: fmt.Sprintf("entries of %d bytes", entry)},
+		{Key: "version", Value: "1"},
+		{Key: "layout", Value: m.Name},
+		{Key: "zone table", Value: fmt.Sprintf("entries of %d bytes", entry)},
 		{Key: "id", Value: fmt.Sprintf("%#x", m.u32(m.ID))},
 	}}
 	if m.Variant == &Review && entry == shortEntry && len(p.ranges) == 0 && n.MaxOpen() == 1 {

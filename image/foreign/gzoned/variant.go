@@ -7,8 +7,7 @@ import (
 	"zimg/image/foreign"
 )
 
-// The layout changed while FreeBSD reviewed the class, and its version stayed 1. A Variant is one of
-// the layouts: offsets in the metadata sector, 0 for a field that it does not have.
+// Variant is one of the layouts of version 1, which changed while FreeBSD reviewed the class: offsets in the metadata sector, 0 for a field that it does not have.
 type Variant struct {
 	Name     string
 	ID       int
