@@ -39,18 +39,26 @@ func (p patientFS) Open(name string, mode Mode, perm fs.FileMode) (File, error) 
 
 // Lock takes a lock, or gives it back.
 func (f *osFile) Lock(mode LockMode) error {
+	if f.wait == nil {
+		return f.tryLock(mode)
+	}
+	return f.wait.retry(func() error { return f.tryLock(mode) })
+}
+
+// retry takes a lock by try, again and again while another process holds it and there is time left.
+func (p *patience) retry(try func() error) error {
 	for {
-		err := f.tryLock(mode)
-		if err == nil || f.wait == nil || !errors.Is(err, ErrLocked) {
+		err := try()
+		if err == nil || !errors.Is(err, ErrLocked) {
 			return err
 		}
-		rest := time.Until(f.wait.end)
+		rest := time.Until(p.end)
 		if rest <= 0 {
 			return err
 		}
 		select {
-		case <-f.wait.ctx.Done():
-			return f.wait.ctx.Err()
+		case <-p.ctx.Done():
+			return p.ctx.Err()
 		case <-time.After(min(rest, retryLock)):
 		}
 	}

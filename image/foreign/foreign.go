@@ -73,6 +73,8 @@ type Format struct {
 	// Probe reports whether h is of this format; nil for a format without a magic, which only
 	// its name can choose. It must not say yes to what Decode does not recognise.
 	Probe func(h *Head) bool
+	// Named recognises a path by the names of files, for a format whose files have no magic; nil for others.
+	Named func(fsys disk.FS, path string) bool
 	// Decode reads everything but the data.
 	Decode func(in *Input) (*Decoded, error)
 	// Encode writes what Fit has made fit; nil for a format that is only read.
@@ -139,6 +141,11 @@ func Find(formats []*Format, name string) (*Format, error) {
 // Detect recognizes the format of what path names by its magic, or returns nil. It looks at
 // path itself and, where that is a plain data file, at the second file beside it.
 func Detect(formats []*Format, fsys disk.FS, path string) (*Format, error) {
+	for _, f := range formats {
+		if f.Named != nil && f.Named(fsys, path) {
+			return f, nil
+		}
+	}
 	h, err := NewHead(fsys, path)
 	if err != nil {
 		return nil, err

@@ -31,6 +31,7 @@ type Input struct {
 	Format *Format
 
 	files []disk.File
+	dirs  []io.Closer // locks on directories
 }
 
 // Unsaid are the parts of a geometry that the user did not give, so that they say nothing
@@ -93,6 +94,18 @@ func (in *Input) open(path string) (disk.File, error) {
 // Keep has Close close a file that was opened in another way: a device.
 func (in *Input) Keep(file disk.File) { in.files = append(in.files, file) }
 
+// LockDir takes a shared lock on the directory that Path names, until Close.
+func (in *Input) LockDir() error {
+	if in.ForceShare {
+		return nil
+	}
+	lock, err := disk.LockDir(in.FS, in.Path)
+	if err == nil {
+		in.dirs = append(in.dirs, lock)
+	}
+	return err
+}
+
 // Brief opens a file that is closed when fn returns.
 func (in *Input) Brief(path string, fn func(disk.File) error) error {
 	file, err := in.open(path)
@@ -102,13 +115,16 @@ func (in *Input) Brief(path string, fn func(disk.File) error) error {
 	return errors.Join(fn(file), file.Close())
 }
 
-// Close closes all files.
+// Close closes all files and gives back the locks.
 func (in *Input) Close() error {
 	var errs []error
 	for _, f := range in.files {
 		errs = append(errs, f.Close())
 	}
-	in.files = nil
+	for _, d := range in.dirs {
+		errs = append(errs, d.Close())
+	}
+	in.files, in.dirs = nil, nil
 	return errors.Join(errs...)
 }
 

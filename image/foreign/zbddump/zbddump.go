@@ -13,7 +13,9 @@ package zbddump
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/bits"
 	"strings"
 
@@ -74,8 +76,24 @@ var Format = &foreign.Format{
 			return nil
 		},
 	},
+	Named:  named,
 	Decode: decode,
 	Encode: encode,
+}
+
+// named reports whether path is either file of a dump, or the prefix of both where nothing else has that name.
+func named(fsys disk.FS, path string) bool {
+	p := prefix(path)
+	for _, suffix := range []string{infoSuffix, dataSuffix} {
+		if info, err := fsys.Stat(p + suffix); err != nil || !info.Mode().IsRegular() {
+			return false
+		}
+	}
+	if p != path {
+		return true
+	}
+	_, err := fsys.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // prefix is what the names of both files begin with; path may be either of them.

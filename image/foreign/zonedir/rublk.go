@@ -49,6 +49,9 @@ var Rublk = &foreign.Format{
 func decodeRublk(in *foreign.Input) (*foreign.Decoded, error) {
 	d := &dir{in: in, path: in.Path, cnv: "conv-", n: &layout.Namespace{ID: 1, CSI: layout.ZNS}}
 	dec := &foreign.Decoded{}
+	if err := in.LockDir(); err != nil { // rublk holds the directory while the device exists
+		return nil, err
+	}
 	s, err := readSuper(in)
 	if err != nil {
 		return nil, err

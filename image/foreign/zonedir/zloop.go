@@ -1,12 +1,14 @@
 package zonedir
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/layout"
 )
@@ -53,7 +55,10 @@ func decodeZloop(in *foreign.Input) (*foreign.Decoded, error) {
 		d.n.BlockBits = bits
 	}
 	if g := in.Geometry; g != nil && !in.Unsaid.ZoneSize {
-		return dec, d.complete(dec, int64(g.ByteOff(g.ZoneSize)), int64(g.ByteOff(g.ZoneCap)))
+		if err := d.complete(dec, int64(g.ByteOff(g.ZoneSize)), int64(g.ByteOff(g.ZoneCap))); err != nil {
+			return nil, err
+		}
+		return dec, d.compareFlushed(dec)
 	}
 	// The driver gets it at every start; here it has to be guessed.
 	var longest, conv int64
@@ -77,6 +82,51 @@ func decodeZloop(in *foreign.Input) (*foreign.Decoded, error) {
 	dec.Guess = fmt.Errorf("%w: %s", foreign.ErrNoGeometry, what)
 	dec.Assumed = append(dec.Assumed, what)
 	return dec, d.complete(dec, guess, guess)
+}
+
+// flushedAttr is where zloop with the option discard_write_cache keeps the write pointer of an active zone as of the last
+// flush: a sector of the device, 8 bytes in the order of the host.
+const flushedAttr = "user.zloop.wp"
+
+// compareFlushed reports zones that are longer than at the last flush: when such a device is removed, zloop cuts
+// their files, and after a crash of the host it does not.
+func (d *dir) compareFlushed(dec *foreign.Decoded) error {
+	var longer, first uint64
+	for i, size := range d.size {
+		z, err := d.Zone(uint64(i))
+		if err != nil {
+			return err
+		}
+		if d.conv[i] || z.State != layout.Closed {
+			continue // the attribute is only kept of active zones
+		}
+		b, err := disk.Attribute(d.in.FS, d.file(uint64(i)), flushedAttr)
+		if err != nil {
+			return err
+		}
+		if len(b) != 8 {
+			continue
+		}
+		start := uint64(d.n.ByteOff(z.Start)) / 512
+		sector := binary.LittleEndian.Uint64(b)
+		if sector < start || sector-start >= uint64(size)/512 {
+			continue // as flushed, or from before a reset
+		}
+		if longer == 0 {
+			first = uint64(i)
+		}
+		longer++
+		dec.Problems = append(dec.Problems, foreign.Problem{
+			Verdict: foreign.Odd, File: d.file(uint64(i)), Zone: uint64(i), InZone: true,
+			Text: "longer than at the last flush (" + flushedAttr + "); zloop with discard_write_cache cuts it when the device is removed",
+			Got:  fmt.Sprint(size), Want: fmt.Sprint((sector - start) * 512),
+		})
+	}
+	if longer > 0 {
+		dec.Assumed = append(dec.Assumed, fmt.Sprintf("zones are written as far as their files are long: %d of them, zone %d first, have data "+
+			"after the last flush", longer, first))
+	}
+	return nil
 }
 
 func encodeZloop(out *foreign.Output) error {

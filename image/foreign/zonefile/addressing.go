@@ -22,19 +22,20 @@ func (r *region) settleAddressing(in *foreign.Input, d *foreign.Decoded, data di
 	if r.ns.BlockBits == v5Bits || r.old {
 		return nil
 	}
-	if said, ok := in.SaidBlockBits(); ok {
-		if said == v5Bits {
+	said, ok := in.SaidBlockBits()
+	if data == nil {
+		if ok && said == v5Bits {
 			r.useV5(d)
 		}
-		return nil
-	}
-	if data == nil {
 		return nil
 	}
 	own, v5, written, err := r.evidence(data)
 	switch {
 	case err != nil:
 		return err
+	case ok && said != v5Bits: // the check compares it with the header
+	case ok && (v5 || !own):
+		r.useV5(d)
 	case own && !v5:
 		d.Facts = append(d.Facts, foreign.Fact{Key: "data", Value: fmt.Sprintf("in blocks of %d bytes, as series v2 to v4 have it", r.ns.BlockSize())})
 	case v5 && !own:
