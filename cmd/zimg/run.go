@@ -19,6 +19,7 @@ import (
 type runOptions struct {
 	noRepair   bool
 	lostFaults bool
+	ephemeral  bool
 	dryRun     bool
 	quiet      bool
 	answer     time.Duration
@@ -62,6 +63,10 @@ Every command that the guest has seen completed is then in the image at once, Re
 Offline zones work, and no recovery is needed. Otherwise, the guest gets the drive emulated by
 QEMU; zimg restores its zones at the start and saves them at the end. --drive chooses.
 
+--ephemeral keeps all that the guest writes apart from the images, and throws it away at the end. Any
+number of such runs can use the same images at the same time; nothing else can change the images
+meanwhile. What is written takes space in TMPDIR, or in /var/tmp if that is not set.
+
 --device sets properties of the NVMe controller, with the names of QEMU's -device nvme: addr, bus,
 serial, mdts, zasl, max_ioqpairs, ioeventfd and others. A single --device applies to all images;
 several apply to the images in order.
@@ -101,6 +106,7 @@ SIGTERM, 129 after SIGHUP.`,
 	f := c.Flags()
 	f.BoolVar(&o.noRepair, "no-repair", false, "do not repair an image after a crash; exit with an error instead")
 	f.BoolVar(&o.lostFaults, "allow-lost-faults", false, "run an image with Read Only or Offline zones; the guest sees them as Full")
+	f.BoolVar(&o.ephemeral, "ephemeral", false, "throw away all that the guest writes; the images stay as they are")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print QEMU's command line, one argument per line, and change nothing")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print progress messages")
 	f.StringVar(&o.record, "record", "", "save a copy of the image and a log of every write and flush in the new directory `DIR` (see zimg crash)")
@@ -123,6 +129,9 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 	if err := cli.OneOf("drive", o.drive, "auto", "zimg", "qemu"); err != nil {
 		return err
 	}
+	if o.record != "" && o.ephemeral {
+		return cli.UsageError("--record cannot be used with --ephemeral")
+	}
 	if o.record != "" && o.drive == "zimg" {
 		return cli.UsageError("--record cannot be used with --drive zimg")
 	}
@@ -133,7 +142,7 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 	options := vm.Options{
 		FS: files(cmd), Stamp: stamp(),
 		Paths: paths, Command: command, Sidecar: o.sidecar, Record: o.record, Drive: vm.Drive(o.drive), Controllers: controllers,
-		NoRepair: o.noRepair, AllowLostFaults: o.lostFaults, Answer: o.answer, Limit: o.limit,
+		NoRepair: o.noRepair, Ephemeral: o.ephemeral, AllowLostFaults: o.lostFaults, Answer: o.answer, Limit: o.limit,
 		Stdin: cmd.InOrStdin(), Stdout: cli.ProcessOutput(cmd), Stderr: cmd.ErrOrStderr(),
 		Log: func(format string, args ...any) { o.say(cmd, format, args...) },
 	}

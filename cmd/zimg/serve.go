@@ -12,6 +12,7 @@ import (
 	"zimg/cmd/internal/cli"
 	"zimg/cmd/internal/serve"
 	"zimg/fsck"
+	"zimg/image/disk"
 	"zimg/image/drive"
 	"zimg/image/drive/control"
 	"zimg/image/drive/tcp"
@@ -33,6 +34,7 @@ type serveOptions struct {
 	mdts       uint8
 	keepAlive  bool
 	noCache    bool
+	ephemeral  bool
 	sidecar    string
 	quiet      bool
 	sockets    []string
@@ -66,6 +68,10 @@ through the socket, which is slow. zimg run does all of this by itself.
 
 While an image is served, info, report, map and dump show its zones as they are, and zone, snapshot -c
 and fault act on the live drive, for the user that serves it.
+
+--ephemeral keeps all that hosts write apart from the images, and throws it away at the end. Any number
+of services and runs can use the same images in this way at the same time. What is written takes space in
+TMPDIR, or in /var/tmp if that is not set. The commands above do not act on such a drive.
 
 A key file has one key for all hosts, or lines of a host NQN and its key.
 
@@ -101,6 +107,7 @@ Exit status: 0 if it ended in order; 1 if it failed, 64 wrong usage.`,
 	f.Uint8Var(&o.mdts, "mdts", 7, "limit the data of a command to 2^`N` * 4 KiB")
 	f.BoolVar(&o.keepAlive, "enforce-keep-alive", false, "disconnect a host that sends nothing for its keep-alive time, such as a paused guest")
 	f.BoolVar(&o.noCache, "no-write-cache", false, "make every write durable before completing it")
+	f.BoolVar(&o.ephemeral, "ephemeral", false, "throw away all that hosts write; the images stay as they are")
 	f.StringArrayVar(&o.sockets, "vfio-user", nil, "serve a virtual machine over the socket `SOCKET`; repeat it for each image, in order")
 	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of the image, if only one is given")
 	f.StringArrayVar(&o.faults, "fault", nil, "fail on purpose: `SPEC` has the flags of zimg fault add, as in zone=3,op=read,status=unrecovered-read; may be repeated")
@@ -118,19 +125,28 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "zimg: %s\n", cli.Printable(fmt.Sprintf(format, args...)))
 		}
 	}
+	fsys := files(cmd)
+	if o.ephemeral {
+		over, remove, err := disk.TempOverlay(fsys)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = remove() }()
+		fsys = over
+	}
 	var disks []*serve.Disk
 	defer func() {
 		for _, d := range disks {
 			err = errors.Join(err, d.Close())
 		}
 		for _, path := range paths[:len(disks)] {
-			if err == nil {
+			if err == nil && !o.ephemeral {
 				_, err = fsck.DropStaleUndo(path, fsck.Options{FS: files(cmd), Sidecar: o.sidecar})
 			}
 		}
 	}()
 	for _, path := range paths {
-		d, err := serve.OpenDisk(serve.Image{Path: path, FS: files(cmd), Sidecar: o.sidecar, Stamp: stamp(), Drive: drive.Options{
+		d, err := serve.OpenDisk(serve.Image{Path: path, FS: fsys, Sidecar: o.sidecar, Stamp: stamp(), Private: o.ephemeral, Drive: drive.Options{
 			NQN: o.nqn, MDTS: o.mdts, IOQueues: uint16(o.queues), NoWriteCache: o.noCache,
 		}}, log)
 		if err != nil {

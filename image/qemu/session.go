@@ -39,6 +39,9 @@ type Config struct {
 	Log func(format string, args ...any)
 	// Record, if not nil, says where the run of the only image, which has one data file, is recorded.
 	Record *Record
+	// Overlay, if not empty, is a folder for what the guest writes to Images whose files are those of a disk.Overlay. There is
+	// no journal then.
+	Overlay string
 	// Timeout is how long QEMU may take to answer; 0 for the default.
 	Timeout time.Duration
 	// Guard is a program that calls Guard, and its arguments, the first of which is its name. It is started beside QEMU, and ends QEMU when this process

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 
 	"zimg/image"
+	"zimg/image/disk"
 	"zimg/layout"
 )
 
@@ -41,7 +43,7 @@ type stockImage struct {
 }
 
 func newStock(s *session) (*stock, error) {
-	d := &stock{session: s, traced: true}
+	d := &stock{session: s, traced: s.Overlay == ""}
 	if n := len(s.Controllers); n > 1 && n != len(s.Images) {
 		return nil, fmt.Errorf("got properties of %d controllers for %d images", n, len(s.Images))
 	}
@@ -259,11 +261,13 @@ func (d *stock) withoutJournal(err error) {
 func (d *stock) addFiles() error {
 	for _, i := range d.images {
 		for f, file := range i.Files().Data {
-			open, ok := file.(interface{ Fd() uintptr })
-			if !ok {
-				return fmt.Errorf("%s cannot be passed to QEMU", file.Name())
+			if under, ok := file.(lowerFile); ok {
+				if err := d.addOverlay(FileNode(i.node, f), under.Lower(), int64(i.Plan().DataLen[f])); err != nil {
+					return fmt.Errorf("%s: %w", file.Name(), err)
+				}
+				continue
 			}
-			dup, err := dupFile(open.Fd(), file.Name())
+			dup, err := descriptor(file)
 			if err != nil {
 				return err
 			}
@@ -292,7 +296,24 @@ func (d *stock) addFiles() error {
 	}, nil)
 }
 
+// descriptor is a duplicate of the descriptor of an open file, which has its locks.
+func descriptor(file disk.File) (*os.File, error) {
+	open, ok := file.(interface{ Fd() uintptr })
+	if !ok {
+		return nil, fmt.Errorf("%s cannot be passed to QEMU", file.Name())
+	}
+	return dupFile(open.Fd(), file.Name())
+}
+
 func (d *stock) addFile(node string, file *os.File, locking bool) error {
+	if locking {
+		return d.addNode(node, file, nil)
+	}
+	return d.addNode(node, file, map[string]any{"locking": "off"})
+}
+
+// addNode adds a node for an open file, with more options.
+func (d *stock) addNode(node string, file *os.File, more map[string]any) error {
 	name, err := d.qmp.AddFile(file)
 	if err != nil {
 		return err
@@ -305,9 +326,7 @@ func (d *stock) addFile(node string, file *os.File, locking bool) error {
 	if info.Mode()&os.ModeDevice != 0 {
 		options["driver"] = "host_device"
 	}
-	if !locking {
-		options["locking"] = "off"
-	}
+	maps.Copy(options, more)
 	return d.qmp.Do("blockdev-add", options, nil)
 }
 

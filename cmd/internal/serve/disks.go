@@ -39,6 +39,8 @@ type Image struct {
 	Sidecar string      // metadata file, if it is not beside the image
 	Stamp   image.Stamp // of what is written
 	Drive   drive.Options
+	// Private: the drive is not the only one of the image, so there is no socket beside the image to control it by.
+	Private bool
 }
 
 // OpenDisk opens an image for hosts: it is locked, and marked as in use by a drive. What the owner before it left when
@@ -73,6 +75,9 @@ func OpenDisk(i Image, log func(format string, args ...any)) (_ *Disk, err error
 		log("%s: the last server was killed, and %s; restored zones and data of the last flush", i.Path, r.Reason)
 	}
 	disk := &Disk{Path: i.Path, Drive: d, Store: st, im: im, log: log}
+	if i.Private {
+		return disk, nil
+	}
 	disk.control, err = control.Listen(control.SocketPath(im.Files().MetaName()), control.Options{
 		Drive: d, Session: im.Header().Session.ID,
 		Snapshot: func(s control.Snapshot) error {

@@ -137,7 +137,7 @@ func (r *run) reopen(d *serve.Disk, path string, o drive.Options, k int) (*serve
 		return nil, err
 	}
 	r.Log("%s has the UUID of another image of this run: its serial number in this run is %s", path, o.Serial)
-	return serve.OpenDisk(serve.Image{Path: path, Sidecar: r.Sidecar, Stamp: r.Stamp, Drive: o}, r.Log)
+	return serve.OpenDisk(serve.Image{Path: path, FS: r.FS, Sidecar: r.Sidecar, Stamp: r.Stamp, Drive: o, Private: r.Ephemeral}, r.Log)
 }
 
 // split parts the properties of controller k into options of the drive and properties of QEMU's end of it.
@@ -170,7 +170,7 @@ func (r *run) openDisk(ctx context.Context, path string, o drive.Options) (*serv
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	i := serve.Image{Path: path, Sidecar: r.Sidecar, Stamp: r.Stamp, Drive: o}
+	i := serve.Image{Path: path, FS: r.FS, Sidecar: r.Sidecar, Stamp: r.Stamp, Drive: o, Private: r.Ephemeral}
 	d, err := serve.OpenDisk(i, r.Log)
 	if errors.Is(err, image.ErrUnclean) && !r.NoRepair {
 		if err := r.repair(ctx, path); err != nil {

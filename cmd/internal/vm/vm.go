@@ -36,6 +36,9 @@ type Options struct {
 	Drive   Drive       // "" is AutoDrive
 	Record  string      // folder to be made for a recording of the only image, if not empty
 
+	// Ephemeral: what the guest changes is thrown away at the end of the run. The images stay as they are, and are locked
+	// for reading only.
+	Ephemeral       bool
 	NoRepair        bool // refuse an image that a crash left in use, and leave one that this run leaves so
 	AllowLostFaults bool // run images with Read Only or Offline zones, which the guest sees as Full
 	// Answer is how long QEMU may take to answer; 0 is qemu.DefaultTimeout.
@@ -91,8 +94,15 @@ func CommandLine(ctx context.Context, o Options) ([]string, error) {
 // The end of ctx stops what comes before the guest; then signals are Run's own.
 func Run(ctx context.Context, o Options) (_ Outcome, err error) {
 	r := &run{Options: o}
+	if o.Ephemeral {
+		remove, err := r.overlay()
+		if err != nil {
+			return Outcome{}, err
+		}
+		defer func() { err = errors.Join(err, remove()) }()
+	}
 	defer func() {
-		if err == nil {
+		if err == nil && !r.Ephemeral {
 			err = r.dropUndo()
 		}
 	}()
@@ -140,7 +150,8 @@ func (r *run) runQEMU(ctx context.Context, c *qemu.Config) (Outcome, error) {
 // A run has its images open until QEMU has ended.
 type run struct {
 	Options
-	dry    bool // nothing may be changed
+	dry    bool   // nothing may be changed
+	upper  string // folder of the changes of an ephemeral run
 	images []*image.Image
 }
 
@@ -170,7 +181,7 @@ func (r *run) prepare(ctx context.Context) (*qemu.Config, error) {
 // config is what both kinds of drive need.
 func (r *run) config() *qemu.Config {
 	return &qemu.Config{
-		Command: r.Command, Controllers: r.Controllers, Timeout: r.Answer, Guard: guard,
+		Command: r.Command, Controllers: r.Controllers, Timeout: r.Answer, Guard: guard, Overlay: r.upper,
 		Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Log: r.Log,
 	}
 }
@@ -203,6 +214,9 @@ func (r *run) recover(cause error) error {
 	r.Log("%v", cause)
 	if err := r.close(); err != nil {
 		return err
+	}
+	if r.Ephemeral {
+		return nil // there is nothing to bring back
 	}
 	if r.NoRepair {
 		r.Log("run: zimg check --repair %s", strings.Join(r.Paths, " "))
