@@ -111,7 +111,7 @@ func (c *callerArgs) option(name, value string) error {
 	case "daemonize":
 		return fmt.Errorf("-daemonize: zimg has to outlive QEMU to save the zones; put zimg itself in the background instead")
 	case "snapshot":
-		return fmt.Errorf("-snapshot does not cover the nodes of an image: run a copy instead")
+		return fmt.Errorf("-snapshot does not apply to the drives of images; an ephemeral run throws away what the guest writes to them")
 	case "qtest":
 		return fmt.Errorf("-qtest: QEMU has one qtest socket, and zimg needs it")
 	case "incoming", "loadvm":
