@@ -107,7 +107,7 @@ func DecodeTable(h *Header, b []byte, base Bytes) (*Plan, error) {
 		var g, w any = got.DataOff, e.DataOff
 		field := "data offset"
 		switch {
-		case got.Name != e.Name: // in a trailing image, the only one of which Place changes the name
+		case got.Name != e.Name: // only the name in a trailing image is changed by Place
 			field, g, w = "file name", fmt.Sprintf("%q", got.Name), "none"
 		case got.DataLen != e.DataLen:
 			field, g, w = "data length", got.DataLen, e.DataLen
