@@ -10,9 +10,7 @@ import (
 	"testing"
 
 	"zimg/fsck"
-	"zimg/image"
 	"zimg/image/imagetest"
-	"zimg/layout"
 )
 
 const damageDir = "../testdata/damage"
@@ -88,35 +86,12 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// build makes the image of a case: the first line is its layout (or renamed, a
-// sidecar under another name), every other one a damage.
+// build makes the image of a case.
 func build(t testing.TB, text string) *imagetest.MemFS {
 	t.Helper()
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	kind := layout.Trailing
-	if lines[0] == "sidecar" {
-		kind = layout.Sidecar
-	}
-	fs, _ := standard(t, kind)
-	if lines[0] == "renamed" {
-		fs = imagetest.NewMemFS()
-		s := imagetest.Standard(layout.Sidecar)
-		if err := s.Create(fs, "/d/other.zimg"); err != nil {
-			t.Fatal(err)
-		}
-		for _, suffix := range []string{"", image.SidecarSuffix} {
-			if err := fs.Rename("/d/other.zimg"+suffix, path+suffix); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for _, line := range lines[1:] {
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		if err := imagetest.Damage(fs, path, line); err != nil {
-			t.Fatal(err)
-		}
+	fs, err := imagetest.Damaged(path, text)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return fs
 }

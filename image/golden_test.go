@@ -36,21 +36,21 @@ func golden(t testing.TB, name string) []byte {
 	return b
 }
 
+// goldenImages are the files of the golden images, by name, with what they are called in testdata.
+var goldenImages = map[layout.Kind]map[string]string{
+	layout.Trailing: {path: "trailing-v1.zimg"},
+	layout.Sidecar:  {path: "sidecar-v1.zimg", path + image.SidecarSuffix: "sidecar-v1.zimg.zmeta"},
+}
+
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		kind  layout.Kind
-		files map[string]string
-	}{
-		{layout.Trailing, map[string]string{path: "trailing-v1.zimg"}},
-		{layout.Sidecar, map[string]string{path: "sidecar-v1.zimg", path + image.SidecarSuffix: "sidecar-v1.zimg.zmeta"}},
-	} {
-		t.Run(c.kind.String(), func(t *testing.T) {
+	for kind, files := range goldenImages {
+		t.Run(kind.String(), func(t *testing.T) {
 			fs := imagetest.NewMemFS()
-			for name, file := range c.files {
+			for name, file := range files {
 				fs.WriteFile(name, golden(t, file))
 			}
-			s := imagetest.Standard(c.kind)
+			s := imagetest.Standard(kind)
 			same := func() {
 				t.Helper()
 				im, err := image.Open(path, image.Options{FS: fs})
@@ -61,7 +61,7 @@ func TestGolden(t *testing.T) {
 				if err := s.Equal(im); err != nil {
 					t.Error(err)
 				}
-				if h := im.Header(); h.Label != s.Label || h.UUID != s.UUID || h.Kind != c.kind {
+				if h := im.Header(); h.Label != s.Label || h.UUID != s.UUID || h.Kind != kind {
 					t.Errorf("header: %+v", h)
 				}
 				b := make([]byte, 95*512)
@@ -71,7 +71,7 @@ func TestGolden(t *testing.T) {
 			}
 			same()
 			// There and back in place.
-			for _, kind := range []layout.Kind{layout.Trailing + layout.Sidecar - c.kind, c.kind} {
+			for _, kind := range []layout.Kind{layout.Trailing + layout.Sidecar - kind, kind} {
 				if err := image.ConvertInPlace(path, image.ConvertOptions{FS: fs, Layout: kind}); err != nil {
 					t.Fatal(err)
 				}

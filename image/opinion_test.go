@@ -3,6 +3,7 @@ package image_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,23 +71,10 @@ func TestSecondOpinion(t *testing.T) {
 		}
 		paths = append(paths, path)
 	}
-	for _, kind := range []layout.Kind{layout.Trailing, layout.Sidecar} { // sound ones
-		s := imagetest.Standard(kind)
-		fsys := imagetest.NewMemFS()
-		if err := s.Create(fsys, "/d"); err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range fsys.Names() {
-			b, err := fsys.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, kind.String()+filepath.Base(name)), b, 0o666); err != nil {
-				t.Fatal(err)
-			}
-		}
-		paths = append(paths, filepath.Join(dir, kind.String()+"d"))
+	for name, fsys := range soundAndDamaged(t) {
+		paths = append(paths, materialize(t, fsys, filepath.Join(dir, name)))
 	}
+	slices.Sort(paths)
 	var stderr bytes.Buffer
 	cmd := exec.Command("python3", append([]string{"../scripts/zimgread.py"}, paths...)...)
 	cmd.Stderr = &stderr
@@ -117,4 +105,73 @@ func TestSecondOpinion(t *testing.T) {
 		t.Errorf("only %d files of %d are accepted", accepted, len(paths))
 	}
 	t.Logf("%d files, %d accepted by both, the others refused by both", len(paths), accepted)
+}
+
+// soundAndDamaged are the standard images, the golden ones and those of testdata/damage; each is called disk.zimg, or as
+// path is.
+func soundAndDamaged(t *testing.T) map[string]*imagetest.MemFS {
+	t.Helper()
+	all := map[string]*imagetest.MemFS{}
+	for _, kind := range []layout.Kind{layout.Trailing, layout.Sidecar} {
+		s := imagetest.Standard(kind)
+		fsys := imagetest.NewMemFS()
+		if err := s.Create(fsys, path); err != nil {
+			t.Fatal(err)
+		}
+		all["standard "+kind.String()] = fsys
+	}
+	for name, files := range goldenImages {
+		all["golden "+name.String()] = imagetest.NewMemFS()
+		for name2, file := range files {
+			all["golden "+name.String()].WriteFile(name2, golden(t, file))
+		}
+	}
+	cases, err := filepath.Glob("../testdata/damage/*/damage.txt")
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("%d cases, %v", len(cases), err)
+	}
+	for _, name := range cases {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fsys, err := imagetest.Damaged(path, string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all["damage "+filepath.Base(filepath.Dir(name))] = fsys
+	}
+	return all
+}
+
+// materialize writes the files of fsys to the new folder dir, with holes, and returns where the image is.
+func materialize(t *testing.T, fsys *imagetest.MemFS, dir string) string {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range fsys.Names() {
+		b, err := fsys.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.Create(filepath.Join(dir, filepath.Base(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		zero := make([]byte, 4096)
+		for off := 0; off < len(b); off += len(zero) {
+			part := b[off:min(off+len(zero), len(b))]
+			if bytes.Equal(part, zero[:len(part)]) {
+				continue
+			}
+			if _, err := file.WriteAt(part, int64(off)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(file.Truncate(int64(len(b))), file.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, filepath.Base(path))
 }

@@ -104,6 +104,7 @@ def locator(f):
     b = f.read(off, BLOCK, 1)
     need(b[:8] == LOCATOR_MAGIC, 1, "no locator")
     need(crc(b[:4092]) == u32(b, 4092), 2, "locator CRC")
+    need(u32(b, 8) >= 1, 4, "locator version 0")
     need(u32(b, 8) == 1, 3, "locator version")
     layout, meta, slot = u32(b, 12), u64(b, 32), u64(b, 40)
     need(layout in (1, 2), 4, "locator layout")
@@ -122,6 +123,7 @@ def header(f, off):
     need(BLOCK <= length <= 20480 and length % BLOCK == 0, 8, "header length")
     b = f.read(off, length, 8)
     need(crc(b[:508] + bytes(4) + b[512:]) == u32(b, 508), 8, "header CRC")
+    need(u32(b, 8) >= 1, 11, "version 0")
     need(u32(b, 8) == 1, 9, "version")
     need(u32(b, 20) == 0, 10, "incompatible features")
     h = {
@@ -183,6 +185,7 @@ def entry(b):
         need(e["fg"] == 0 and e["nz"] == 0, 16, "ZRWA")
     else:
         need(e["fg"] and e["zrwas"] % e["fg"] == 0 and e["zrwas"] <= e["cap"], 16, "ZRWA")
+        need(e["mar"] == NO_LIMIT or e["nz"] <= e["mar"] + 1, 16, "NUMZRWA above MAR")
     return e
 
 
@@ -309,6 +312,24 @@ def own_file(directory, name, sidecar):
     return File(path)
 
 
+def covers(f, size):
+    """Rule 2 of section 2: f has a sound slot of a sidecar whose one data file has that size."""
+    places = {0}
+    for find in (locator, lambda f: header(f, 0)):
+        try:
+            places.add(find(f)["slot"])
+        except Refuse:
+            pass
+    for off in places:
+        try:
+            s = slot(f, off)
+        except Refuse:
+            continue
+        if s["h"]["layout"] == 2 and s["h"]["files"] == 1 and s["plan"]["data"][0] == size:
+            return True
+    return False
+
+
 def read(path):
     """Section 2: which files, then the rest."""
     f = File(path)
@@ -318,7 +339,8 @@ def read(path):
     except Refuse as r:
         why = r
     beside = path + ".zmeta"
-    if loc and loc["layout"] == 1 and not os.path.isfile(beside):
+    trailing = loc is not None and loc["layout"] == 1
+    if trailing and not (os.path.isfile(beside) and covers(File(beside), f.size)):
         s, data = newest(f, loc), [f]
     elif os.path.isfile(beside):
         meta = File(beside)

@@ -107,6 +107,7 @@ func tableEdits() []edit {
 		num("data-offset", 16, 8, 1, 1<<20, big, 1<<63), num("ns-data-length", 24, 8, 0, 512, big), num("blocks", 32, 8, 0, 1, 1023, 1<<52, 1<<61, 1<<63),
 		num("zones", 40, 8, 0, 1, 7, 9, 1<<32, 1<<32+1, 1<<60, 1<<63), num("zone-size", 48, 8, 0, 1, 127, 1<<61, 1<<63), num("zone-capacity", 56, 8, 0, 1, 127, 128, 129, big),
 		num("mar", 64, 4, 0, 2), num("mor", 68, 4, 5, 6, 0xFFFFFFFF), num("zrwas", 72, 4, 1, 97, 1<<31), num("zrwafg", 76, 4, 1), num("numzrwa", 80, 4, 1),
+		[]edit{{"zrwa", 72, zrwa(4, 2, 6)}, {"zrwa-resources", 72, zrwa(4, 2, 7)}, {"zrwa-granularity", 72, zrwa(4, 3, 1)}},
 		num("ns-reserved-84", 84, 4, 1), num("descriptor-offset", 88, 8, 0, 4096, 8192, big), num("wp-offset", 96, 8, 0, 12288, big), num("ext-offset", 104, 8, 0, 12288, big),
 		num("ns-reserved-152", 152, 4, 1), num("ns-reserved-255", 255, 1, 1), num("after-the-table", 512, 1, 1), num("end-of-table", 4095, 1, 1),
 	)
@@ -117,6 +118,12 @@ func tableEdits() []edit {
 		list = append(list, edit{fmt.Sprintf("name-%d", i), 256, []byte(name)})
 	}
 	return list
+}
+
+// zrwa are the three fields of a random write area; the namespace may have six active zones.
+func zrwa(size, granularity, resources uint32) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, size)
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(b, granularity), resources)
 }
 
 // zoneEdits change descriptors and write pointers; zone 1 is Closed, 0 Empty.
