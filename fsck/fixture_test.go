@@ -18,13 +18,7 @@ const path = "/d/disk.zimg"
 // closed, since a crash repair closes them.
 func standard(t testing.TB, kind layout.Kind) (*imagetest.MemFS, *imagetest.Spec) {
 	t.Helper()
-	s := imagetest.Standard(kind)
-	for i, z := range s.Namespaces[0].Zones {
-		if z.State.Open() {
-			z.State = layout.Closed
-			s.Namespaces[0].Zones[i] = z
-		}
-	}
+	s := imagetest.Rested(kind)
 	fs := imagetest.NewMemFS()
 	if err := s.Create(fs, path); err != nil {
 		t.Fatal(err)

@@ -1,11 +1,24 @@
 package imagetest
 
 import (
+	"path/filepath"
 	"strings"
 
 	"zimg/image"
 	"zimg/layout"
 )
+
+// Rested is the Standard image with its open zones closed, as after a power cycle.
+func Rested(kind layout.Kind) Spec {
+	s := Standard(kind)
+	for i, z := range s.Namespaces[0].Zones {
+		if z.State.Open() {
+			z.State = layout.Closed
+			s.Namespaces[0].Zones[i] = z
+		}
+	}
+	return s
+}
 
 // Damaged makes the image of a case of testdata/damage at path: the first line of text is its layout, trailing or
 // sidecar (or renamed: a sidecar under another name), and every other one a Damage.
@@ -16,10 +29,10 @@ func Damaged(path, text string) (*MemFS, error) {
 	case "sidecar":
 		kind = layout.Sidecar
 	case "renamed":
-		kind, made = layout.Sidecar, path+".before"
+		kind, made = layout.Sidecar, filepath.Join(filepath.Dir(path), "other.zimg")
 	}
 	fs := NewMemFS()
-	s := Standard(kind)
+	s := Rested(kind)
 	if err := s.Create(fs, made); err != nil {
 		return nil, err
 	}
