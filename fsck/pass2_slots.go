@@ -28,7 +28,7 @@ func (s *state) checkSlots() error {
 		case err == nil && slot.Header.UUID != s.loc.UUID:
 			err = fmt.Errorf("UUID %x: %w", slot.Header.UUID, errForeign)
 		case err == nil && !s.placed(slot, i):
-			err = fmt.Errorf("header and locator differ: %w", layout.ErrDamaged)
+			err = layout.Errorf(layout.ErrDamaged, "header and locator differ")
 		case err == nil:
 			s.slots[i] = slot
 		case !layout.IsJudgement(err) || errors.Is(err, layout.ErrNewer):

@@ -87,7 +87,7 @@ func (n *Namespace) checkLimits() error {
 func (n *Namespace) checkZone(i uint64, z layout.Zone, b []byte) error {
 	err := layout.CheckZone(n.Namespace, i, z)
 	if off := layout.DescriptorReserved(b); err == nil && off >= 0 {
-		err = fmt.Errorf("zone %d: reserved bits in byte %d of its descriptor: %w", i, off, layout.ErrDamaged)
+		err = layout.Errorf(layout.ErrDamaged, "zone %d: reserved bits in byte %d of its descriptor", i, off)
 	}
 	if err == nil {
 		return nil

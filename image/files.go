@@ -161,7 +161,7 @@ func (f *Files) checkPair(data disk.File) error {
 		return err
 	}
 	return &HintError{
-		Err:  fmt.Errorf("%s is a complete image; %s is not its sidecar: %w", data.Name(), f.Meta.Name(), layout.ErrDamaged),
+		Err:  layout.Errorf(layout.ErrDamaged, "%s is a complete image; %s is not its sidecar", data.Name(), f.Meta.Name()),
 		Hint: "pass the image without a sidecar",
 	}
 }
@@ -169,7 +169,7 @@ func (f *Files) checkPair(data disk.File) error {
 // OpenPlain opens path as an image whose metadata is all lost, for a checker
 // that is given its geometry: a trailing image, or with o.Sidecar the data file of that.
 func OpenPlain(path string, o Options) (_ *Files, err error) {
-	f := &Files{FS: o.fs(), stamp: o.Stamp, lock: o.lock(), Kind: layout.Trailing, LocatorErr: fmt.Errorf("no metadata: %w", layout.ErrDamaged)}
+	f := &Files{FS: o.fs(), stamp: o.Stamp, lock: o.lock(), Kind: layout.Trailing, LocatorErr: layout.Errorf(layout.ErrDamaged, "no metadata")}
 	defer func() {
 		if err != nil {
 			_ = f.Close()
@@ -240,7 +240,7 @@ func (f *Files) openData(sidecar string, o Options) error {
 func (f *Files) openOwn(name string, o Options) (disk.File, error) {
 	dir, own := filepath.Split(f.Meta.Name())
 	if name == own {
-		return nil, fmt.Errorf("%s names itself as its data file: %w", f.Meta.Name(), layout.ErrDamaged)
+		return nil, layout.Errorf(layout.ErrDamaged, "%s names itself as its data file", f.Meta.Name())
 	}
 	file, err := disk.OpenBeside(f.FS, dir, name, o.mode())
 	if err != nil {
@@ -278,7 +278,7 @@ func (f *Files) openMoreData(o Options) error {
 	}
 	if !used {
 		_ = given.Close()
-		return fmt.Errorf("%s is not a data file of %s (%s): %w", given.Name(), f.Meta.Name(), strings.Join(names, ", "), layout.ErrNotImage)
+		return layout.Errorf(layout.ErrNotImage, "%s is not a data file of %s (%s)", given.Name(), f.Meta.Name(), strings.Join(names, ", "))
 	}
 	return nil
 }

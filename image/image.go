@@ -257,9 +257,9 @@ func (n *Namespace) inRange(i uint64) error {
 		return nil
 	}
 	if !n.Zoned() {
-		return fmt.Errorf("namespace %d has no zones: %w", n.ID, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "namespace %d has no zones", n.ID)
 	}
-	return fmt.Errorf("namespace %d has zones 0 to %d; there is no zone %d: %w", n.ID, n.ZoneCount-1, i, layout.ErrRange)
+	return layout.Errorf(layout.ErrRange, "namespace %d has zones 0 to %d; there is no zone %d", n.ID, n.ZoneCount-1, i)
 }
 
 // Zone returns zone i.

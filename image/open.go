@@ -53,7 +53,7 @@ func openFiles(f *Files, path string, o Options, unclean bool) (*Image, error) {
 		return nil, needsRepair(f, path, fmt.Errorf("%s: %w", f.MetaName(), asDamage(f.LocatorErr)))
 	}
 	if f.Locator.Kind != f.Kind {
-		return nil, needsRepair(f, path, fmt.Errorf("%s: locator has layout %v, want %v: %w", f.MetaName(), f.Locator.Kind, f.Kind, layout.ErrDamaged))
+		return nil, needsRepair(f, path, layout.Errorf(layout.ErrDamaged, "%s: locator has layout %v, want %v", f.MetaName(), f.Locator.Kind, f.Kind))
 	}
 	slots, errs, err := readSlots(f.Meta, f.Locator)
 	if err != nil {
@@ -98,16 +98,16 @@ func (im *Image) finishMove(o Options) (*Image, error) {
 func (im *Image) judge(o Options, unclean bool) error {
 	h, f := &im.hdr, im.files
 	if h.UUID != f.Locator.UUID || h.MetaOff != f.Locator.MetaOff || h.SlotLen != f.Locator.SlotLen {
-		return needsRepair(im.files, im.path, fmt.Errorf("%s: the locator and the slot headers disagree: %w", f.MetaName(), layout.ErrDamaged))
+		return needsRepair(im.files, im.path, layout.Errorf(layout.ErrDamaged, "%s: the locator and the slot headers disagree", f.MetaName()))
 	}
 	if h.Kind != f.Kind {
-		return needsRepair(im.files, im.path, fmt.Errorf("%s: slot has layout %v, want %v: %w", f.MetaName(), h.Kind, f.Kind, layout.ErrDamaged))
+		return needsRepair(im.files, im.path, layout.Errorf(layout.ErrDamaged, "%s: slot has layout %v, want %v", f.MetaName(), h.Kind, f.Kind))
 	}
 	if x := h.ReadOnlyFeatures(); x != 0 && o.Write {
 		return fmt.Errorf("%s can only be read; it has features %#x and was %w", im.path, x, layout.ErrNewer)
 	}
 	if len(f.Data) != len(im.plan.DataLen) {
-		return needsRepair(im.files, im.path, fmt.Errorf("%s: %d data files, but %d in the metadata: %w", im.path, len(f.Data), len(im.plan.DataLen), layout.ErrDamaged))
+		return needsRepair(im.files, im.path, layout.Errorf(layout.ErrDamaged, "%s: %d data files, but %d in the metadata", im.path, len(f.Data), len(im.plan.DataLen)))
 	}
 	for i, d := range f.Data {
 		size, err := d.Size()
@@ -124,7 +124,7 @@ func (im *Image) judge(o Options, unclean bool) error {
 		if h.Kind == layout.Sidecar && size > want { // a sidecar that was named is not weighed against it by probe
 			if loc, err := readLocator(d); err == nil && loc.Kind == layout.Trailing && loc.UUID == h.UUID {
 				return &HintError{
-					Err:  fmt.Errorf("%s has its metadata at the end; %s was left by an interrupted command: %w", d.Name(), f.MetaName(), layout.ErrDamaged),
+					Err:  layout.Errorf(layout.ErrDamaged, "%s has its metadata at the end; %s was left by an interrupted command", d.Name(), f.MetaName()),
 					Hint: "pass the image without its sidecar",
 				}
 			}

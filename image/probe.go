@@ -107,8 +107,8 @@ func foundByHeader(file disk.File, locErr error) (f found, ok bool, err error) {
 	}, true, nil
 }
 
-// asDamage is err about a part of a file that is known to be an image: what
-// cannot be recognised there is damaged.
+// asDamage is err about a part of a file that is known to be an image: a part that
+// is not recognized is damaged.
 func asDamage(err error) error {
 	if errors.Is(err, layout.ErrNotImage) {
 		return &notFound{err}

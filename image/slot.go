@@ -232,7 +232,7 @@ func noSlot(errs [2]error) error {
 		}
 	}
 	if errors.Is(errs[0], layout.ErrNotImage) && errors.Is(errs[1], layout.ErrNotImage) {
-		return fmt.Errorf("neither copy of the metadata has a header: %w", layout.ErrDamaged)
+		return layout.Errorf(layout.ErrDamaged, "neither copy of the metadata has a header")
 	}
 	return fmt.Errorf("both copies of the metadata are damaged: slot 0: %w; slot 1: %w", errs[0], errs[1])
 }
@@ -253,7 +253,7 @@ func readSlots(file disk.File, loc *layout.Locator) (slots [2]*Slot, errs [2]err
 			return slots, errs, err
 		}
 		if loc == nil {
-			errs[1] = fmt.Errorf("its position is not known: %w", layout.ErrDamaged)
+			errs[1] = layout.Errorf(layout.ErrDamaged, "its place is not known")
 			return slots, errs, nil
 		}
 		slotLen = int64(loc.SlotLen)
@@ -268,7 +268,7 @@ func readSlots(file disk.File, loc *layout.Locator) (slots [2]*Slot, errs [2]err
 		if loc != nil && slots[1].Header.UUID == loc.UUID {
 			i = 0
 		}
-		slots[i], errs[i] = nil, fmt.Errorf("slot %d has another image's UUID: %w", i, layout.ErrDamaged)
+		slots[i], errs[i] = nil, layout.Errorf(layout.ErrDamaged, "slot %d has another image's UUID", i)
 	}
 	return slots, errs, nil
 }

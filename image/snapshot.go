@@ -206,7 +206,7 @@ func (o *ConvertOptions) replaced(path string) (*replaced, error) {
 			return nil, err
 		}
 		if header {
-			return nil, fmt.Errorf("%s is a damaged sidecar; pass the data file instead: %w", path, layout.ErrDamaged)
+			return nil, layout.Errorf(layout.ErrDamaged, "%s is a damaged sidecar; pass the data file instead", path)
 		}
 	}
 	r := &replaced{data: path, sidecar: o.Source}
@@ -249,7 +249,7 @@ func (r *replaced) namedSidecar(o ConvertOptions, uuid [16]byte) (naming, error)
 	}
 	if im.hdr.Kind == layout.Trailing {
 		err = &HintError{
-			Err:  fmt.Errorf("%s has its metadata at the end of the file; there is no sidecar %s: %w", r.data, r.sidecar, fs.ErrNotExist),
+			Err:  layout.Errorf(fs.ErrNotExist, "%s has its metadata at the end of the file; there is no sidecar %s", r.data, r.sidecar),
 			Hint: "pass the image without a sidecar",
 		}
 	}
@@ -294,7 +294,7 @@ func hasSnapshot(path, name, snap string, o ConvertOptions) error {
 	fsys := Options{FS: o.FS}.fs()
 	dir, err := fsys.Lstat(filepath.Dir(snap))
 	if err == nil && !dir.IsDir() {
-		return fmt.Errorf("%s is not a directory: %w", filepath.Dir(snap), disk.ErrNotOwn)
+		return layout.Errorf(disk.ErrNotOwn, "%s is not a directory", filepath.Dir(snap))
 	}
 	if err == nil {
 		err = disk.CheckBeside(fsys, filepath.Dir(snap), filepath.Base(snap))

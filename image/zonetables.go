@@ -1,7 +1,6 @@
 package image
 
 import (
-	"fmt"
 	"iter"
 
 	"zimg/layout"
@@ -33,7 +32,7 @@ func (n *Namespace) SetExtension(i uint64, ext []byte) error {
 		return err
 	}
 	if len(ext) > n.ExtSize() {
-		return fmt.Errorf("extension of %d bytes, namespace %d has room for %d a zone: %w", len(ext), n.ID, n.ExtSize(), layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "extension of %d bytes is too long: namespace %d has %d bytes per zone", len(ext), n.ID, n.ExtSize())
 	}
 	full := make([]byte, n.ExtSize())
 	copy(full, ext)

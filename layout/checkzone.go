@@ -6,7 +6,7 @@ import "fmt"
 // Whoever changes a zone, or copies data by its write pointer, asks first.
 func CheckZone(n *Namespace, i uint64, z Zone) error {
 	bad := func(format string, args ...any) error {
-		return fmt.Errorf("zone %d: %s: %w", i, fmt.Sprintf(format, args...), ErrDamaged)
+		return Errorf(ErrDamaged, "zone %d: %s", i, fmt.Sprintf(format, args...))
 	}
 	start := LBA(i) * n.ZoneSize
 	switch {

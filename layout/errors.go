@@ -21,18 +21,15 @@ var ErrRange = errors.New("out of range")
 var ErrGeometry = errors.New("impossible geometry")
 
 // kindError is an error of a kind whose own text is not shown.
-type kindError struct {
-	text string
-	kind error
-}
+type kindError struct{ err, kind error }
 
-func (e *kindError) Error() string { return e.text }
-func (e *kindError) Unwrap() error { return e.kind }
+func (e *kindError) Error() string   { return e.err.Error() }
+func (e *kindError) Unwrap() []error { return []error{e.err, e.kind} }
 
-// Errorf is an error of a kind, such as ErrRange, that reads as format and args say: the text of the kind is not
-// part of it.
+// Errorf is an error of a kind, such as ErrRange, that reads as fmt.Errorf has it for format and args: the text of the
+// kind is not part of it.
 func Errorf(kind error, format string, args ...any) error {
-	return &kindError{fmt.Sprintf(format, args...), kind}
+	return &kindError{fmt.Errorf(format, args...), kind}
 }
 
 // GeometryError says what is impossible about a geometry. It is an ErrGeometry.
@@ -68,8 +65,11 @@ func (e *FieldError) Error() string {
 		fmt.Fprintf(&b, " at byte %d", e.Off)
 	}
 	fmt.Fprintf(&b, ": %s", e.Field)
-	if e.Got != nil {
+	switch {
+	case e.Got != nil:
 		fmt.Fprintf(&b, " is %v", e.Got)
+	case e.Want == nil:
+		b.WriteString(" is invalid")
 	}
 	if e.Want != nil {
 		fmt.Fprintf(&b, ", want %v", e.Want)

@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"fmt"
 	"math/bits"
 )
 
@@ -71,7 +70,7 @@ func CorrectHeader(b []byte, base Bytes) (*Header, int64, error) {
 	}
 	_, err := DecodeHeader(b, base)
 	if err == nil {
-		err = fmt.Errorf("slot header at byte %d: not a single-bit error: %w", base, ErrDamaged)
+		err = Errorf(ErrDamaged, "slot header at byte %d: not a single-bit error", base)
 	}
 	return nil, 0, err
 }

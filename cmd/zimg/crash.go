@@ -86,8 +86,17 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 			modes++
 		}
 	}
-	if want := map[bool]int{true: 2, false: 1}[o.at != ""]; modes != 1 || len(args) != want || (o.every != "") != (o.command != "") {
-		return cli.UsageError("use --list DIR, --at POINT DIR DST, or --every KIND --run COMMAND DIR")
+	switch {
+	case modes != 1:
+		return cli.UsageError("exactly one of --list, --at or --every is required")
+	case o.at != "" && len(args) != 2:
+		return cli.UsageError("--at needs DIR and DST")
+	case o.at == "" && len(args) != 1:
+		return cli.UsageError("--list and --every need only DIR")
+	case o.every != "" && o.command == "":
+		return cli.UsageError("--every requires --run")
+	case o.every == "" && o.command != "":
+		return cli.UsageError("--run requires --every")
 	}
 	for _, f := range []struct {
 		name, needs string

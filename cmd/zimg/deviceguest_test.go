@@ -97,7 +97,7 @@ for dev in /dev/nullb0 /dev/nvme0n1; do
 	zimg report --output blkzone /tmp/$n.zimg | cmp /tmp/$n.blk -
 	zimg check --data /tmp/$n.zimg || [ $? = 3 ]
 
-	refused 'data on the device would be lost' zimg convert /tmp/$n.zimg $dev
+	refused 'would be lost' zimg convert /tmp/$n.zimg $dev
 	zimg convert --force $dev /tmp/closed.zimg             # open zones as Closed
 	zimg convert --force -q /tmp/closed.zimg $dev
 	report $dev >/tmp/$n.after

@@ -80,7 +80,7 @@ func (f *faultSpec) resolve(im *image.Image) (*control.Fault, error) {
 		return nil, cli.UsageError("a fault is at blocks or at zones, not at both")
 	case f.zone != "":
 		if !n.Zoned() {
-			return nil, fmt.Errorf("namespace %d has no zones", n.ID)
+			return nil, layout.Errorf(layout.ErrRange, "namespace %d has no zones", n.ID)
 		}
 		zones, err := parseZones(f.zone, n.Namespace)
 		if err != nil {

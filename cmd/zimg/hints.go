@@ -15,8 +15,25 @@ import (
 	"zimg/image/foreign"
 	"zimg/image/foreign/all"
 	"zimg/image/transfer"
+	"zimg/image/zns"
 	"zimg/layout"
 )
+
+// nameImage puts the name of the image before an error about one of its zones or blocks, which does not know it.
+func nameImage(cmd *cobra.Command, err error) error {
+	var status *zns.StatusError
+	if !errors.As(err, &status) && !errors.Is(err, layout.ErrRange) || !strings.Contains(cmd.Use, " IMAGE") {
+		return err
+	}
+	if len(cmd.Flags().Args()) == 0 {
+		return err
+	}
+	name := cmd.Flags().Args()[0]
+	if strings.HasPrefix(err.Error(), name) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
 
 // hintFor is the hint to print with err of cmd: hint, its own, or one for errors that come from below.
 func hintFor(cmd *cobra.Command, err error, hint string) string {

@@ -95,7 +95,7 @@ func execute(args []string, s streams) (code int, killed os.Signal) {
 	if lost := out.Err; lost != nil && (cli.IsVerdict(err) || errors.Is(err, lost)) {
 		err = cli.WithExit(cli.FailureOf(cmd), lost) // what was to be said was not
 	}
-	code = cli.Report(s.err, cmd, err, hintFor)
+	code = cli.Report(s.err, cmd, nameImage(cmd, err), hintFor)
 	if errors.Is(err, context.Canceled) {
 		if killed = received(); killed != nil {
 			code = cli.ExitBySignal + cli.SignalNumber(killed)

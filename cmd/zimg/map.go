@@ -80,7 +80,7 @@ func (o *mapOptions) run(cmd *cobra.Command, path string) error {
 		namespaces = append(namespaces, zonemap.Namespace{NS: n.Namespace, Zones: n, Ranges: zones, Wanted: wanted.Has})
 	}
 	if len(namespaces) == 0 {
-		return fmt.Errorf("%s: no zoned namespace to draw: %w", path, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "%s has no zoned namespace", path)
 	}
 	if o.svg != "" {
 		return o.writeSVG(cmd, filepath.Base(path), namespaces)

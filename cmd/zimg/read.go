@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -113,7 +112,7 @@ func (o *readOptions) blocks(n *image.Namespace) (first, count layout.LBA, err e
 	case n.Zoned():
 		return first, count, zns.New(n.Namespace, n, n.Counts()).Read(first, max(count, 1))
 	case first >= n.Blocks || count > n.Blocks-first:
-		return 0, 0, fmt.Errorf("namespace %d has LBAs 0 to %d, no %d blocks at %d: %w", n.ID, n.Blocks-1, max(count, 1), first, layout.ErrRange)
+		return 0, 0, layout.Errorf(layout.ErrRange, "namespace %d has LBAs 0 to %d; there are no %d blocks at %d", n.ID, n.Blocks-1, max(count, 1), first)
 	}
 	return first, count, nil
 }

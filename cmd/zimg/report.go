@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -143,12 +142,12 @@ func (o *reportOptions) choose(path string, all []*report.Namespace) ([]*report.
 		if n.Zoned() {
 			zoned = append(zoned, n)
 		} else if o.ns != 0 {
-			return nil, fmt.Errorf("%s: namespace %d has no zones: %w", path, n.ID, layout.ErrRange)
+			return nil, layout.Errorf(layout.ErrRange, "%s: namespace %d has no zones", path, n.ID)
 		}
 	}
 	switch {
 	case len(zoned) == 0:
-		return nil, fmt.Errorf("%s has no zoned namespace: %w", path, layout.ErrRange)
+		return nil, layout.Errorf(layout.ErrRange, "%s has no zoned namespace", path)
 	case len(zoned) > 1 && o.output != "table" && o.output != "json" && o.output != "csv":
 		return nil, cli.UsageError("%s has %d zoned namespaces, but the %s format holds one; choose one with --ns", path, len(zoned), o.output)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // What is in an image follows from what was done to it: the same commands and the same guest give the same bytes, in both
-// slots, after a run too. A run has an id, a process and a start of its own, of which nothing remains.
+// slots, after a run too. A run has an id, a process and a start of its own, and nothing of that remains.
 func TestRunIsReproducible(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	for _, layout := range []string{"trailing", "sidecar"} {

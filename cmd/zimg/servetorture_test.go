@@ -279,7 +279,7 @@ func (s *tortureState) differs(got, data []byte) string {
 
 // The target, its connections, or both die at random moments under load. Each time every command that was answered is
 // there exactly, with all data, and each one that was not has been done as a whole or not at all. After a dead target
-// there is nothing that check would have to infer.
+// check has nothing to infer.
 func TestServeTorture(t *testing.T) {
 	t.Parallel()
 	k := &torture{t: t, random: rand.New(rand.NewPCG(imagetest.Seed(t), 1)), path: filepath.Join(t.TempDir(), "d.zimg")}

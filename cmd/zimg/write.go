@@ -200,7 +200,7 @@ func (o *dataOptions) run(
 		return err
 	}
 	if o.pos.zoneF && !n.Zoned() {
-		return fmt.Errorf("namespace %d has no zones", n.ID)
+		return layout.Errorf(layout.ErrRange, "namespace %d has no zones", n.ID)
 	}
 	total := int64(0)
 	if info, err := os.Stat(cli.Second(args)); err == nil && info.Mode().IsRegular() {

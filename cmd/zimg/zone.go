@@ -176,7 +176,7 @@ func (o *zoneOptions) run(cmd *cobra.Command, a zoneAction, path, which string) 
 // change is what the flags and the word which ask to be done to zones of n.
 func (o *zoneOptions) change(n *image.Namespace, a zoneAction, which string) (c image.ZoneChange, err error) {
 	if !n.Zoned() {
-		return c, fmt.Errorf("namespace %d has no zones", n.ID)
+		return c, layout.Errorf(layout.ErrRange, "namespace %d has no zones", n.ID)
 	}
 	c = image.ZoneChange{Action: a.action, All: a.selects && which == "all", Extension: o.extension}
 	if c.Zones, err = parseZones(which, n.Namespace); err != nil {

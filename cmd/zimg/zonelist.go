@@ -48,7 +48,7 @@ func parseZoneRange(item string, n *layout.Namespace) (r image.ZoneRange, err er
 	case r.Last < r.First:
 		return r, cli.UsageError("the range %s ends before it begins", item)
 	case r.Last >= n.ZoneCount:
-		return r, fmt.Errorf("namespace %d has zones 0 to %d; there is no zone %d", n.ID, n.ZoneCount-1, r.Last)
+		return r, layout.Errorf(layout.ErrRange, "namespace %d has zones 0 to %d; there is no zone %d", n.ID, n.ZoneCount-1, r.Last)
 	}
 	return r, nil
 }

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 )
@@ -10,6 +9,12 @@ import (
 // ErrNotOwn is wrapped by the refusal to follow a name that a file's contents
 // gave to something that the user did not name.
 var ErrNotOwn = errors.New("not a file of its own")
+
+// notOwnError is an ErrNotOwn that says why.
+type notOwnError struct{ text string }
+
+func (e *notOwnError) Error() string        { return e.text }
+func (e *notOwnError) Is(target error) bool { return target == ErrNotOwn }
 
 // CheckBeside accepts the entry called name of the folder dir if it is a regular
 // file. It is for names that come from files, which may come from a stranger: a
@@ -23,9 +28,9 @@ func CheckBeside(fsys FS, dir, name string) error {
 	}
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("%s is a symbolic link; only names given by the user may be links: %w", path, ErrNotOwn)
+		return &notOwnError{path + " is a symbolic link; only names given by the user may be links"}
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a regular file and is only opened if the user names it: %w", path, ErrNotOwn)
+		return &notOwnError{path + " is not a regular file and is only opened if the user names it"}
 	}
 	return nil
 }

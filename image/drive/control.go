@@ -49,10 +49,10 @@ func (d *Drive) ChangeZoneIf(id layout.NSID, zone uint64, wanted func(layout.Zon
 func (d *Drive) zoned(id layout.NSID, zone uint64) (*namespace, error) {
 	n := d.namespace(id)
 	if n == nil {
-		return nil, fmt.Errorf("there is no namespace %d: %w", id, layout.ErrRange)
+		return nil, layout.Errorf(layout.ErrRange, "there is no namespace %d", id)
 	}
 	if !n.Zoned() || zone >= n.ZoneCount {
-		return nil, fmt.Errorf("namespace %d has %d zones; there is no zone %d: %w", id, n.ZoneCount, zone, layout.ErrRange)
+		return nil, layout.Errorf(layout.ErrRange, "namespace %d has %d zones; there is no zone %d", id, n.ZoneCount, zone)
 	}
 	return n, nil
 }
@@ -77,10 +77,10 @@ func (d *Drive) changeZone(n *namespace, zone uint64, wanted func(layout.ZoneSta
 func (d *Drive) CheckBlocks(id layout.NSID, lba, blocks layout.LBA) error {
 	n := d.namespace(id)
 	if n == nil {
-		return fmt.Errorf("there is no namespace %d: %w", id, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "there is no namespace %d", id)
 	}
 	if lba >= n.Blocks || blocks > n.Blocks-lba {
-		return fmt.Errorf("namespace %d has %d blocks, not %d at LBA %d: %w", id, n.Blocks, max(blocks, 1), lba, layout.ErrRange)
+		return layout.Errorf(layout.ErrRange, "namespace %d has LBAs 0 to %d; there are no %d blocks at %d", id, n.Blocks-1, max(blocks, 1), lba)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ var ErrNoData = errors.New("no data image")
 // ErrWhichNamespace is wrapped where one namespace is meant and a file has several.
 var ErrWhichNamespace = errors.New("more than one namespace")
 
-// ErrOccupied is wrapped by the refusal to overwrite the zones of a device, which nobody said may go.
+// ErrOccupied is wrapped by the refusal to overwrite the zones of a device without being asked to.
 var ErrOccupied = errors.New("data on the device would be lost")
 
 // Shape says what files a format consists of.
@@ -157,7 +157,7 @@ func Detect(formats []*Format, fsys disk.FS, path string) (*Format, error) {
 		}
 	}
 	if h.IsDir {
-		return nil, fmt.Errorf("%s is a directory, but not a zloop or rublk device: %w", path, ErrNotFormat)
+		return nil, layout.Errorf(ErrNotFormat, "%s is a directory, but not a zloop or rublk device", path)
 	}
 	for _, f := range formats {
 		if f.Probe == nil || f.Shape != TwoFiles {

@@ -49,9 +49,9 @@ func (l Loss) String() string {
 	case 0:
 		return l.What
 	case 1:
-		return fmt.Sprintf("zone %d: %s", l.First, l.What)
+		return fmt.Sprintf("%s: zone %d", l.What, l.First)
 	}
-	return fmt.Sprintf("%d zones, zone %d first: %s", l.Count, l.First, l.What)
+	return fmt.Sprintf("%s: %d zones, the first is zone %d", l.What, l.Count, l.First)
 }
 
 // Fitted is a Content as a format will hold it.
@@ -76,10 +76,10 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 	n := *c.NS
 	f := &Fitted{}
 	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("namespace %d: %s: %w", n.ID, fmt.Sprintf(format, args...), layout.ErrGeometry)
+		return layout.Errorf(layout.ErrGeometry, "namespace %d: %s", n.ID, fmt.Sprintf(format, args...))
 	}
 	if !n.Zoned() {
-		return nil, refuse("has no zones, only data that can be read as it is")
+		return nil, refuse("has no zones; its data can be read as it is")
 	}
 	if n.BlockBits < h.MinBits || n.BlockBits > h.MaxBits {
 		return nil, refuse("blocks of %d bytes are not supported by the format (%d to %d)", n.BlockSize(), 1<<h.MinBits, 1<<h.MaxBits)
@@ -117,7 +117,7 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 	}
 	if h.Restrict != nil {
 		if err := h.Restrict(&n); err != nil {
-			return nil, fmt.Errorf("namespace %d: %w: %w", n.ID, err, layout.ErrGeometry)
+			return nil, layout.Errorf(layout.ErrGeometry, "namespace %d: %w", n.ID, err)
 		}
 	}
 	if h.Notes != nil {

@@ -24,7 +24,7 @@ func inspect(im *image.Image, o Options, mode disk.Mode) (f found, err error) {
 	case h.Flags&layout.Clean != 0:
 		return f, nil
 	case h.Flags&layout.InUse == 0 || h.Session.Kind != layout.Served:
-		return f, fmt.Errorf("%s was neither closed cleanly nor served: %w", im.Path(), image.ErrUnclean)
+		return f, layout.Errorf(image.ErrUnclean, "%s was neither closed cleanly nor served", im.Path())
 	}
 	boot := o.bootID()
 	if boot != h.Session.BootID || boot == [16]byte{} {

@@ -98,7 +98,7 @@ func (w *watched) decode(r *record, b *scratch, i uint64) (z layout.Zone, ext ui
 
 func (w *watched) zone(i uint64) (z layout.Zone, ext uint8, err error) {
 	if i >= w.ZoneCount {
-		return z, 0, fmt.Errorf("namespace %d has %d zones, no zone %d: %w", w.ID, w.ZoneCount, i, layout.ErrRange)
+		return z, 0, layout.Errorf(layout.ErrRange, "namespace %d has %d zones; there is no zone %d", w.ID, w.ZoneCount, i)
 	}
 	var r record
 	if err := w.read(r[:], i); err != nil {

@@ -299,7 +299,7 @@ func (o *Options) toForeign(src, dst string, f *foreign.Fitted, like []string, t
 		Mkdir: func(path string) error {
 			err := r.Mkdir(path)
 			if errors.Is(err, fs.ErrExist) {
-				return &image.HintError{Err: fmt.Errorf("%s already exists: %w", path, fs.ErrExist), Hint: "remove it, or choose another name; directories are not overwritten"}
+				return &image.HintError{Err: layout.Errorf(fs.ErrExist, "%s already exists", path), Hint: "remove it, or choose another name; directories are not overwritten"}
 			}
 			return err
 		},
@@ -348,7 +348,7 @@ func sameZones(d *foreign.Decoded, want *foreign.Content, f *foreign.Format) err
 	}
 	a, b := c.NS, want.NS
 	if a.ZoneCount != b.ZoneCount || a.ZoneSize != b.ZoneSize || a.ZoneCap != b.ZoneCap || a.BlockBits != b.BlockBits || a.ZDES != b.ZDES {
-		return fmt.Errorf("geometry %s instead of %s: %w", geometry(a), geometry(b), layout.ErrDamaged)
+		return layout.Errorf(layout.ErrDamaged, "the geometry is %s, want %s", geometry(a), geometry(b))
 	}
 	if f.Holds.NoZones {
 		return nil
@@ -365,7 +365,7 @@ func sameZones(d *foreign.Decoded, want *foreign.Content, f *foreign.Format) err
 			return err
 		}
 		if !ok || got != z {
-			return fmt.Errorf("zone %d: %+v instead of %+v: %w", i, got, z, layout.ErrDamaged)
+			return layout.Errorf(layout.ErrDamaged, "zone %d is %v with write pointer %d and %d blocks written, want %v, %d and %d", i, got.State, got.WP, got.Written-min(got.Start, got.Written), z.State, z.WP, z.Written-min(z.Start, z.Written))
 		}
 		if z.Attrs&layout.ZDEV != 0 {
 			x, err := c.Zones.Extension(i)
@@ -377,7 +377,7 @@ func sameZones(d *foreign.Decoded, want *foreign.Content, f *foreign.Format) err
 				return err
 			}
 			if string(x) != string(y) {
-				return fmt.Errorf("zone %d: another descriptor extension: %w", i, layout.ErrDamaged)
+				return layout.Errorf(layout.ErrDamaged, "zone %d has another descriptor extension", i)
 			}
 		}
 		i++

@@ -1,6 +1,10 @@
 package zns
 
-import "zimg/layout"
+import (
+	"fmt"
+
+	"zimg/layout"
+)
 
 // Write writes n blocks at lba.
 func (m *Machine) Write(lba, n layout.LBA) error { return m.made(m.PlanWrite(lba, n)) }
@@ -15,7 +19,7 @@ func (m *Machine) PlanWrite(lba, n layout.LBA) (Change, error) {
 	c := Change{Zone: i, From: z, To: z, LBA: lba}
 	if z.Type == layout.Conventional {
 		if lba+n > z.End() {
-			return c, m.refuse(ZoneBoundaryError, i, z, "%d blocks at LBA %d do not fit; the zone ends at %d", n, lba, z.End())
+			return c, m.refuse(ZoneBoundaryError, i, z, "%s does not fit; the zone ends at %d", request(n, lba), z.End())
 		}
 		return c, nil
 	}
@@ -67,7 +71,7 @@ func (m *Machine) Read(lba, n layout.LBA) error {
 	}
 	last := uint64((lba + n - 1) / m.ns.ZoneSize)
 	if last != i && !m.ns.CrossRead {
-		return m.refuse(ZoneBoundaryError, i, z, "%d blocks at LBA %d extend into zone %d", n, lba, i+1)
+		return m.refuse(ZoneBoundaryError, i, z, "%s extends into zone %d", request(n, lba), i+1)
 	}
 	for ; i <= last; i++ {
 		if z, err = m.st.Zone(i); err != nil {
@@ -80,11 +84,19 @@ func (m *Machine) Read(lba, n layout.LBA) error {
 	return nil
 }
 
+// request describes n blocks at lba, for the details of an error.
+func request(n, lba layout.LBA) string {
+	if n == 1 {
+		return fmt.Sprintf("a request of 1 block at LBA %d", lba)
+	}
+	return fmt.Sprintf("a request of %d blocks at LBA %d", n, lba)
+}
+
 // zoneAt finds the zone that n blocks at lba begin in.
 func (m *Machine) zoneAt(lba, n layout.LBA) (uint64, layout.Zone, error) {
 	if n == 0 || lba >= m.ns.Blocks || n > m.ns.Blocks-lba {
 		i := uint64(min(lba, m.ns.Blocks-1) / m.ns.ZoneSize)
-		return i, layout.Zone{}, m.refuse(LBAOutOfRange, i, layout.Zone{}, "%d blocks at LBA %d are outside the namespace, which has %d", n, lba, m.ns.Blocks)
+		return i, layout.Zone{}, m.refuse(LBAOutOfRange, i, layout.Zone{}, "%s is outside the namespace, which has %d blocks", request(n, lba), m.ns.Blocks)
 	}
 	i := uint64(lba / m.ns.ZoneSize)
 	z, err := m.st.Zone(i)
@@ -111,7 +123,7 @@ func (m *Machine) checkWritable(i uint64, z layout.Zone) error {
 func (m *Machine) advance(c Change, n layout.LBA) (Change, error) {
 	z := c.From
 	if z.WP > z.End() || n > z.End()-z.WP {
-		return c, m.refuse(ZoneBoundaryError, c.Zone, z, "%d blocks at LBA %d do not fit; the capacity ends at %d", n, z.WP, z.End())
+		return c, m.refuse(ZoneBoundaryError, c.Zone, z, "%s does not fit; the capacity ends at %d", request(n, z.WP), z.End())
 	}
 	if err := m.reserve(&c, true); err != nil {
 		return c, err

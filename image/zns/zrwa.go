@@ -43,10 +43,10 @@ func (m *Machine) PlanFlushZRWA(lba layout.LBA) (Change, error) {
 	case z.Attrs&layout.ZRWAV == 0 || !z.State.Active():
 		return c, m.refuse(InvalidZoneOp, i, z, "the zone has no random write area")
 	case lba < z.WP || end > z.WP+layout.LBA(m.ns.ZRWAS) || end > z.End():
-		return c, m.refuse(InvalidZoneOp, i, z, "flush up to LBA %d is outside the random write area, %d blocks at LBA %d",
+		return c, m.refuse(InvalidZoneOp, i, z, "a flush up to LBA %d is outside the random write area of %d blocks at LBA %d",
 			lba, min(layout.LBA(m.ns.ZRWAS), z.End()-z.WP), z.WP)
 	case (end-z.WP)%layout.LBA(m.ns.ZRWAFG) != 0 && end != z.End():
-		return c, m.refuse(InvalidZoneOp, i, z, "flush of %d blocks is not a multiple of the flush granularity, %d", end-z.WP, m.ns.ZRWAFG)
+		return c, m.refuse(InvalidZoneOp, i, z, "a flush of %d blocks is not a multiple of the flush granularity, %d", end-z.WP, m.ns.ZRWAFG)
 	}
 	if err := m.reserve(&c, true); err != nil {
 		return c, err
@@ -82,10 +82,10 @@ func (m *Machine) writeArea(c Change, n layout.LBA) (Change, error) {
 	z, size, end := c.From, layout.LBA(m.ns.ZRWAS), c.LBA+n
 	switch {
 	case c.LBA < z.WP || end > z.WP+2*size:
-		return c, m.refuse(ZoneInvalidWrite, c.Zone, z, "%d blocks at LBA %d are outside the random write area, %d blocks at LBA %d",
-			n, c.LBA, size, z.WP)
+		return c, m.refuse(ZoneInvalidWrite, c.Zone, z, "%s is outside the random write area of %d blocks at LBA %d",
+			request(n, c.LBA), size, z.WP)
 	case end > z.End():
-		return c, m.refuse(ZoneBoundaryError, c.Zone, z, "%d blocks at LBA %d do not fit; the capacity ends at %d", n, c.LBA, z.End())
+		return c, m.refuse(ZoneBoundaryError, c.Zone, z, "%s does not fit; the capacity ends at %d", request(n, c.LBA), z.End())
 	}
 	if err := m.reserve(&c, true); err != nil {
 		return c, err

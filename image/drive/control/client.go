@@ -74,7 +74,7 @@ func Do(path string, session [16]byte, q *Request) (*Reply, error) {
 		return nil, err
 	}
 	if p.uid != 0 && p.uid != os.Geteuid() && os.Geteuid() != 0 {
-		return nil, fmt.Errorf("%s belongs to user %d: %w", path, p.uid, fs.ErrPermission)
+		return nil, layout.Errorf(fs.ErrPermission, "%s belongs to user %d", path, p.uid)
 	}
 	return exchange(conn, session, q)
 }

@@ -84,7 +84,7 @@ func changeZones(d *drive.Drive, q *Zones) (changed uint64, err error) {
 	}
 	for _, r := range q.Zones {
 		if r.First > r.Last {
-			return changed, fmt.Errorf("zones %d to %d: %w", r.First, r.Last, layout.ErrRange)
+			return changed, layout.Errorf(layout.ErrRange, "invalid zones %d to %d", r.First, r.Last)
 		}
 		for i := r.First; ; i++ {
 			one, err := d.ChangeZoneIf(q.NSID, i, selected, a.change, q.Pointer)

@@ -177,13 +177,13 @@ func TestStartupOfDirectories(t *testing.T) {
 		{"zloop", func(f map[string][]byte) { delete(f, "disk/seq-000002") }, "zone 2 is missing"},
 		{"zloop", func(f map[string][]byte) { delete(f, "disk/seq-000001"); delete(f, "disk/seq-000002") }, "zone 1 is missing"},
 		{"zloop", func(f map[string][]byte) { f["disk/seq-99999999999999"] = nil }, "zone 5 is missing"},
-		{"zloop", func(f map[string][]byte) { f["disk/cnv-000001"] = make([]byte, 4096) }, "two files of zone 1"},
+		{"zloop", func(f map[string][]byte) { f["disk/cnv-000001"] = make([]byte, 4096) }, "two files for zone 1"},
 		{"zloop", func(f map[string][]byte) { f["disk/cnv-000005"] = make([]byte, 4096) }, "after a sequential one"},
 		{"zloop", func(f map[string][]byte) { f["disk/seq-000001"] = make([]byte, 3500) }, "a zone has 3072; the driver rejects the device"},
 		{"zloop", func(f map[string][]byte) { f["disk/seq-000001"] = make([]byte, 1000) }, "truncate -s 512"},
 		{"zloop", func(f map[string][]byte) { f["disk/cnv-000000"] = make([]byte, 512) }, "length of a conventional zone's file; zloop warns and uses it"},
 		{"rublk", func(f map[string][]byte) { f["disk/superblock"] = []byte("3 1 2 2 2\n") }, "zone_nr_conv is not"},
-		{"rublk", func(f map[string][]byte) { f["disk/superblock"] = []byte("4 1 1 2 2\n") }, "make 4 zones, there are 3 files"},
+		{"rublk", func(f map[string][]byte) { f["disk/superblock"] = []byte("4 1 1 2 2\n") }, "give 4 zones, but there are 3 files"},
 		{"rublk", func(f map[string][]byte) {
 			f["disk/superblock.json"] = []byte(`{"size":3145728,"zone_size":1048576,"zone_capacity":1048576,"zone_nr_conv":1,"base":"/elsewhere"}`)
 		}, "base is not the path of the directory"},

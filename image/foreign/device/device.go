@@ -108,7 +108,7 @@ func (z *zones) report(first uint64, fn func(disk.BlockZone) bool) error {
 			return err
 		}
 		if n == 0 {
-			return fmt.Errorf("%s: reports no zone %d of %d: %w", z.dev.Name(), i, g.Zones, layout.ErrDamaged)
+			return layout.Errorf(layout.ErrDamaged, "%s: the device did not report zone %d of %d", z.dev.Name(), i, g.Zones)
 		}
 		for _, b := range buf[:n] {
 			if !fn(b) {

@@ -79,17 +79,17 @@ func turn(z layout.Zone) int {
 func (z *zones) fits(out *foreign.Output) error {
 	a, b := z.n, out.NS
 	mismatch := func(what string, dev, src any) error {
-		return layout.Errorf(layout.ErrGeometry, "%s %v, the source has %v", what, dev, src)
+		return layout.Errorf(layout.ErrGeometry, "%s %v does not match the source (%v)", what, dev, src)
 	}
 	switch {
 	case a.BlockBits != b.BlockBits:
-		return mismatch("blocks of bytes:", a.BlockSize(), b.BlockSize())
+		return mismatch("block size", a.BlockSize(), b.BlockSize())
 	case a.ZoneSize != b.ZoneSize:
-		return mismatch("blocks in a zone:", a.ZoneSize, b.ZoneSize)
+		return mismatch("zone size in blocks", a.ZoneSize, b.ZoneSize)
 	case a.ZoneCap != b.ZoneCap:
-		return mismatch("blocks of capacity:", a.ZoneCap, b.ZoneCap)
+		return mismatch("zone capacity in blocks", a.ZoneCap, b.ZoneCap)
 	case a.ZoneCount != b.ZoneCount:
-		return mismatch("zones:", a.ZoneCount, b.ZoneCount)
+		return mismatch("number of zones", a.ZoneCount, b.ZoneCount)
 	}
 	var active, open, i uint64
 	var dirty error
@@ -104,13 +104,13 @@ func (z *zones) fits(out *foreign.Output) error {
 		case err != nil:
 			return err
 		case !ok || have.Type != want.Type:
-			return mismatch(fmt.Sprintf("type of zone %d:", i), have.Type, want.Type)
+			return mismatch(fmt.Sprintf("type of zone %d:", i), have.Type.Key(), want.Type.Key())
 		case have.Cap != want.Cap:
 			return mismatch(fmt.Sprintf("capacity of zone %d:", i), have.Cap, want.Cap)
 		case have.State == layout.ReadOnly || have.State == layout.Offline:
 			return fmt.Errorf("zone %d is %v and cannot be written", i, have.State)
 		case have.State != layout.Empty && have.Type != layout.Conventional && dirty == nil:
-			dirty = fmt.Errorf("zone %d is %v: %w", i, have.State, foreign.ErrOccupied)
+			dirty = layout.Errorf(foreign.ErrOccupied, "zone %d is not Empty (%v); its data would be lost", i, have.State)
 		}
 		if want.State.Active() {
 			active++
@@ -149,7 +149,7 @@ func (z *zones) blank() error {
 				return err
 			}
 			if end > from {
-				return fmt.Errorf("zone %d is conventional and not blank: %w", i, foreign.ErrOccupied)
+				return layout.Errorf(foreign.ErrOccupied, "zone %d is conventional and has data, which would be lost", i)
 			}
 		}
 		i++
@@ -202,7 +202,7 @@ func (z *zones) verify(out *foreign.Output) error {
 			return err
 		}
 		if !ok || have.State != want.State || have.WP != want.WP {
-			return fmt.Errorf("%s: zone %d is %v with write pointer %d, want %v with %d: %w", out.Path, i, have.State, have.WP, want.State, want.WP, layout.ErrDamaged)
+			return layout.Errorf(layout.ErrDamaged, "%s: zone %d is %v with write pointer %d, want %v with %d", out.Path, i, have.State, have.WP, want.State, want.WP)
 		}
 		read := make([]byte, pieceLen)
 		err = out.Pieces(int64(z.n.ByteOff(want.Start)), int64(z.n.ByteOff(want.Written)), pieceLen, func(off int64, b []byte) error {
@@ -210,7 +210,7 @@ func (z *zones) verify(out *foreign.Output) error {
 				return err
 			}
 			if !bytes.Equal(read[:len(b)], b) {
-				return fmt.Errorf("%s: read back different data in the %d bytes at %d: %w", out.Path, len(b), off, layout.ErrDamaged)
+				return layout.Errorf(layout.ErrDamaged, "%s: read back different data in the %d bytes at %d", out.Path, len(b), off)
 			}
 			if out.Tick != nil {
 				return out.Tick(int64(len(b)))

@@ -85,7 +85,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		if err := in.RefuseContainer(); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%s: a qcow2 image without zones: %w", file.Name(), foreign.ErrNotFormat)
+		return nil, layout.Errorf(foreign.ErrNotFormat, "%s is a qcow2 image without zones", file.Name())
 	}
 	if err := h.support(file); err != nil {
 		return nil, err

@@ -63,7 +63,7 @@ func decodeRublk(in *foreign.Input) (*foreign.Decoded, error) {
 	d.n.MOR, d.n.MAR = layout.Limits(s.MaxOpen, s.MaxActive)
 	file := filepath.Join(in.Path, superblock)
 	if s.ZoneSize > 0 && s.Size/s.ZoneSize != int64(len(d.size)) {
-		return nil, fmt.Errorf("%s: size %d and zone size %d make %d zones, there are %d files: %w", file, s.Size, s.ZoneSize, s.Size/s.ZoneSize, len(d.size), layout.ErrDamaged)
+		return nil, layout.Errorf(layout.ErrDamaged, "%s: size %d and zone size %d give %d zones, but there are %d files", file, s.Size, s.ZoneSize, s.Size/s.ZoneSize, len(d.size))
 	}
 	conv := slices.Index(d.conv, false)
 	if conv < 0 {
@@ -98,7 +98,7 @@ func readSuper(in *foreign.Input) (*super, error) {
 				return err
 			}
 			if err := parse(b); err != nil {
-				return fmt.Errorf("%s: %w: %w", file.Name(), err, layout.ErrDamaged)
+				return layout.Errorf(layout.ErrDamaged, "%s: %w", file.Name(), err)
 			}
 			return nil
 		})

@@ -72,7 +72,7 @@ func (d *dir) list() error {
 		}
 	}
 	if len(kinds) == 0 {
-		return fmt.Errorf("%s: no file %s or %s in it: %w", d.path, name("seq-", 0), name(d.cnv, 0), foreign.ErrNotFormat)
+		return layout.Errorf(foreign.ErrNotFormat, "%s has no file %s or %s", d.path, name("seq-", 0), name(d.cnv, 0))
 	}
 	for _, e := range entries {
 		i, conv, ok := d.number(e)
@@ -80,7 +80,7 @@ func (d *dir) list() error {
 			continue
 		}
 		if kinds[i] != 0 {
-			return fmt.Errorf("%s: two files of zone %d, %s and %s: %w", d.path, i, name("seq-", i), name(d.cnv, i), layout.ErrDamaged)
+			return layout.Errorf(layout.ErrDamaged, "%s has two files for zone %d: %s and %s", d.path, i, name("seq-", i), name(d.cnv, i))
 		}
 		if kinds[i] = sequential; conv {
 			kinds[i] = conventional
@@ -89,12 +89,12 @@ func (d *dir) list() error {
 	d.size, d.conv = make([]int64, len(kinds)), make([]bool, len(kinds))
 	for i, kind := range kinds {
 		if kind == 0 {
-			return fmt.Errorf("%s: the file of zone %d is missing: %w", d.path, i, layout.ErrDamaged)
+			return layout.Errorf(layout.ErrDamaged, "%s: the file of zone %d is missing", d.path, i)
 		}
 		d.conv[i] = kind == conventional
 		file := d.file(uint64(i))
 		if err := disk.CheckBeside(d.in.FS, d.path, filepath.Base(file)); err != nil {
-			return fmt.Errorf("zone %d: %w: %w", i, err, layout.ErrDamaged)
+			return layout.Errorf(layout.ErrDamaged, "%s: zone %d: %w", d.path, i, err)
 		}
 		info, err := d.in.FS.Stat(file)
 		if err != nil {
@@ -135,7 +135,7 @@ func (d *dir) complete(dec *foreign.Decoded, zoneSize, zoneCap int64) error {
 			p.Text = "file longer than the zone capacity, left by kernels up to 7.1 for a finished zone; the driver rejects the device"
 			p.Want = fmt.Sprintf("%d: truncate -s %d %s", zoneCap, zoneCap, p.File)
 		case size > zoneCap:
-			return fmt.Errorf("%s has %d bytes, but a zone has %d; the driver rejects the device: %w", p.File, size, zoneCap, layout.ErrDamaged)
+			return layout.Errorf(layout.ErrDamaged, "%s has %d bytes, but a zone has %d; the driver rejects the device", p.File, size, zoneCap)
 		case size%n.BlockSize() != 0:
 			down := size / n.BlockSize() * n.BlockSize()
 			p.Text = fmt.Sprintf("not a multiple of the block size %d; the driver rejects the device", n.BlockSize())
