@@ -142,9 +142,6 @@ func TestServedWithDamagedSlots(t *testing.T) {
 	if _, err := live.Open(im, live.Options{BootID: anotherBoot}); !errors.Is(err, layout.ErrDamaged) || fs.Ops() != ops {
 		t.Errorf("a drive is served from such zones: %v, %d operations", err, fs.Ops()-ops)
 	}
-	if _, err := live.Recovered(im, live.Options{BootID: anotherBoot}); !errors.Is(err, layout.ErrDamaged) || fs.Ops() != ops {
-		t.Errorf("and recovered from: %v, %d operations", err, fs.Ops()-ops)
-	}
 }
 
 // readZone reads the first len(b) bytes of zone i of namespace 1.

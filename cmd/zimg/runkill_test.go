@@ -132,11 +132,11 @@ func verify(t *testing.T, path, block string, zones map[int]*zoneModel) (chunks 
 	return chunks
 }
 
-// kills is how often TestRunKilled kills: ZIMG_KILLS, or once in each way.
-func kills(t *testing.T) int {
+// kills is how often a test kills: ZIMG_KILLS, or few times.
+func kills(t *testing.T, few int) int {
 	n, err := strconv.Atoi(os.Getenv("ZIMG_KILLS"))
 	if err != nil {
-		return 3
+		return few
 	}
 	t.Logf("%d kills", n)
 	return n
@@ -152,7 +152,7 @@ func TestRunKilled(t *testing.T) {
 	ways := []string{"QEMU", "zimg", "both"}
 	var last string
 	total := 0
-	for k := range kills(t) {
+	for k := range kills(t, len(ways)) {
 		way := ways[k%len(ways)]
 		vm, err := runner(t, path).Start(t.Context(), nil, load)
 		if err != nil {

@@ -88,7 +88,7 @@ func TestRunTorture(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "d.zimg")
 			zimg(t, append(append([]string{"create", "-q"}, c.create...), path)...)
 			first, last, files := 1, 0, 0
-			for round := range kills(t) {
+			for round := range kills(t, 2) {
 				head := fmt.Sprintf("d=/dev/drive0n1; first=%d; last=%d\n", first, last)
 				out, stderr := tortured(t, random, path, last, head+c.script+tortureLoop)
 				if !strings.Contains(out, "verified\n") {

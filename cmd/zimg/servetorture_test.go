@@ -298,7 +298,7 @@ func TestServeTorture(t *testing.T) {
 	if err := im.Close(); err != nil {
 		t.Fatal(err)
 	}
-	rounds, repeated := 10*kills(t), 0
+	rounds, repeated := 10*kills(t, 3), 0
 	if testing.Short() {
 		rounds = 6
 	}

@@ -1,13 +1,10 @@
 package live
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"zimg/image"
 	"zimg/image/disk"
-	"zimg/image/zns"
 	"zimg/layout"
 )
 
@@ -44,64 +41,6 @@ func inspect(im *image.Image, o Options, mode disk.Mode) (f found, err error) {
 	}
 	f.Source = Records
 	return f, nil
-}
-
-// Recovered brings an image that was being served when its owner died into order: its zones are those that were
-// answered, or after a power failure those of the last commit, and then as after a power cycle. The image becomes
-// clean. im is open for writing (image.OpenUnclean). An image that is clean is left as it is.
-func Recovered(im *image.Image, o Options) (Recovery, error) {
-	if err := im.CheckZones(); err != nil {
-		return Recovery{}, err
-	}
-	f, err := inspect(im, o, disk.ReadOnly)
-	if err != nil || f.Source == Clean {
-		return f.Recovery, err
-	}
-	if f.Source == Commits {
-		if err := discardBeyond(im); err != nil {
-			return f.Recovery, err
-		}
-		if err := putAtRest(im); err != nil {
-			return f.Recovery, err
-		}
-		if err := im.EndSession(); err != nil {
-			return f.Recovery, err
-		}
-		return f.Recovery, removeFile(im)
-	}
-	_ = f.file.Close() // Open opens it for writing
-	s, err := Open(im, o)
-	if err != nil {
-		return f.Recovery, err
-	}
-	return s.recovery, s.Close()
-}
-
-func removeFile(im *image.Image) error {
-	err := im.Files().FS.Remove(fileName(im))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// putAtRest puts the zones of im at rest.
-func putAtRest(im *image.Image) error {
-	for _, n := range im.Namespaces() {
-		i := uint64(0)
-		for z, err := range n.All(0, n.ZoneCount) {
-			if err != nil {
-				return err
-			}
-			if rest := zns.AtRest(n.Namespace, z); rest != z {
-				if err := n.SetZone(i, rest); err != nil {
-					return err
-				}
-			}
-			i++
-		}
-	}
-	return nil
 }
 
 // discardBeyond discards all data that the slots do not call written, and syncs: after a power failure it is whatever

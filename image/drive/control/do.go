@@ -3,7 +3,6 @@ package control
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"zimg/image"
@@ -27,9 +26,6 @@ var actions = map[string]action{
 	"offline":   {drive.ChangeOffline, 0},
 	"set-wp":    {drive.ChangeWP, 0},
 }
-
-// Actions are the names of what can be done to zones.
-func Actions() []string { return slices.Sorted(maps.Keys(actions)) }
 
 // maxFaults bounds the table that each command goes through.
 const maxFaults = 1000
