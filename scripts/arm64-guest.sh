@@ -40,10 +40,9 @@ unset APT_CONFIG
 version=$(ls root/lib/modules/)
 depmod -b root "$version"
 mkdir -p init/bin init/dev init/proc init/sys init/sbin "init/lib/modules/$version"
-busybox=$(find root -name busybox -type f | head -n 1)
-cp "$busybox" init/bin/busybox
+cp "$(find root -path '*/bin/busybox' -type f | head -n 1)" init/bin/busybox
 for name in sh mount modprobe insmod dd cat grep sha256sum poweroff stty ls sync sleep mkdir basename; do ln -s busybox init/bin/$name; done
-cp "$(find root -name blkzone -type f | head -n 1)" init/sbin/
+cp "$(find root -path '*/sbin/blkzone' -type f | head -n 1)" init/sbin/
 for lib in $(cd root && find . -name 'ld-linux-aarch64.so.1' -o -name 'libc.so.6'); do
 	case $lib in
 	*ld-linux*) cp -L "root/$lib" init/lib/ ;;
@@ -58,7 +57,7 @@ for file in $list; do
 	*) cp "root/lib/modules/$version/$file" "init/lib/modules/$version/$file" ;;
 	esac
 done
-cp "root/lib/modules/$version/modules.builtin" "root/lib/modules/$version/modules.order" "init/lib/modules/$version/"
+cp "root/lib/modules/$version/modules."* "init/lib/modules/$version/"
 depmod -b init "$version"
 
 # boot SCRIPT: what the guest prints between two marks.
@@ -71,11 +70,12 @@ boot() {
 	./zimg run --drive "$drive" d.zimg -- "$qemu" -machine virt -cpu cortex-a57 -accel tcg -m 512M -nodefaults -display none \
 		-serial stdio -no-reboot -kernel "$(ls root/boot/vmlinuz-*)" -initrd initrd \
 		-append 'console=ttyAMA0 quiet panic=-1 nokaslr' </dev/null >console
+	grep -q '^@@end@@' console || { cat console >&2; exit 1; }
 	sed -n '/^@@begin@@/,/^@@end@@/p' console | grep -v '^@@'
 }
 
 ./zimg create -q --zones 16 --zone-size 1M --zone-capacity 768K --max-active 6 --descr-ext-size 64 --block-size 512 d.zimg
-./zimg zone finish d.zimg 3
+./zimg zone finish d.zimg 3 >/dev/null
 printf 'an extension' | ./zimg zone set-ext --file - d.zimg 5 >/dev/null
 boot '
 dd if=/dev/urandom of=$d bs=64K count=3 oflag=direct 2>/dev/null

@@ -138,11 +138,14 @@ func tortured(t *testing.T, random *rand.Rand, path string, last int, script str
 	if more := random.IntN(6); more > 0 {
 		line = fmt.Sprintf("synced %d", last+more)
 	}
-	if _, err := vm.WaitLine(ctx, line); err == nil {
-		moment(ctx, random, 1500*time.Millisecond)
-		if err := vm.Kill(); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := vm.WaitLine(ctx, line); err != nil {
+		cancel()
+		res, _ := vm.Wait()
+		t.Fatalf("%v\n%s\n%s", err, res.Console, res.Stderr)
+	}
+	moment(ctx, random, 1500*time.Millisecond)
+	if err := vm.Kill(); err != nil {
+		t.Fatal(err)
 	}
 	res, _ := vm.Wait()
 	return res.Output, res.Stderr + "\n" + res.Console
