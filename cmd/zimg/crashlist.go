@@ -18,6 +18,8 @@ type crashEvent struct {
 	Off       *int64  `json:"offset"`
 	Length    *int64  `json:"length"`
 	FUA       bool    `json:"fua"`
+
+	state string // what a zone was set to, for people
 }
 
 type crashList struct {
@@ -50,7 +52,10 @@ func eventView(r *crash.Recording, e crash.Event) crashEvent {
 	if n.Zoned() && e.Op != crash.ZonesFinish {
 		v.Zone = &e.Zone
 	}
-	if e.Op == crash.Write || e.Op == crash.Discard {
+	if e.Op == crash.ZoneSet {
+		v.state = " to " + e.Set.Zone.State.String()
+	}
+	if e.Op == crash.Write || e.Op == crash.Discard || e.Op == crash.Zeroes {
 		v.Off, v.Length = &e.Off, &e.Length
 	}
 	return v
@@ -69,7 +74,7 @@ func (v crashEvent) text() string {
 	if v.Zone != nil {
 		s += fmt.Sprintf(" zone %d", *v.Zone)
 	}
-	s += ": " + v.Op
+	s += ": " + v.Op + v.state
 	if v.Off != nil {
 		s += fmt.Sprintf(" of %d bytes at %d", *v.Length, *v.Off)
 	}

@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// record runs script in a guest with the image at path recorded, and returns the recording. Its last
+// recordRun runs script in a guest with the image at path recorded, and returns the recording. Its last
 // flush has to be what the run itself has left, read from QEMU's own zones.
-func record(t *testing.T, path, script string) string {
+func recordRun(t *testing.T, path, script string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "rec")
 	res, err := runner(t, "--record", dir, path).Run(t.Context(), nil, "set -e\n"+script)
@@ -43,7 +43,7 @@ func TestCrashWalkBtrfs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.zimg")
 	zimg(t, "create", "-q", "--like", "btrfs", "--zones", "40", path)
 	runBoot(t, path, "modprobe btrfs; mkfs.btrfs -q -O zoned -d single -m single /dev/drive0n1 >/dev/null")
-	rec := record(t, path, `
+	rec := recordRun(t, path, `
 modprobe btrfs; mount -t btrfs /dev/drive0n1 /mnt; cd /mnt
 n=0; while [ $n -lt 55 ]; do
 	n=$((n + 1)); yes "file $n" | head -c 100000 >file.$n; sync
@@ -110,7 +110,7 @@ func TestCrashWalkF2fs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.zimg")
 	zimg(t, "create", "-q", "--ns", "type=nvm,size=20M", "--ns", "like=f2fs,zones=32", path)
 	runBoot(t, path, "modprobe f2fs; mkfs.f2fs -f -m -c /dev/drive0n2 /dev/drive0n1 >/dev/null")
-	rec := record(t, path, `
+	rec := recordRun(t, path, `
 modprobe f2fs; mount -t f2fs /dev/drive0n1 /mnt; cd /mnt
 n=0; while [ $n -lt 2 ]; do
 	n=$((n + 1)); yes "file $n" | head -c 100000 >file.$n; sync
@@ -161,7 +161,7 @@ func TestCrashFindsMissingFlush(t *testing.T) {
 	for _, flush := range []string{"conv=fsync", ""} {
 		path := filepath.Join(t.TempDir(), "d.zimg")
 		zimg(t, "create", "-q", "--zones", "4", "--zone-size", "4M", path)
-		rec := record(t, path, fmt.Sprintf(`
+		rec := recordRun(t, path, fmt.Sprintf(`
 head -c 65536 /dev/urandom >/tmp/r
 i=0; while [ $i -lt 8 ]; do
 	dd if=/tmp/r of=/dev/drive0n1 bs=64k count=1 seek=$((64 + i)) oflag=direct %s 2>/dev/null    # data, in zone 1

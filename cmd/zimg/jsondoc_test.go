@@ -28,7 +28,7 @@ var jsonSections = []struct {
 	{"fault list", nil, []any{faultView{}}, "read | write | zone | zimg fault add --help | 0x4281 | 30s"},
 	{"check", []string{"check d.zimg", "check --repair=all broken.zimg"}, []any{checkView{}, uncheckedView{}}, "--dry-run | --repair=all | ERROR | WARNING | NOTE | safe | lossy | none | data | journal"},
 	{"compare", []string{"compare d.zimg other.zimg", "compare d.zimg third.zimg"}, []any{compareView{}}, "--all | --strict | geometry | type | state | write-pointer | capacity | attributes | extension | data | block-metadata | identity | written"},
-	{"crash --list", nil, []any{crashList{}}, "write:N | flush:N | write | discard | flush | reset | finish | finish-all"},
+	{"crash --list", nil, []any{crashList{}}, "write:N | flush:N | write | discard | flush | reset | finish | finish-all | zero | set"},
 	{"qemu-args", []string{"qemu-args d.zimg"}, nil, ""},
 	{"version", []string{"version"}, nil, ""},
 	{"dump and restore", []string{"dump d.zimg", "dump all.zimg"}, nil, "zimg dump | zimg restore | report | zimg-dump | attributes-info | ZDEV | namespaces[0] | zones[3]"},

@@ -49,6 +49,7 @@ func commands() []command {
 		{"run", groupBoot, newRunCommand},
 		{"serve", groupBoot, newServeCommand},
 		{"fault", groupBoot, newFaultCommand},
+		{"power-cut", groupBoot, newPowerCutCommand},
 		{"crash", groupBoot, newCrashCommand},
 		{"qemu-args", groupBoot, newQEMUArgsCommand},
 		{"completion", "", newCompletionCommand},

@@ -132,9 +132,6 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 	if o.record != "" && o.ephemeral {
 		return cli.UsageError("--record cannot be used with --ephemeral")
 	}
-	if o.record != "" && o.drive == "zimg" {
-		return cli.UsageError("--record cannot be used with --drive zimg")
-	}
 	controllers, err := parseDevices(o.devices, len(paths))
 	if err != nil {
 		return err

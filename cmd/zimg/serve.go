@@ -15,6 +15,7 @@ import (
 	"zimg/image/disk"
 	"zimg/image/drive"
 	"zimg/image/drive/control"
+	"zimg/image/drive/record"
 	"zimg/image/drive/tcp"
 )
 
@@ -40,7 +41,10 @@ type serveOptions struct {
 	sockets    []string
 	faults     []string
 	faultSpecs []faultSpec // parsed
-	discoverAt string      // address of the discovery service of its own
+	record     string
+	powerCut   string
+	cut        *record.Trigger // parsed; nil for none
+	discoverAt string          // address of the discovery service of its own
 }
 
 func newServeCommand() *cobra.Command {
@@ -111,6 +115,8 @@ Exit status: 0 if it ended in order; 1 if it failed, 64 wrong usage.`,
 	f.StringArrayVar(&o.sockets, "vfio-user", nil, "serve a virtual machine over the socket `SOCKET`; repeat it for each image, in order")
 	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of the image, if only one is given")
 	f.StringArrayVar(&o.faults, "fault", nil, "fail on purpose: `SPEC` has the flags of zimg fault add, as in zone=3,op=read,status=unrecovered-read; may be repeated")
+	f.StringVar(&o.record, "record", "", "save a copy of the image and a log of every write and flush in the new directory `DIR` (see zimg crash)")
+	f.StringVar(&o.powerCut, "power-cut", "", "cut the power: `POINT[,FATE][,seed=N]`, with write:N, flush:N, or request for zimg power-cut; then keep, drop (default) or torn, for unflushed writes")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print commands to connect or messages")
 	return c
 }
@@ -138,6 +144,9 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 	defer func() {
 		for _, d := range disks {
 			err = errors.Join(err, d.Close())
+			if text := d.PowerCut(); text != "" {
+				log("%s: %s", d.Path, text)
+			}
 		}
 		for _, path := range paths[:len(disks)] {
 			if err == nil && !o.ephemeral {
@@ -146,7 +155,7 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 		}
 	}()
 	for _, path := range paths {
-		d, err := serve.OpenDisk(serve.Image{Path: path, FS: fsys, Sidecar: o.sidecar, Stamp: stamp(), Private: o.ephemeral, Drive: drive.Options{
+		d, err := serve.OpenDisk(cmd.Context(), serve.Image{Path: path, FS: fsys, Sidecar: o.sidecar, Stamp: stamp(), Private: o.ephemeral, Record: o.record, PowerCut: o.cut, Drive: drive.Options{
 			NQN: o.nqn, MDTS: o.mdts, IOQueues: uint16(o.queues), NoWriteCache: o.noCache,
 		}}, log)
 		if err != nil {
@@ -224,6 +233,14 @@ func (o *serveOptions) check(images int) ([]tcp.Host, error) {
 		return nil, cli.UsageError("%s for %s: each image needs a --vfio-user of its own", cli.Count(len(o.sockets), "socket", "sockets"), cli.Count(images, "image", "images"))
 	case images > 1 && o.sidecar != "":
 		return nil, cli.UsageError("--sidecar can only be used with one image, not %d", images)
+	case o.ephemeral && o.record != "":
+		return nil, cli.UsageError("--record cannot be used with --ephemeral")
+	case o.ephemeral && o.powerCut != "":
+		return nil, cli.UsageError("--power-cut cannot be used with --ephemeral")
+	case images > 1 && o.record != "":
+		return nil, cli.UsageError("--record can only be used with one image, not %d", images)
+	case images > 1 && o.powerCut != "":
+		return nil, cli.UsageError("--power-cut can only be used with one image, not %d", images)
 	case images > 1 && len(o.faults) > 0:
 		return nil, cli.UsageError("--fault is for one image, %d were given", images)
 	case o.ctrlKey != "" && o.key == "":
@@ -234,6 +251,12 @@ func (o *serveOptions) check(images int) ([]tcp.Host, error) {
 		return nil, cli.UsageError("--max-hosts is 1 or more, not %d", o.maxHosts)
 	case o.mdts == 0:
 		return nil, cli.UsageError("--mdts is 1 or more, not 0")
+	}
+	if o.powerCut != "" {
+		var err error
+		if o.cut, err = parsePowerCut(o.powerCut); err != nil {
+			return nil, err
+		}
 	}
 	for _, text := range o.faults {
 		f, err := parseFault(text)

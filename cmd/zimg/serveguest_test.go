@@ -88,6 +88,11 @@ func (s *served) end(sig os.Signal) int {
 	if err := s.cmd.Process.Signal(sig); err != nil {
 		s.t.Fatal(err)
 	}
+	return s.wait()
+}
+
+// wait waits for its end and returns its exit status.
+func (s *served) wait() int {
 	_ = s.cmd.Wait()
 	code := s.cmd.ProcessState.ExitCode()
 	s.cmd = nil

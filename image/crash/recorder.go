@@ -29,15 +29,20 @@ type logged struct {
 	flags writelog.Flags
 }
 
-// NewRecorder begins the log in dir of what happens to the namespaces of an image. The caller closes it.
-func NewRecorder(dir string, ns []*image.Namespace) (*Recorder, error) {
+// Recordable refuses namespaces that cannot be recorded: the log has no place for metadata.
+func Recordable(ns []*image.Namespace) error {
 	for _, n := range ns {
 		if n.MS > 0 {
-			return nil, &image.HintError{
-				Err:  fmt.Errorf("namespace %d has metadata in each block, which recordings do not support", n.ID),
-				Hint: "create an image without LBA metadata",
-			}
+			return fmt.Errorf("namespace %d has metadata in each block, which recordings do not support", n.ID)
 		}
+	}
+	return nil
+}
+
+// NewRecorder begins the log in dir of what happens to the namespaces of an image. The caller closes it.
+func NewRecorder(dir string, ns []*image.Namespace) (*Recorder, error) {
+	if err := Recordable(ns); err != nil {
+		return nil, err
 	}
 	file, err := os.OpenFile(filepath.Join(dir, LogName), os.O_RDWR, 0)
 	if err != nil {

@@ -110,7 +110,7 @@ type Recording struct {
 	Dir    string
 	Log    *writelog.Log
 	Stamp  image.Stamp // of the images that are made
-	Traced bool        // QEMU's trace is there: it is known which zones were finished
+	Traced bool        // it is known which zones were finished: from QEMU's trace, or the drive was zimg's own
 
 	file  *os.File
 	base  *image.Image
@@ -157,7 +157,7 @@ func Open(dir string) (_ *Recording, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Traced = t != nil
+	r.Traced = t != nil || r.exact()
 	if err := r.build(t); err != nil {
 		return nil, fmt.Errorf("%s: %w", file.Name(), err)
 	}

@@ -66,8 +66,8 @@ func Listen(disks []*Disk, o TCP) (_ *Target, err error) {
 	return t, nil
 }
 
-// Serve serves until ctx ends, or the last host has gone where the target is to end with it. All
-// controllers are closed when it returns.
+// Serve serves until ctx ends, the last host has gone where the target is to end with it, or the power of a disk was
+// cut. All controllers are closed when it returns.
 func (t *Target) Serve(ctx context.Context) error {
 	errs := make(chan error, len(t.Listeners))
 	for _, l := range t.Listeners {
@@ -80,7 +80,11 @@ func (t *Target) Serve(ctx context.Context) error {
 	var err error
 	open := len(t.Listeners)
 	select {
-	case <-ctx.Done():
+	case <-anyOff(ctx, t.disks):
+		if cut(t.disks) {
+			t.Server.Abort()
+			powerOff(t.disks)
+		}
 	case <-over:
 	case err = <-errs:
 		open--

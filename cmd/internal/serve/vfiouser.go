@@ -54,14 +54,20 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// Serve serves until ctx ends, or, with once, until every client has come and gone. No client is left when it returns.
+// Serve serves until ctx ends, the power of a disk was cut, or, with once, until every client has come and gone. No
+// client is left when it returns.
 func (s *Sockets) Serve(ctx context.Context) error {
 	errs := make(chan error, len(s.listeners))
 	for i := range s.listeners {
 		go func() { errs <- s.serve(i) }()
 	}
-	stop := context.AfterFunc(ctx, func() { _ = s.close() })
-	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		<-anyOff(ctx, s.disks)
+		_ = s.close()
+		powerOff(s.disks)
+	}()
 	var err error
 	for range s.listeners {
 		err = errors.Join(err, <-errs)

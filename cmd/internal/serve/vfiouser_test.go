@@ -32,7 +32,7 @@ func TestSockets(t *testing.T) {
 	}
 	stale.SetUnlinkOnClose(false)
 	_ = stale.Close()
-	d, err := OpenDisk(Image{Path: path}, t.Logf)
+	d, err := OpenDisk(t.Context(), Image{Path: path}, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}

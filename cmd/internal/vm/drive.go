@@ -8,6 +8,7 @@ import (
 
 	"zimg/cmd/internal/serve"
 	"zimg/image"
+	"zimg/image/crash"
 	"zimg/image/drive"
 	"zimg/image/qemu"
 )
@@ -30,9 +31,6 @@ const (
 func (r *run) choose(ctx context.Context) (Drive, string) {
 	if r.Drive != AutoDrive && r.Drive != "" {
 		return r.Drive, "as requested"
-	}
-	if r.Record != "" {
-		return QEMUDrive, "its writes can be recorded"
 	}
 	if r.AllowLostFaults {
 		return QEMUDrive, "lost faults are allowed"
@@ -95,6 +93,9 @@ func (r *run) runOwn(ctx context.Context) (_ Outcome, err error) {
 		var errs []error
 		for _, d := range disks {
 			errs = append(errs, d.Close())
+			if text := d.PowerCut(); text != "" {
+				r.Log("%s: %s", d.Path, text)
+			}
 		}
 		return errors.Join(errs...)
 	}
@@ -115,7 +116,7 @@ func (r *run) runOwn(ctx context.Context) (_ Outcome, err error) {
 		if nqn := d.Drive.NQN(); nqns[nqn] {
 			// A copy of an image: a guest refuses a second drive of the same name.
 			options.NQN = fmt.Sprintf("%s:%d", nqn, k+1)
-			if d, err = r.reopen(d, path, options, k); err != nil {
+			if d, err = r.reopen(ctx, d, path, options, k); err != nil {
 				disks = disks[:k]
 				return Outcome{}, err
 			}
@@ -125,11 +126,18 @@ func (r *run) runOwn(ctx context.Context) (_ Outcome, err error) {
 		c.Drives = append(c.Drives, d.Drive)
 		c.Controllers = append(c.Controllers, device)
 	}
-	return r.runQEMU(ctx, c)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.off = serve.PowerCuts(ctx, disks)
+	out, err := r.runQEMU(ctx, c)
+	if err != nil && r.Record != "" { // of a guest that never ran
+		err = errors.Join(err, closeAll(), crash.Remove(r.Record))
+	}
+	return out, err
 }
 
 // reopen opens a copy with another identity.
-func (r *run) reopen(d *serve.Disk, path string, o drive.Options, k int) (*serve.Disk, error) {
+func (r *run) reopen(ctx context.Context, d *serve.Disk, path string, o drive.Options, k int) (*serve.Disk, error) {
 	serial := d.Drive.Options().Serial
 	suffix := fmt.Sprintf("-%d", k+1)
 	o.Serial = serial[:min(len(serial), 20-len(suffix))] + suffix
@@ -137,7 +145,7 @@ func (r *run) reopen(d *serve.Disk, path string, o drive.Options, k int) (*serve
 		return nil, err
 	}
 	r.Log("%s has the UUID of another image of this run: its serial number in this run is %s", path, o.Serial)
-	return serve.OpenDisk(serve.Image{Path: path, FS: r.FS, Sidecar: r.Sidecar, Stamp: r.Stamp, Drive: o, Private: r.Ephemeral}, r.Log)
+	return serve.OpenDisk(ctx, serve.Image{Path: path, FS: r.FS, Sidecar: r.Sidecar, Stamp: r.Stamp, Drive: o, Private: r.Ephemeral}, r.Log)
 }
 
 // split parts the properties of controller k into options of the drive and properties of QEMU's end of it.
@@ -170,13 +178,13 @@ func (r *run) openDisk(ctx context.Context, path string, o drive.Options) (*serv
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	i := serve.Image{Path: path, FS: r.FS, Sidecar: r.Sidecar, Stamp: r.Stamp, Drive: o, Private: r.Ephemeral}
-	d, err := serve.OpenDisk(i, r.Log)
+	i := serve.Image{Path: path, FS: r.FS, Sidecar: r.Sidecar, Stamp: r.Stamp, Drive: o, Private: r.Ephemeral, Record: r.Record}
+	d, err := serve.OpenDisk(ctx, i, r.Log)
 	if errors.Is(err, image.ErrUnclean) && !r.NoRepair {
 		if err := r.repair(ctx, path); err != nil {
 			return nil, err
 		}
-		d, err = serve.OpenDisk(i, r.Log)
+		d, err = serve.OpenDisk(ctx, i, r.Log)
 	}
 	return d, err
 }

@@ -14,10 +14,8 @@ func (r *run) record(ctx context.Context) (*qemu.Record, error) {
 	if len(r.images) != 1 {
 		return nil, fmt.Errorf("only one image can be recorded, not %d", len(r.images))
 	}
-	for _, n := range r.images[0].Namespaces() {
-		if n.MS > 0 {
-			return nil, fmt.Errorf("%s: namespace %d has metadata in each block, which recordings do not support", r.Paths[0], n.ID)
-		}
+	if err := crash.Recordable(r.images[0].Namespaces()); err != nil {
+		return nil, fmt.Errorf("%s: %w", r.Paths[0], err)
 	}
 	dir, err := filepath.Abs(r.Record)
 	if err != nil {

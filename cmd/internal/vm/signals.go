@@ -28,16 +28,17 @@ type stopper struct {
 	cancel  context.CancelFunc
 	signals chan os.Signal
 	done    chan struct{}
+	off     <-chan struct{} // closed when there is no power any more: that ends the run at once
 
 	mu      sync.Mutex
 	signal  syscall.Signal // the first one
 	expired bool           // the run has reached its limit
 }
 
-// newStopper listens until close is called. limit is how long the run may take, 0 for no limit.
-func newStopper(limit time.Duration) *stopper {
+// newStopper listens until close is called. off ends the run at once when it is closed. limit is how long the run may take, 0 for no limit.
+func newStopper(limit time.Duration, off <-chan struct{}) *stopper {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &stopper{ctx: ctx, cancel: cancel, stop: make(chan struct{}), signals: make(chan os.Signal, 16), done: make(chan struct{})}
+	s := &stopper{ctx: ctx, cancel: cancel, stop: make(chan struct{}), signals: make(chan os.Signal, 16), done: make(chan struct{}), off: off}
 	// SIGQUIT, which a terminal sends for Ctrl-\, ends QEMU at once; the zones are recovered after that.
 	signal.Notify(s.signals, syscall.SIGHUP, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	go s.listen(limit)
@@ -50,7 +51,7 @@ func (s *stopper) listen(limit time.Duration) {
 		expiry = time.After(limit)
 	}
 	var first time.Time
-	stopped := false
+	stopped, off := false, s.off
 	for {
 		select {
 		case got := <-s.signals:
@@ -76,6 +77,13 @@ func (s *stopper) listen(limit time.Duration) {
 				s.note(0, true)
 				s.cancel()
 				grace = time.After(limitGrace)
+			}
+		case <-off:
+			off = nil
+			s.cancel()
+			if !stopped {
+				stopped = true
+				close(s.stop)
 			}
 		case <-grace:
 			if !stopped {

@@ -56,6 +56,7 @@ type Request struct {
 	Faults   bool      `json:",omitempty"` // the list of faults
 	Clear    *Clear    `json:",omitempty"`
 	Snapshot *Snapshot `json:",omitempty"`
+	PowerCut *PowerCut `json:",omitempty"`
 }
 
 // Zones asks for a change of zones.
@@ -74,6 +75,14 @@ type Clear struct{ ID int } // 0 stands for all
 type Snapshot struct {
 	Name string
 	UUID [16]byte // of the snapshot; zero for that of the image
+}
+
+// PowerCut asks for a power cut: at a point that is counted from now on, or at once.
+type PowerCut struct {
+	Kind string // "write" or "flush"; "" stands for at once
+	N    int    // number of the point, from 1
+	Fate string // of writes that were not flushed: "keep", "drop" or "torn"
+	Seed uint64 // of "torn"
 }
 
 // Reply is the answer to a Request.

@@ -52,6 +52,8 @@ func (s *Server) do(q *Request) *Reply {
 		}
 	case q.Snapshot != nil && s.o.Snapshot != nil:
 		err = s.o.Drive.Still(func() error { return s.o.Snapshot(*q.Snapshot) })
+	case q.PowerCut != nil && s.o.PowerCut != nil:
+		err = s.o.PowerCut(*q.PowerCut)
 	default:
 		err = fmt.Errorf("a request for something that this process does not know: %w", errors.ErrUnsupported)
 	}

@@ -18,6 +18,8 @@ type Options struct {
 	// Snapshot takes a snapshot of the image; Server makes sure that no command runs meanwhile.
 	Snapshot func(s Snapshot) error
 	Session  [16]byte // of the image
+	// PowerCut cuts the power of the drive; nil if that is not possible.
+	PowerCut func(PowerCut) error
 	Log      func(format string, args ...any)
 }
 

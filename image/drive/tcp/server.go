@@ -176,6 +176,16 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
+// Abort ends all connections at once, without the answers to what is being executed. Close is still to be called.
+func (s *Server) Abort() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for c := range s.conns {
+		c.kill()
+	}
+}
+
 // stop ends connections, and returns when they have finished.
 func stop(conns []*conn) {
 	for _, c := range conns {
