@@ -69,7 +69,7 @@ func OpenDisk(ctx context.Context, i Image, log func(format string, args ...any)
 	}()
 	dir := ""
 	if i.Record != "" {
-		if dir, err = prepareRecording(ctx, i.Record, im); err != nil {
+		if dir, err = prepareRecording(ctx, i.Record, im, log); err != nil {
 			return nil, err
 		}
 		defer func() {
@@ -90,13 +90,7 @@ func OpenDisk(ctx context.Context, i Image, log func(format string, args ...any)
 	if err != nil {
 		return nil, errors.Join(err, disk.endRecording(), st.Close())
 	}
-	switch r := st.Recovery(); r.Source {
-	case live.Clean:
-	case live.Records:
-		log("%s: the last server was killed; recovered all zones (%d changed after the last flush)", i.Path, r.Zones)
-	case live.Commits:
-		log("%s: the last server was killed, and %s; restored zones and data of the last flush", i.Path, r.Reason)
-	}
+	recovered(st, i.Path, log)
 	if i.Private {
 		return disk, nil
 	}
@@ -112,6 +106,17 @@ func OpenDisk(ctx context.Context, i Image, log func(format string, args ...any)
 		log("%s: it cannot be controlled while it is served: %v", i.Path, err)
 	}
 	return disk, nil
+}
+
+// recovered logs what an owner that died has left.
+func recovered(st *live.Store, path string, log func(format string, args ...any)) {
+	switch r := st.Recovery(); r.Source {
+	case live.Clean:
+	case live.Records:
+		log("%s: the last server was killed; recovered all zones (%d changed after the last flush)", path, r.Zones)
+	case live.Commits:
+		log("%s: the last server was killed, and %s; restored zones and data of the last flush", path, r.Reason)
+	}
 }
 
 // openServed opens an image that a drive has left in use, and refuses others with cause.

@@ -12,11 +12,12 @@ import (
 	"zimg/image/drive/control"
 	"zimg/image/drive/record"
 	"zimg/image/live"
+	"zimg/layout"
 )
 
 // prepareRecording makes the folder dir of a recording of im. An image that its last server left in use is brought into
 // order first: the recording begins with an image that is clean.
-func prepareRecording(ctx context.Context, dir string, im *image.Image) (string, error) {
+func prepareRecording(ctx context.Context, dir string, im *image.Image, log func(format string, args ...any)) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
@@ -24,8 +25,15 @@ func prepareRecording(ctx context.Context, dir string, im *image.Image) (string,
 	if err := crash.Recordable(im.Namespaces()); err != nil {
 		return "", fmt.Errorf("%s: %w", im.Path(), err)
 	}
-	if _, err := live.Recovered(im, live.Options{}); err != nil {
-		return "", err
+	if im.Header().Flags&layout.Clean == 0 {
+		st, err := live.Open(im, live.Options{})
+		if err == nil {
+			recovered(st, im.Path(), log)
+			err = st.Close()
+		}
+		if err != nil {
+			return "", err
+		}
 	}
 	return dir, crash.Prepare(ctx, dir, im)
 }
