@@ -250,3 +250,34 @@ func TestNoVariableOfAnotherPackage(t *testing.T) {
 		})
 	}
 }
+
+// A test waits for what is meant, not for a time: time.Sleep is only between two looks at something, after each round of
+// a loop.
+func TestNoFixedSleeps(t *testing.T) {
+	t.Parallel()
+	for _, s := range sources(t) {
+		if !s.test() {
+			continue
+		}
+		polls := map[ast.Node]bool{}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			if loop, ok := n.(*ast.ForStmt); ok && loop.Post != nil {
+				if post, ok := loop.Post.(*ast.ExprStmt); ok {
+					polls[post.X] = true
+				}
+			}
+			call, ok := n.(*ast.CallExpr)
+			if !ok || polls[n] {
+				return true
+			}
+			sel, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "Sleep" {
+				return true
+			}
+			if id, ok := sel.X.(*ast.Ident); ok && id.Name == "time" {
+				t.Errorf("%s:%d: a fixed sleep", s.path, fset.Position(n.Pos()).Line)
+			}
+			return true
+		})
+	}
+}

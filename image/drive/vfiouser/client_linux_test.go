@@ -284,11 +284,10 @@ const (
 // until waits until ok.
 func (c *client) until(what string, ok func() bool) {
 	c.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); {
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(100 * time.Microsecond) {
 		if time.Now().After(end) {
 			c.t.Fatalf("%s: not within 10 s", what)
 		}
-		time.Sleep(100 * time.Microsecond)
 	}
 }
 
