@@ -3,7 +3,8 @@
 //
 //	pstate.go   v2: header, bitmap, descriptors   footer.go  RFC v5: descriptors, footer
 //	headless.go v0 and v1, without a header        bitmap.go  which blocks were written
-//	check.go    what that QEMU checks at its start
+//	check.go    what that QEMU checks at its start  infer.go  geometry of a file that has none
+//	encode.go   writing
 //
 // Sources: 20200929231917.433586-* (v2), 20200924204516.1881843-* (v1), 20200630100139.1483002-*
 // (v0), 20201126234601.689714-13-its@irrelevant.dk (RFC v5). Descriptors are those of the NVMe
@@ -50,12 +51,6 @@ func holds(bitmap bool) foreign.Holds {
 		ClosedEmpty: true, Capacity: true, Extensions: 255 * 64,
 		Attributes:  layout.ZFC | layout.FZR | layout.RZR | layout.ZDEV,
 		FullWritten: bitmap, ROWritten: true, Geometry: true, BlockSize: bitmap, MinBits: 9, MaxBits: 12,
-		Zone: func(_ *layout.Namespace, z layout.Zone) (layout.Zone, string) {
-			if z.State == layout.Full && z.Written == z.Start {
-				z.Written = z.End() // no bit set is no answer
-			}
-			return z, ""
-		},
 	}
 }
 
@@ -148,13 +143,15 @@ func (t *table) zone(_ uint64, b []byte) (layout.Zone, error) {
 			return z, err
 		}
 		switch {
-		case z.State == layout.Full && last > uint64(start):
-			z.Written = layout.LBA(last)
+		case z.State == layout.Full:
+			if z.Written, err = t.finished(start, end, layout.LBA(last)); err != nil {
+				return z, err
+			}
 		case z.State.Open() && layout.LBA(last) > stored:
 			z.WP, z.Written = layout.LBA(last), layout.LBA(last)
 		}
 	}
-	if t.data != nil && plausible && z.State.Open() && stored >= start && stored <= end {
+	if t.bitmap == nil && t.data != nil && plausible && z.State.Open() && stored >= start && stored <= end {
 		from := int64(t.ns.ByteOff(stored))
 		last, err := foreign.LastByte(t.data, from, int64(t.ns.ByteOff(end)))
 		if err != nil {
@@ -167,6 +164,20 @@ func (t *table) zone(_ uint64, b []byte) (layout.Zone, error) {
 		z.WP = layout.NoWP
 	}
 	return z, nil
+}
+
+// finished is how far a Full zone was written, of which the bitmap has marked the blocks up to last. Where it has marked none
+// although there is data, it is older than the data: then all blocks are taken to be written.
+func (t *table) finished(start, end, last layout.LBA) (layout.LBA, error) {
+	if last > start || t.data == nil {
+		return last, nil
+	}
+	from := int64(t.ns.ByteOff(start))
+	at, err := foreign.LastByte(t.data, from, int64(t.ns.ByteOff(end)))
+	if err != nil || at == from {
+		return start, err
+	}
+	return end, nil
 }
 
 // assumeOpen says of zones that were open when QEMU ended what is taken to be in them.
@@ -310,82 +321,10 @@ func limits(ns, geometry *layout.Namespace) {
 
 // finish completes d from t.
 func (t *table) finish(d *foreign.Decoded, data disk.File) (_ *foreign.Decoded, err error) {
+	if t.bitmap != nil {
+		t.data = data
+	}
 	d.Contents, err = t.contents(data)
 	d.Walk = t.check
 	return d, err
-}
-
-// encode writes v2 and the raw data image.
-func encode(out *foreign.Output) error {
-	n := out.NS
-	if err := out.DataFile(out.Path); err != nil {
-		return err
-	}
-	file, err := out.Create(out.Second)
-	if err != nil {
-		return err
-	}
-	bitmapLen := int64((uint64(n.Blocks) + 7) / 8)
-	desc := HeaderLen + bitmapLen
-	ext := desc + int64(n.ZoneCount)*layout.DescriptorSize
-	if err := file.Truncate(foreign.DeviceLength(ext + int64(n.ZoneCount)*int64(n.ExtSize()))); err != nil {
-		return err
-	}
-	if err := writeBitmap(file, HeaderLen, out.Content); err != nil {
-		return err
-	}
-	if err := writeTable(file, desc, ext, out.Content); err != nil {
-		return err
-	}
-	h := make([]byte, HeaderLen)
-	le.PutUint32(h, Magic)
-	le.PutUint32(h[OffVersion:], 1)
-	le.PutUint64(h[OffLength:], uint64(n.Size()))
-	h[OffLBADS], h[OffIOCS] = n.BlockBits, uint8(layout.ZNS)
-	le.PutUint64(h[OffZCap:], uint64(n.ZoneCap))
-	le.PutUint64(h[OffZSize:], uint64(n.ZoneSize))
-	h[OffZDES] = n.ZDES
-	if _, err = file.WriteAt(h, 0); err != nil {
-		return err
-	}
-	return warnExtensions(out)
-}
-
-// writeTable writes descriptors and extensions.
-func writeTable(file disk.File, desc, ext int64, c *foreign.Content) error {
-	err := foreign.Write(file, desc, layout.DescriptorSize, c.Zones, c.NS.ZoneCount, func(_ uint64, z layout.Zone, b []byte) error {
-		d := z.ZoneDescriptor
-		switch z.State {
-		case layout.Full:
-			d.WP = z.End()
-		case layout.ReadOnly, layout.Offline:
-			d.WP = z.Written
-		default: // it has one
-		}
-		d.Encode(b)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return foreign.WriteExtensions(file, ext, c.NS.ExtSize(), c.Zones, c.NS.ZoneCount)
-}
-
-// warnExtensions says what the guest will not get to see.
-func warnExtensions(out *foreign.Output) error {
-	if out.NS.ZDES == 0 {
-		return nil
-	}
-	var i uint64
-	for z, err := range out.Zones.All(0, out.NS.ZoneCount) {
-		if err != nil {
-			return err
-		}
-		if z.Attrs&layout.ZDEV != 0 && i > 0 {
-			out.Say("descriptor extensions are where they belong, but that QEMU takes zone N's from byte N of all of them: after a start the guest sees others")
-			return nil
-		}
-		i++
-	}
-	return nil
 }
