@@ -207,7 +207,7 @@ func serveOnce(cmd *exec.Cmd) error {
 	if err := errors.Join(cmd.Start(), theirs.Close()); err != nil {
 		return errors.Join(err, ready.Close())
 	}
-	address, err := io.ReadAll(ready) // until it is told where, or has ended
+	address, err := io.ReadAll(ready) // until it has said where, or has ended
 	if err == nil && len(address) > 0 {
 		err = cmd.Process.Signal(syscall.SIGTERM)
 	}

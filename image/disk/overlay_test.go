@@ -15,7 +15,7 @@ import (
 	"zimg/image/disk"
 )
 
-// lowerFile makes a file of random bytes that is no whole number of blocks.
+// lowerFile makes a file of random bytes that is not a whole number of blocks.
 func lowerFile(t *testing.T) (path string, content []byte) {
 	t.Helper()
 	content = make([]byte, 300_123)

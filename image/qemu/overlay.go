@@ -28,7 +28,7 @@ type lowerFile interface{ Lower() disk.File }
 // ceil is n / unit, rounded up.
 func ceil(n, unit int64) int64 { return (n + unit - 1) / unit }
 
-// emptyQCOW2 is a qcow2 file of version 3 for size bytes, none of which it has. The name of the file below is not in it.
+// emptyQCOW2 is a qcow2 file of version 3 for size bytes, without any of them. The name of the file below is not in it.
 func emptyQCOW2(size int64) []byte {
 	l1 := ceil(size, l2Span)
 	l1Clusters := max(1, ceil(l1*8, clusterLen))

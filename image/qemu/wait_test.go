@@ -2,7 +2,7 @@ package qemu
 
 import "testing"
 
-// Which of QEMU's events end a run. For -action watchdog=poweroff QEMU is told to pause instead (see setActions).
+// Which of QEMU's events end a run. For -action watchdog=poweroff QEMU has to pause instead (see setActions).
 func TestEndingEvents(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

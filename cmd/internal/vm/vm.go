@@ -217,7 +217,7 @@ func (r *run) recover(cause error) error {
 		return err
 	}
 	if r.Ephemeral {
-		return nil // there is nothing to bring back
+		return nil // there is nothing to recover
 	}
 	if r.NoRepair {
 		r.Log("run: zimg check --repair %s", strings.Join(r.Paths, " "))

@@ -166,7 +166,7 @@ func (t *table) zone(_ uint64, b []byte) (layout.Zone, error) {
 	return z, nil
 }
 
-// finished is how far a Full zone was written, of which the bitmap has marked the blocks up to last. Where it has marked none
+// finished is how far a Full zone was written whose blocks up to last the bitmap has marked. Where it has marked none
 // although there is data, it is older than the data: then all blocks are taken to be written.
 func (t *table) finished(start, end, last layout.LBA) (layout.LBA, error) {
 	if last > start || t.data == nil {
