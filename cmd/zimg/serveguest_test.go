@@ -184,8 +184,8 @@ func firstDifference(got, want string) string {
 	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
 	for i := range min(len(g), len(w)) {
 		if g[i] != w[i] {
-			return fmt.Sprintf("line %d in the guest\n%s\nzimg report\n%s", i+1, g[i], w[i])
+			return fmt.Sprintf("line %d:\n%s\nwant\n%s", i+1, g[i], w[i])
 		}
 	}
-	return fmt.Sprintf("%d lines in the guest, zimg report has %d", len(g), len(w))
+	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
 }
