@@ -6,6 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -58,9 +61,12 @@ type checkOptions struct {
 	all     bool
 	showBar bool
 	fsck    bool
-	sidecar string
-	spaces  []string
-	foreign foreignOptions
+
+	progressFD string // flags of fsck.zimg alone
+	times      bool
+	sidecar    string
+	spaces     []string
+	foreign    foreignOptions
 }
 
 // imageCheck is the check of one image.
@@ -124,6 +130,10 @@ of those that occurred.`,
 	f.BoolVarP(&o.share, "force-share", "U", false, "check an image that is in use; findings may be due to a change in progress")
 	f.BoolVar(&o.all, "all", false, fmt.Sprintf("list every finding, not only the first %d of each kind", maxAlike))
 	f.BoolVar(&o.showBar, "progress", false, "show progress even if standard error is not a terminal")
+	f.StringVar(&o.progressFD, "progress-fd", "", "as -C `FD` of fsck.zimg: lines about the progress to descriptor FD; 0 shows it as --progress does")
+	_ = f.MarkHidden("progress-fd")
+	f.BoolVar(&o.times, "times", false, "as -t of fsck.zimg: print how long the check took")
+	_ = f.MarkHidden("times")
 	f.BoolVar(&o.fsck, "fsck", false, "use the exit status of fsck(8)")
 	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
 	f.StringArrayVar(&o.spaces, "ns", nil, "rebuild lost metadata for a namespace with this geometry, `KEY=VALUE,...` as in create; may be repeated")
@@ -204,10 +214,19 @@ func (o *checkOptions) run(cmd *cobra.Command, paths []string) error {
 	if err != nil {
 		return err
 	}
+	if o.times {
+		start := time.Now()
+		defer func() {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %.2f seconds\n", strings.Join(paths, " "), time.Since(start).Seconds())
+		}()
+	}
 	if len(paths) > 1 {
 		return o.runSeveral(cmd, paths, opts)
 	}
-	bar := cli.NewProgress(cmd, o.showBar)
+	bar, err := o.progress(cmd, paths[0])
+	if err != nil {
+		return err
+	}
 	defer bar.Done()
 	opts.Progress = bar.Update
 	c := &imageCheck{checkOptions: o, path: paths[0], out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
@@ -227,6 +246,20 @@ func (o *checkOptions) run(cmd *cobra.Command, paths []string) error {
 		return cli.WithExit(code, nil)
 	}
 	return nil
+}
+
+// progress is where the progress is shown.
+func (o *checkOptions) progress(cmd *cobra.Command, path string) (*cli.Progress, error) {
+	bar := cli.NewProgress(cmd, o.showBar || o.progressFD == "0")
+	if o.progressFD == "" || o.progressFD == "0" {
+		return bar, nil
+	}
+	fd, err := strconv.ParseUint(o.progressFD, 10, 16)
+	if err != nil {
+		return nil, cli.UsageError("-C %s: must be a file descriptor", o.progressFD)
+	}
+	bar.Lines(os.NewFile(uintptr(fd), "progress"), path)
+	return bar, nil
 }
 
 // options are what the flags ask of package fsck.

@@ -113,7 +113,7 @@ func execute(args []string, s streams) (code int, killed os.Signal) {
 // fsckArgs drops the program's name; called as fsck.zimg it is the command check.
 func fsckArgs(args []string) (rest []string, asFsck bool) {
 	if filepath.Base(args[0]) == "fsck.zimg" {
-		return append([]string{"check", "--fsck"}, args[1:]...), true
+		return translateFsck(args[1:]), true
 	}
 	if len(args) > 1 && args[1] == "check" {
 		return args[1:], slices.ContainsFunc(args, func(a string) bool { return a == "--fsck" || a == "--fsck=true" })

@@ -22,6 +22,8 @@ type Progress struct {
 	start  time.Time
 	last   time.Time
 	shown  bool
+	lines  io.Writer // for lines that programs read; nil for none
+	name   string    // in these lines
 	asked  <-chan os.Signal
 	stop   func()
 }
@@ -36,6 +38,9 @@ func NewProgress(cmd *cobra.Command, force bool) *Progress {
 	return p
 }
 
+// Lines has progress also written to w, in lines as fsck(8) reads them: the number of the pass, done, total and name.
+func (p *Progress) Lines(w io.Writer, name string) { p.lines, p.name = w, name }
+
 // Update says that done of total is done, both in bytes, total 0 if it is not known; an error means that it
 // is to stop.
 func (p *Progress) Update(done, total int64) error {
@@ -48,6 +53,11 @@ func (p *Progress) Update(done, total int64) error {
 		fmt.Fprintf(p.w, "    %s\n", share(done, total))
 		return nil
 	default:
+	}
+	if p.lines != nil && (now.Sub(p.last) >= 100*time.Millisecond || done == total) {
+		p.last = now
+		_, _ = fmt.Fprintf(p.lines, "1 %d %d %s\n", done, total, p.name) // whoever reads them may be gone
+		return nil
 	}
 	if !p.live || !p.always && now.Sub(p.start) < time.Second || now.Sub(p.last) < 100*time.Millisecond && done < total {
 		return nil
