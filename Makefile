@@ -19,7 +19,7 @@ LINT = $(shell PATH="$$PATH:$$($(GO) env GOPATH)/bin"; \
 	if golangci-lint version 2>/dev/null | grep -q 'version $(LINT_VERSION) '; then command -v golangci-lint; \
 	else echo '$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION)'; fi)
 
-.PHONY: build demo deps test race fuzz lint fmt cover bench torture install dist clean help
+.PHONY: build demo deps test race fuzz lint fmt cover bench torture install uninstall dist clean help
 
 build: ## bin/zimg, for this machine
 	$(BUILD) -o bin/zimg ./cmd/zimg
@@ -65,8 +65,11 @@ torture: deps ## KILLS kills of each file system and under load, and the propert
 	ZIMG_KILLS=$(KILLS) $(GO) test -timeout 240m -count=1 -v -run 'Killed|Torture' ./cmd/zimg
 	$(GO) test -timeout 120m -count=1 $(RAPID) -rapid.checks=$(CHECKS)
 
-install: build ## program, man pages and completions, to PREFIX (/usr/local)
+install: build ## program, man pages, completions and documents, to PREFIX (/usr/local)
 	scripts/install.sh $(DESTDIR)$(PREFIX)
+
+uninstall: ## removes what install has put below PREFIX
+	scripts/install.sh $(DESTDIR)$(PREFIX) --uninstall
 
 dist: ## dist/: a static binary for each system, with checksums
 	GO='$(GO)' VERSION='$(VERSION)' LDFLAGS='$(LDFLAGS)' scripts/dist.sh

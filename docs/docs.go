@@ -8,6 +8,16 @@ import _ "embed" // for the documents
 //go:embed FORMAT.md
 var Format string
 
+// Formats is about the formats that zimg imports and exports; zimg-formats(7) is made of it.
+//
+//go:embed FORMATS.md
+var Formats string
+
+// JSON is about the JSON that zimg prints and reads; zimg-json(7) is made of it.
+//
+//go:embed JSON.md
+var JSON string
+
 // Schema is the JSON schema of the output of zimg.
 //
 //go:embed zimg.schema.json

@@ -33,9 +33,8 @@ deb() { # ARCHITECTURE BINARY
 	cp -a "$tmp/usr/." "$root/usr/"
 	install -m 755 "$2" "$root/usr/bin/zimg"
 	doc=$root/usr/share/doc/zimg
-	cp -r README.md docs "$doc/"
-	rm -f "$doc"/docs/*.go
-	cp LICENSE "$doc/copyright"
+	mv "$doc/LICENSE" "$doc/copyright"
+	rm "$doc/CHANGELOG.md"
 	gzip -9n <CHANGELOG.md >"$doc/NEWS.gz"
 	gzip -9n >"$doc/changelog.gz" <<-END
 		zimg ($debversion) unstable; urgency=medium

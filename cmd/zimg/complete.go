@@ -2,9 +2,14 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"zimg/cmd/internal/cli"
 	"zimg/cmd/internal/report"
@@ -31,6 +36,9 @@ func addCompletions(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		addCompletions(sub)
 	}
+	c.Flags().VisitAll(func(f *pflag.Flag) { // shown beside the flag: without the quotes around the value's name
+		_, f.Usage = pflag.UnquoteUsage(f)
+	})
 	fixed := func(flag string, list []string) {
 		if c.Flags().Lookup(flag) != nil {
 			_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp)) // fails only if it is there twice
@@ -44,12 +52,21 @@ func addCompletions(c *cobra.Command) {
 			_ = c.RegisterFlagCompletionFunc(flag, completeList(list, more))
 		}
 	}
-	listed("state", report.StateKeys[:], 0)
+	listed("state", report.StateNames(), 0)
 	var keys []string
 	for _, k := range namespaceKeys {
 		keys = append(keys, k.key+"\t"+k.about)
 	}
 	listed("geometry", keys, cobra.ShellCompDirectiveNoSpace)
+	if c.Name() == "create" {
+		var qemu []string
+		for _, k := range namespaceKeys {
+			if k.qemu != "" {
+				qemu = append(qemu, k.qemu+"\t"+k.about)
+			}
+		}
+		listed("options", append(qemu, "help\tlist the keys"), cobra.ShellCompDirectiveNoSpace)
+	}
 	listed("at", []string{"flush:", "write:"}, cobra.ShellCompDirectiveNoSpace)
 	list := outputs[c.Name()]
 	if list == nil {
@@ -76,6 +93,13 @@ func addCompletions(c *cobra.Command) {
 	}
 	if c.Flags().Lookup("zone") != nil {
 		_ = c.RegisterFlagCompletionFunc("zone", completeZones)
+	}
+	switch c.Name() {
+	case "snapshot":
+		_ = c.RegisterFlagCompletionFunc("apply", completeSnapshots)
+		_ = c.RegisterFlagCompletionFunc("delete", completeSnapshots)
+	case "run":
+		c.ValidArgsFunction = completeQEMU
 	}
 	if strings.Contains(c.Use, "IMAGE ZONES") {
 		c.ValidArgsFunction = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
@@ -108,23 +132,64 @@ func completeNamespaces(_ *cobra.Command, args []string, _ string) ([]string, co
 	return list, cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeSnapshots lists the snapshots of the image that the command line names.
+func completeSnapshots(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names, err := image.Snapshots(args[0], image.ConvertOptions{})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	for i, name := range names {
+		if v, err := describeSnapshot(args[0], name); err == nil && v.Committed != "" {
+			names[i] += "\t" + v.Committed
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeQEMU lists the QEMUs of this computer where the program is to come; everything else is files.
+func completeQEMU(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if cmd.ArgsLenAtDash() < 0 || len(args) != cmd.ArgsLenAtDash() || strings.Contains(prefix, "/") {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	found := map[string]bool{}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		names, err := filepath.Glob(filepath.Join(dir, "qemu-system-*"))
+		if err != nil {
+			continue
+		}
+		for _, name := range names {
+			found[filepath.Base(name)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), cobra.ShellCompDirectiveNoFileComp
+}
+
 // maxCompletions bounds the zones that are offered.
 const maxCompletions = 500
 
-// completeZones lists zones with their states.
+// completeZones lists zones with their states, as the last item of a list.
 func completeZones(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	list := []string{"all"}
+	before := prefix[:strings.LastIndexByte(prefix, ',')+1]
+	var list []string
+	if before == "" {
+		list = append(list, "all")
+	}
 	ns, _ := cmd.Flags().GetUint32("ns") // 0 without such a flag
+	done := false
 	eachNamespace(args, func(n *image.Namespace) {
-		if !n.Zoned() || len(list) > 1 || ns != 0 && n.ID != layout.NSID(ns) { // zones are of one namespace
+		if !n.Zoned() || done || ns != 0 && n.ID != layout.NSID(ns) { // zones are of one namespace
 			return
 		}
+		done = true
 		i := uint64(0)
 		for z, err := range n.All(0, n.ZoneCount) {
 			if err != nil || len(list) > maxCompletions {
 				return
 			}
-			if name := fmt.Sprint(i); strings.HasPrefix(name, prefix) {
+			if name := before + fmt.Sprint(i); strings.HasPrefix(name, prefix) {
 				list = append(list, fmt.Sprintf("%s\t%s, %d of %d blocks", name, z.State, z.Written-min(z.Start, z.Written), z.Cap))
 			}
 			i++

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"io"
 	"strings"
 
 	"zimg/cmd/internal/cli"
@@ -25,7 +27,7 @@ zones of the image. Make install and the Debian package install it.`,
 			root, out := cmd.Root(), cmd.OutOrStdout()
 			switch args[0] {
 			case "bash":
-				return root.GenBashCompletionV2(out, true)
+				return bashCompletion(root, out)
 			case "zsh":
 				return root.GenZshCompletion(out)
 			case "fish":
@@ -36,4 +38,30 @@ zones of the image. Make install and the Debian package install it.`,
 			return cli.UsageError("no completion for %q: there is %s", args[0], strings.Join(completionShells, ", "))
 		},
 	}
+}
+
+// bashCompletion writes cobra's script for bash, which puts a backslash before a comma: lists with commas could not be gone
+// on with, and would look odd.
+func bashCompletion(root *cobra.Command, out io.Writer) error {
+	var b bytes.Buffer
+	if err := root.GenBashCompletionV2(&b, true); err != nil {
+		return err
+	}
+	const quote = `
+# Like printf %q, but a comma stays as it is.
+__zimg_quote() {
+    local q
+    printf -v q "%q\n" "$@"
+    printf "%s" "${q//\\,/,}"
+}
+`
+	script := strings.NewReplacer(
+		`printf "%q\n" "${`, `__zimg_quote "${`,
+		`$(printf "%q" "${`, `$(__zimg_quote "${`,
+		`&>/dev/null || comp=$(printf "%q" "${compline%%$tab*}")`, `&>/dev/null || comp=$(printf "%q" "${compline%%$tab*}")
+        comp=${comp//\\,/,}`,
+	).Replace(b.String())
+	head, rest, _ := strings.Cut(script, "\n\n")
+	_, err := io.WriteString(out, head+"\n"+quote+"\n"+rest)
+	return err
 }

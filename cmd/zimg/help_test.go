@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -45,23 +46,77 @@ func TestHelpAndManPages(t *testing.T) {
 		}
 	}
 	walk(root)
-	b, err := os.ReadFile(filepath.Join(dir, "zimg-format.5"))
-	page := string(b)
-	if err != nil || !strings.HasPrefix(page, "'\\\" t\n.TH ") || strings.Count(page, "\n.SH ") < 6 || strings.Contains(page, "```") {
-		t.Errorf("zimg-format(5): %v\n%s", err, page)
-	}
-	for _, pair := range [][2]string{{".nf", ".fi"}, {".TS", ".TE"}, {"T{", "\nT}"}} {
-		if n := strings.Count(page, pair[0]+"\n"); n == 0 || n != strings.Count(page, pair[1]+"\n") {
-			t.Errorf("zimg-format(5): %d of %s", n, pair[0])
+	for _, name := range []string{"zimg-format.5", "zimg-formats.7", "zimg-json.7"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		page := string(b)
+		if err != nil || !strings.HasPrefix(page, "'\\\" t\n.TH ") || strings.Count(page, "\n.SH ") < 6 || strings.Contains(page, "```") {
+			t.Errorf("%s: %v\n%s", name, err, page)
+		}
+		for _, pair := range [][2]string{{".nf", ".fi"}, {".TS", ".TE"}, {"T{", "\nT}"}} {
+			if n := strings.Count(page, pair[0]+"\n"); n == 0 || n != strings.Count(page, pair[1]+"\n") {
+				t.Errorf("%s: %d of %s", name, n, pair[0])
+			}
+		}
+		for _, empty := range []string{".PP\n.PP", ".PP\n.SH", ".PP\n.IP"} {
+			if strings.Contains(page, empty) {
+				t.Errorf("%s: %q", name, empty)
+			}
 		}
 	}
-	for _, empty := range []string{".PP\n.PP", ".PP\n.SH", ".PP\n.IP"} {
-		if strings.Contains(page, empty) {
-			t.Errorf("zimg-format(5): %q", empty)
+	page := func(name string) string {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for name, parts := range map[string][]string{
+		"fsck.zimg.8":  {"fsck.zimg \\- check", `\fB\-C\fR [\fIFD\fR]`},
+		"zimg.1":       {"zimg COMMAND [flags]", `\fB\-\-version\fR`, ".BR zimg\\-crash (1)", ".BR zimg\\-json (7)"},
+		"zimg-check.1": {`\fB\-\-repair\fR[=\fIMODE\fR]`, ".SH EXIT STATUS\nof the image", ".BR fsck.zimg (8)"},
+		"zimg-serve.1": {"(default 127.0.0.1:4420)", "(default 64)"},
+	} {
+		for _, part := range parts {
+			if !strings.Contains(page(name), part) {
+				t.Errorf("%s: no %q", name, part)
+			}
 		}
 	}
-	if b, err := os.ReadFile(filepath.Join(dir, "fsck.zimg.8")); err != nil || string(b) != ".so man1/zimg-check.1\n" {
-		t.Errorf("fsck.zimg(8): %v, %q", err, b)
+	if _, see, _ := strings.Cut(page("zimg.1"), ".SH SEE ALSO"); strings.Contains(see, "zimg (1)") {
+		t.Error("zimg(1) refers to itself")
+	}
+}
+
+// What the comparison with other tools says zimg has, it has.
+func TestComparison(t *testing.T) {
+	b, err := os.ReadFile("../../docs/COMPARISON.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, m := range regexp.MustCompile("`zimg ([^`]*)`").FindAllStringSubmatch(string(b), -1) {
+		args := strings.Fields(m[1])
+		cmd, rest, err := newRootCommand(args).Find(args)
+		if err != nil || !cmd.HasParent() {
+			t.Errorf("zimg %s: there is no such command", m[1])
+			continue
+		}
+		found++
+		for _, a := range rest {
+			name, _, _ := strings.Cut(strings.TrimLeft(a, "-"), "=")
+			switch {
+			case strings.HasPrefix(a, "--") && cmd.Flags().Lookup(name) == nil, strings.HasPrefix(a, "-") && len(name) == 1 && cmd.Flags().ShorthandLookup(name) == nil:
+				t.Errorf("zimg %s: there is no flag %s", m[1], a)
+			}
+		}
+	}
+	if found < 60 {
+		t.Errorf("%d commands", found)
+	}
+	for line := range strings.Lines(string(b)) {
+		if cells := strings.Split(line, "|"); len(cells) > 3 && strings.HasPrefix(strings.TrimSpace(cells[2]), "no") && strings.TrimSpace(cells[3]) == "" {
+			t.Errorf("no reason is given: %s", line)
+		}
 	}
 }
 
@@ -71,6 +126,14 @@ func TestCompletion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.zimg")
 	zimg(t, "create", "-q", "--ns", "zones=3,zone-size=1M", "--ns", "type=nvm,size=1M", "--ns", "zones=5,zone-size=2M", path)
 	zimg(t, "zone", "finish", "-q", "--ns", "1", path, "1")
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "qemu-system-test"), nil, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
+	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
+	zimg(t, "snapshot", "-q", "-c", "first", path)
+	zimg(t, "snapshot", "-q", "-c", "second", path)
 	for _, c := range []struct {
 		args []string
 		want string // a line of the answer
@@ -85,11 +148,18 @@ func TestCompletion(t *testing.T) {
 		{[]string{"check", "--repair="}, "--repair=safe"},
 		{[]string{"crash", "--unflushed", "t"}, "torn"},
 		{[]string{"create", "--like", ""}, "zn540"},
-		{[]string{"create", "--ns", "type=nvm,si"}, "type=nvm,size="},
+		{[]string{"create", "--ns", "type=nvm,si"}, "type=nvm,size=\tsize of the namespace"},
 		{[]string{"report", "-o", ""}, "zbd-csv"},
 		{[]string{"report", "--state", "full,c"}, "full,closed"},
 		{[]string{"help", "zone", ""}, "reset\tmake zones Empty and discard their data"},
 		{[]string{"completion", "f"}, "fish"},
+		{[]string{"zone", "reset", path, "0,"}, "0,1\tFull, 0 of 256 blocks"},
+		{[]string{"report", "--state", "full,a"}, "full,active"},
+		{[]string{"snapshot", path, "-a", ""}, "first\t2023-11-14T22:13:20Z"},
+		{[]string{"snapshot", path, "--delete", ""}, "second\t2023-11-14T22:13:20Z"},
+		{[]string{"run", path, "--", ""}, "qemu-system-test"},
+		{[]string{"create", "-o", "nvme-ns,zoned.zone_c"}, "nvme-ns,zoned.zone_capacity=\twritable part of a zone"},
+		{[]string{"create", "--li"}, "--like\tuse the geometry of NAME: btrfs, f2fs, xfs, zenfs, zn540, zonefs; or of an image or zoned device"},
 	} {
 		out := zimg(t, append([]string{"__complete"}, c.args...)...)
 		if !strings.Contains("\n"+out, "\n"+c.want+"\n") && !strings.Contains("\n"+out, "\n"+strings.TrimPrefix(c.want, "--repair=")+"\n") {

@@ -42,7 +42,7 @@ type streams struct {
 // stamp is what goes into the images that this process writes: its version, and the time of SOURCE_DATE_EPOCH if
 // that is set.
 func stamp() image.Stamp {
-	s := image.Stamp{Tool: "zimg " + version}
+	s := image.Stamp{Tool: "zimg " + buildVersion()}
 	if len(s.Tool) > layout.ToolLen {
 		s.Tool = s.Tool[:layout.ToolLen]
 	}

@@ -15,7 +15,7 @@ func newManCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cli.ExactArgs("DIR"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return man.Write(newRootCommand(nil), args[0], man.Options{Version: version, Date: stamp().Time})
+			return man.Write(newRootCommand(nil), args[0], man.Options{Version: buildVersion(), Date: stamp().Time})
 		},
 	}
 }

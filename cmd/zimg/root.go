@@ -72,7 +72,7 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
   zimg check --repair disk.zimg`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Version:       version,
+		Version:       buildVersion(),
 	}
 	cli.MakeGroup(root)
 	root.InitDefaultHelpFlag() // before the command is looked for: a flag that is not known takes what follows
@@ -105,12 +105,43 @@ func buildCommit() string {
 	if commit != "unknown" {
 		return commit
 	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				return s.Value
-			}
-		}
+	if c := buildSetting("vcs.revision"); c != "" {
+		return c
 	}
 	return commit
+}
+
+// buildVersion is the version, from the linker; of a program that go install has made, what Go knows: the version of the
+// module, or else the commit.
+func buildVersion() string {
+	if version != "unknown" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	c := buildSetting("vcs.revision")
+	if c == "" {
+		return version
+	}
+	c = c[:min(12, len(c))]
+	if buildSetting("vcs.modified") == "true" {
+		c += "-dirty"
+	}
+	return c
+}
+
+// buildSetting is what Go has recorded about the build, "" for nothing.
+func buildSetting(key string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == key {
+			return s.Value
+		}
+	}
+	return ""
 }

@@ -23,10 +23,10 @@ func newVersionCommand() *cobra.Command {
 			}
 			if output == "json" {
 				return cli.WriteJSON(cmd.OutOrStdout(), map[string]any{
-					"version": version, "commit": buildCommit(), "go": runtime.Version(), "format-version": layout.Version,
+					"version": buildVersion(), "commit": buildCommit(), "go": runtime.Version(), "format-version": layout.Version,
 				})
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "zimg %s\ncommit %s\n%s, image format %d\n", version, buildCommit(), runtime.Version(), layout.Version)
+			fmt.Fprintf(cmd.OutOrStdout(), "zimg %s\ncommit %s\n%s, image format %d\n", buildVersion(), buildCommit(), runtime.Version(), layout.Version)
 			return nil
 		},
 	}

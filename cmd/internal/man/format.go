@@ -9,13 +9,27 @@ import (
 	"zimg/docs"
 )
 
-// writeManFormat writes zimg-format(5) from docs/FORMAT.md: headings, paragraphs, lists and tables flow;
-// drawings stand as they are.
-func (m *writer) writeManFormat(out io.Writer) error {
+// document is a page that is made of one of the documents.
+type document struct {
+	name    string
+	section int
+	short   string
+	text    string
+}
+
+var documents = []document{
+	{"zimg-format", 5, "the format of zimg's images", docs.Format},
+	{"zimg-formats", 7, "formats that zimg imports and exports", docs.Formats},
+	{"zimg-json", 7, "JSON that zimg prints and reads", docs.JSON},
+}
+
+// writeDocument writes a document, which is Markdown: headings, paragraphs, lists and tables flow; drawings stand as they
+// are.
+func (m *writer) writeDocument(out io.Writer, d document) error {
 	p := &manPage{w: bufio.NewWriter(out), inline: newInline(), numbered: regexp.MustCompile(`^([0-9]+\.) `)}
-	p.put(`'\" t`, m.manHead("zimg-format", 5), `.SH NAME`, `zimg\-format \- the format of zimg's images`)
+	p.put(`'\" t`, m.manHead(d.name, d.section), `.SH NAME`, Roff(d.name)+` \- `+Roff(d.short))
 	fence := false
-	for _, line := range strings.Split(strings.TrimSpace(docs.Format), "\n") {
+	for _, line := range strings.Split(strings.TrimSpace(d.text), "\n") {
 		switch {
 		case strings.HasPrefix(line, "```"):
 			fence = !fence
@@ -25,7 +39,7 @@ func (m *writer) writeManFormat(out io.Writer) error {
 			p.put(Roff(line))
 		case strings.HasPrefix(line, "|"):
 			p.block(table)
-			p.rows = append(p.rows, strings.Split(strings.Trim(line, "| "), "|"))
+			p.rows = append(p.rows, strings.Split(strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(line), "|"), "|"), "|")) // a cell may be empty
 		default:
 			p.block(flowing)
 			p.flow(line)

@@ -1,5 +1,5 @@
 // Package man writes man pages: zimg(1) and its commands from the commands themselves, so that the two cannot
-// differ, and zimg-format(5) from docs/FORMAT.md.
+// differ, and zimg-format(5), zimg-formats(7) and zimg-json(7) from the documents in docs.
 //
 //	man.go     a page for each command    format.go  Markdown to man(7)
 package man
@@ -31,17 +31,20 @@ type writer struct {
 	Options
 }
 
-// Write writes a page for root and each command below it, zimg-format(5) and fsck.zimg(8) to the folder dir.
+// Write writes a page for root and each command below it, the documents that are pages, and fsck.zimg(8) to the folder dir.
 func Write(root *cobra.Command, dir string, o Options) error {
 	m := &writer{o}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	if err := writeManFile(filepath.Join(dir, "zimg-format.5"), m.writeManFormat); err != nil {
-		return err
+	for _, d := range documents {
+		name := fmt.Sprintf("%s.%d", d.name, d.section)
+		if err := writeManFile(filepath.Join(dir, name), func(w io.Writer) error { return m.writeDocument(w, d) }); err != nil {
+			return err
+		}
 	}
 	fsck := func(w io.Writer) error {
-		_, err := io.WriteString(w, ".so man1/zimg-check.1\n")
+		_, err := io.WriteString(w, m.manHead("fsck.zimg", 8)+"\n"+manFsck)
 		return err
 	}
 	if err := writeManFile(filepath.Join(dir, "fsck.zimg.8"), fsck); err != nil {
@@ -82,7 +85,14 @@ func (m *writer) writeManPage(out io.Writer, c *cobra.Command) error {
 	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
 	fmt.Fprintln(w, m.manHead(name, 1))
 	fmt.Fprintf(w, ".SH NAME\n%s \\- %s\n", Roff(name), Roff(c.Short))
-	fmt.Fprintf(w, ".SH SYNOPSIS\n.B %s\n", Roff(c.UseLine()))
+	for i, line := range synopsis(c) {
+		if i == 0 {
+			fmt.Fprintln(w, ".SH SYNOPSIS")
+		} else {
+			fmt.Fprintln(w, ".br")
+		}
+		fmt.Fprintf(w, ".B %s\n", Roff(line))
+	}
 	text, status := splitExitStatus(c.Long)
 	if text != "" {
 		fmt.Fprintln(w, ".SH DESCRIPTION")
@@ -94,6 +104,8 @@ func (m *writer) writeManPage(out io.Writer, c *cobra.Command) error {
 			fmt.Fprintf(w, ".TP\n.BR %s (1)\n%s\n", Roff(strings.ReplaceAll(s.CommandPath(), " ", "-")), Roff(s.Short))
 		}
 	}
+	c.InitDefaultHelpFlag()
+	c.InitDefaultVersionFlag()
 	manFlags(w, "OPTIONS", c.NonInheritedFlags())
 	manFlags(w, "GLOBAL OPTIONS", c.InheritedFlags())
 	if c.Example != "" {
@@ -104,8 +116,39 @@ func (m *writer) writeManPage(out io.Writer, c *cobra.Command) error {
 	if !c.HasParent() {
 		_, _ = w.WriteString(manFiles) // the error stays until Flush
 	}
-	fmt.Fprintln(w, ".SH SEE ALSO\n.BR zimg (1),\n.BR zimg-format (5),\n.BR qemu-img (1),\n.BR nvme (1),\n.BR blkzone (8)")
+	fmt.Fprintf(w, ".SH SEE ALSO\n%s.\n", strings.Join(seeAlso(c), ",\n"))
 	return w.Flush()
+}
+
+// synopsis is how c is called, one way for each line.
+func synopsis(c *cobra.Command) []string {
+	if !c.HasParent() {
+		return []string{c.Name() + " COMMAND [flags] [arguments]", c.Name() + " --help | --version"}
+	}
+	return strings.Split(c.UseLine(), " | "+c.Name()+" ")
+}
+
+// seeAlso are references to other pages.
+func seeAlso(c *cobra.Command) []string {
+	pages := []string{"zimg 1"}
+	if !c.HasParent() {
+		pages = nil
+	}
+	for p := c.Parent(); p != nil && p.HasParent(); p = p.Parent() {
+		pages = append(pages, strings.ReplaceAll(p.CommandPath(), " ", "-")+" 1")
+	}
+	if c.Name() == "check" {
+		pages = append(pages, "fsck.zimg 8")
+	}
+	for _, d := range documents {
+		pages = append(pages, fmt.Sprintf("%s %d", d.name, d.section))
+	}
+	var list []string
+	for _, p := range append(pages, "qemu-img 1", "nvme 1", "blkzone 8") {
+		name, section, _ := strings.Cut(p, " ")
+		list = append(list, fmt.Sprintf(".BR %s (%s)", Roff(name), section))
+	}
+	return list
 }
 
 // commonExitStatus is that of the commands that say nothing else.
@@ -118,14 +161,63 @@ func splitExitStatus(long string) (text, status string) {
 	status = commonExitStatus
 	var rest []string
 	for _, p := range strings.Split(long, "\n\n") {
-		if strings.HasPrefix(p, "Exit status") {
-			status = p
+		if strings.HasPrefix(p, "Exit status") || strings.HasPrefix(p, "The exit status") {
+			status = strings.TrimPrefix(strings.TrimPrefix(p, "Exit status: "), "Exit status, ")
 		} else {
 			rest = append(rest, p)
 		}
 	}
 	return strings.Join(rest, "\n\n"), status
 }
+
+// manFsck is fsck.zimg(8) after its first line.
+const manFsck = `.SH NAME
+fsck.zimg \- check and repair images of zimg
+.SH SYNOPSIS
+.B fsck.zimg
+[\fB\-n\fR|\fB\-p\fR|\fB\-a\fR|\fB\-y\fR] [\fB\-f\fR] [\fB\-v\fR] [\fB\-t\fR] [\fB\-C\fR [\fIFD\fR]] \fIIMAGE\fR...
+.br
+.B fsck.zimg \-V
+.SH DESCRIPTION
+Fsck.zimg is
+.BR zimg\-check (1)
+with the flags and the exit status of
+.BR fsck (8)
+and its checkers. It takes the long flags of zimg check, too. It never asks.
+.SH OPTIONS
+.TP
+\fB\-n\fR
+change nothing (the default)
+.TP
+\fB\-p\fR, \fB\-a\fR
+repair what can be repaired without a loss
+.TP
+\fB\-y\fR
+repair all
+.TP
+\fB\-f\fR
+compare the write pointers with the data even if the image looks clean
+.TP
+\fB\-v\fR
+list every finding, not only the first of each kind
+.TP
+\fB\-t\fR
+print how long the check took
+.TP
+\fB\-C\fR [\fIFD\fR]
+write lines about the progress to file descriptor FD: pass, done, total and image. Without FD, or with 0, show the progress
+on standard error
+.TP
+\fB\-V\fR
+print the version
+.SH EXIT STATUS
+The sum, over all images, of: 0 sound, 1 errors were repaired, 4 errors are left, 8 an image could not be checked, 16 wrong
+usage, 32 interrupted.
+.SH SEE ALSO
+.BR zimg\-check (1),
+.BR zimg\-undo (1),
+.BR fsck (8)
+`
 
 // manFiles are the sections that only zimg(1) has.
 const manFiles = `.SH FILES
@@ -187,11 +279,26 @@ func manFlags(w io.Writer, title string, flags *pflag.FlagSet) {
 		if f.Shorthand != "" {
 			head = "\\fB\\-" + f.Shorthand + "\\fR, " + head
 		}
-		if value != "" {
+		switch {
+		case value != "" && f.NoOptDefVal != "":
+			head += "[=\\fI" + Roff(value) + "\\fR]"
+		case value != "":
 			head += " \\fI" + Roff(value) + "\\fR"
 		}
-		fmt.Fprintf(w, ".TP\n%s\n%s\n", head, Roff(usage))
+		fmt.Fprintf(w, ".TP\n%s\n%s\n", head, Roff(usage+defaultOf(f)))
 	})
+}
+
+// defaultOf is the default of f, if its description does not have it.
+func defaultOf(f *pflag.Flag) string {
+	switch f.DefValue {
+	case "", "0", "[]", "false", "-1":
+		return ""
+	}
+	if strings.Contains(f.Usage, "default") || strings.Contains(f.Usage, "the default") {
+		return ""
+	}
+	return " (default " + f.DefValue + ")"
 }
 
 // manText writes paragraphs; indented lines stand as they are.
