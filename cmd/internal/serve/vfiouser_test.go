@@ -75,3 +75,62 @@ func TestSockets(t *testing.T) {
 	}
 	_ = im.Close()
 }
+
+// Clients that come and go leave nothing.
+func TestClientsComeAndGo(t *testing.T) {
+	clients := 1000
+	if testing.Short() {
+		clients = 100
+	}
+	dir := t.TempDir()
+	path, socket := filepath.Join(dir, "disk.zimg"), filepath.Join(dir, "s")
+	spec := imagetest.Standard(layout.Trailing)
+	if err := spec.Create(disk.OS, path); err != nil {
+		t.Fatal(err)
+	}
+	d, err := OpenDisk(t.Context(), Image{Path: path}, func(string, ...any) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ListenVFIOUser([]*Disk{d}, []string{socket}, false, func(string, ...any) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx) }()
+	visit := func() {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// VERSION 0.1, and the answer to it.
+		hello := append([]byte{1, 0, 1, 0, 22, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0}, "{}"...)
+		if _, err := conn.Write(hello); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1024)); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+	}
+	for range 50 {
+		visit()
+	}
+	goroutines, heap := settled(t, 0)
+	for range clients {
+		visit()
+	}
+	after, used := settled(t, goroutines)
+	t.Logf("%d clients: %d goroutines before, %d after; heap %d KiB before, %d KiB after", clients, goroutines, after, heap>>10, used>>10)
+	if after > goroutines || used > heap+2<<20 {
+		t.Errorf("%d goroutines, %d before; heap %d bytes, %d before", after, goroutines, used, heap)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
