@@ -96,8 +96,7 @@ func TestHostsComeAndGo(t *testing.T) {
 func settled(t *testing.T, want int) (goroutines int, heap uint64) {
 	t.Helper()
 	last, since := runtime.NumGoroutine(), time.Now()
-	for time.Since(since) < 2*time.Second && (want == 0 || last > want) {
-		time.Sleep(10 * time.Millisecond)
+	for ; time.Since(since) < 2*time.Second && (want == 0 || last > want); time.Sleep(10 * time.Millisecond) {
 		if n := runtime.NumGoroutine(); n < last {
 			last, since = n, time.Now()
 		}
