@@ -3,10 +3,8 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -23,39 +21,6 @@ import (
 	"zimg/layout"
 )
 
-const (
-	tortureZones   = 16
-	tortureQueues  = 4
-	tortureExtSize = 64
-)
-
-// tortureState is what a zone holds: its descriptor, its extension, and all data up to Written.
-type tortureState struct {
-	zone layout.Zone
-	ext  byte // every byte of the extension, 0 for none
-	data []byte
-}
-
-// tortureStore is the model: the zones as they are if every answered command was done and no other. The machine
-// that plans a command on one zone touches no other zone, because the namespace has no limits on zones.
-type tortureStore struct{ zones [tortureZones]tortureState }
-
-func (s *tortureStore) Zone(i uint64) (layout.Zone, error)      { return s.zones[i].zone, nil }
-func (s *tortureStore) SetZone(i uint64, z layout.Zone) error   { s.zones[i].zone = z; return nil }
-func (s *tortureStore) SetExtension(i uint64, ext []byte) error { s.zones[i].ext = ext[0]; return nil }
-
-func (s *tortureStore) All(_, _ uint64) iter.Seq2[layout.Zone, error] {
-	panic("a command for all zones")
-}
-
-// tortureStep is one command on one zone.
-type tortureStep struct {
-	cmd   host.Command
-	out   []byte
-	fails bool // as the state machine says
-	after tortureState
-}
-
 // torture is a load on a drive whose target, connections, or both die again and again.
 type torture struct {
 	t      *testing.T
@@ -69,66 +34,22 @@ type torture struct {
 	round   int
 	answers atomic.Int64
 	history [tortureZones][]string // of each zone, for messages
+
+	// limits: the namespace has limits on open and active zones. Then commands fail for that reason, and a zone that was opened
+	// implicitly may be closed at any time by a command on another zone.
+	limits bool
 }
+
+// Status codes of a zone that the limits do not allow.
+const (
+	tooManyActive = 0x1BD
+	tooManyOpen   = 0x1BE
+)
 
 // note adds to the history of zone i.
 func (k *torture) note(i uint64, format string, args ...any) {
 	h := append(k.history[i], fmt.Sprintf(format, args...))
 	k.history[i] = h[max(len(h)-12, 0):]
-}
-
-// plan chooses a command for zone i, and works out what comes of it.
-func (k *torture) plan(random *rand.Rand, i uint64) *tortureStep {
-	before := k.store.zones[i]
-	model := &tortureStore{}
-	model.zones[i] = before
-	m := zns.New(k.n, model, layout.Counts{})
-	start, block := uint64(before.zone.Start), int(k.n.BlockSize())
-	p := &tortureStep{}
-	var err error
-	switch op := random.IntN(20); op {
-	case 0, 1:
-		p.cmd, err = zoneCommand(0x79, start, 0, uint32(zns.ActionReset)), m.Reset(i)
-		model.zones[i].data = nil
-		if z := model.zones[i].zone; z.Attrs&layout.ZDEV == 0 {
-			model.zones[i].ext = 0
-		}
-	case 2:
-		p.cmd, err = zoneCommand(0x79, start, 0, uint32(zns.ActionFinish)), m.Finish(i)
-	case 3:
-		p.cmd, err = zoneCommand(0x79, start, 0, uint32(zns.ActionOpen)), m.Open(i)
-	case 4:
-		p.cmd, err = zoneCommand(0x79, start, 0, uint32(zns.ActionClose)), m.Close(i)
-	case 5, 6:
-		p.out = bytes.Repeat([]byte{byte(1 + random.IntN(255))}, tortureExtSize)
-		p.cmd, err = zoneCommand(0x79, start, 0, uint32(zns.ActionSetZDE)), m.SetExtension(i, p.out)
-	case 7:
-		p.cmd = zoneCommand(0, 0, 0, 0) // a flush
-	default:
-		n := 1 + random.IntN(16)
-		data := bytes.Repeat(fmt.Appendf(nil, "%07d zone %02d\n", random.IntN(10_000_000), i), n*block/16)
-		switch {
-		case op < 12: // Zone Append
-			p.cmd = zoneCommand(0x7D, start, uint32(n-1), 0)
-			_, err = m.Append(before.zone.Start, layout.LBA(n))
-		case op < 14: // Write Zeroes
-			p.cmd = zoneCommand(8, uint64(before.zone.WP), uint32(n-1), 0)
-			data = make([]byte, len(data))
-			err = m.Write(before.zone.WP, layout.LBA(n))
-		default:
-			p.cmd = zoneCommand(1, uint64(before.zone.WP), uint32(n-1), 0)
-			err = m.Write(before.zone.WP, layout.LBA(n))
-		}
-		if p.cmd[0] != 8 {
-			p.out = data
-		}
-		model.zones[i].data = append(before.data[:len(before.data):len(before.data)], data...)
-	}
-	p.fails, p.after = err != nil, model.zones[i]
-	if p.fails {
-		p.after = before
-	}
-	return p
 }
 
 // work keeps a command under way on every zone of one queue until the connection is lost.
@@ -154,7 +75,10 @@ func (k *torture) work(q *host.Queue, seed uint64, first uint64) error {
 		}
 		i := zones[cpl.CID]
 		p := k.pending[i]
-		if (cpl.Status != 0) != p.fails {
+		switch code := cpl.Status & 0x7FF; {
+		case k.limits && (code == tooManyActive || code == tooManyOpen):
+			p.after = k.store.zones[i]
+		case (cpl.Status != 0) != p.fails:
 			return fmt.Errorf("zone %d: command %Xh, dword 13 %Xh: status %03Xh, the state machine says fails=%v: zone %+v",
 				i, p.cmd[0], p.cmd[52:56], cpl.Status, p.fails, k.store.zones[i].zone)
 		}
@@ -195,6 +119,10 @@ func (k *torture) repeat(c *host.Controller) (repeated int) {
 			continue
 		}
 		cpl, err := c.IO[0].Do(p.cmd, p.out, nil)
+		if code := cpl.Status & 0x7FF; err == nil && k.limits && (code == tooManyActive || code == tooManyOpen) {
+			k.pending[i] = nil // it had not been done before
+			continue
+		}
 		if err == nil {
 			err = cpl.Check()
 		}
@@ -222,6 +150,7 @@ func (k *torture) verify(c *host.Controller, rest bool) {
 		k.t.Fatal(err)
 	}
 	data := make([]byte, int(k.n.ZoneSize)*int(k.n.BlockSize()))
+	var open, active uint32
 	for i := range k.store.zones {
 		got := report[layout.DescriptorSize+i*size:][:size]
 		for lba := 0; lba < int(k.n.ZoneSize); lba += 128 {
@@ -243,6 +172,9 @@ func (k *torture) verify(c *host.Controller, rest bool) {
 			if rest {
 				states[s].zone = zns.AtRest(k.n, states[s].zone)
 			}
+			if k.limits && layout.ZoneState(got[1]>>4) == layout.Closed && states[s].zone.State == layout.ImplicitlyOpened {
+				states[s].zone.State = layout.Closed
+			}
 			difference := states[s].differs(got, data)
 			if difference == "" {
 				k.note(uint64(i), "as %d of %d, at rest: %v: %+v", s, len(states), rest, states[s].zone)
@@ -255,26 +187,17 @@ func (k *torture) verify(c *host.Controller, rest bool) {
 			k.t.Fatalf("round %d, zone %d:\n%s%s", k.round, i, found, strings.Join(k.history[i], "\n"))
 		}
 		k.pending[i] = nil
-	}
-}
-
-// differs compares the state with a descriptor and all that the zone reads.
-func (s *tortureState) differs(got, data []byte) string {
-	want := make([]byte, len(got))
-	s.zone.Encode(want)
-	if s.zone.Attrs&layout.ZDEV != 0 {
-		copy(want[layout.DescriptorSize:], bytes.Repeat([]byte{s.ext}, tortureExtSize))
-	}
-	if !bytes.Equal(got, want) {
-		return fmt.Sprintf("descriptor\n% x, want\n% x", got, want)
-	}
-	all := append(s.data[:len(s.data):len(s.data)], make([]byte, len(data)-len(s.data))...)
-	for at := range data {
-		if data[at] != all[at] {
-			return fmt.Sprintf("byte %d of %d written is %02x, want %02x", at, len(s.data), data[at], all[at])
+		switch k.store.zones[i].zone.State { //nolint:exhaustive // others hold no resources
+		case layout.ImplicitlyOpened, layout.ExplicitlyOpened:
+			open++
+			active++
+		case layout.Closed:
+			active++
 		}
 	}
-	return ""
+	if k.limits && (open > k.n.MOR+1 || active > k.n.MAR+1) {
+		k.t.Errorf("round %d: %d zones are open, %d active", k.round, open, active)
+	}
 }
 
 // The target, its connections, or both die at random moments under load. Each time every command that was answered is
@@ -282,9 +205,27 @@ func (s *tortureState) differs(got, data []byte) string {
 // check has nothing to infer.
 func TestServeTorture(t *testing.T) {
 	t.Parallel()
-	k := &torture{t: t, random: rand.New(rand.NewPCG(imagetest.Seed(t), 1)), path: filepath.Join(t.TempDir(), "d.zimg")}
-	zimg(t, "create", "--ns", fmt.Sprintf("zones=%d,zone-size=1M,zone-capacity=800K,block-size=4096,max-open=0,max-active=0,descr-ext-size=%d",
-		tortureZones, tortureExtSize), k.path)
+	for _, c := range []struct {
+		name   string
+		limits string
+	}{
+		{"no limits", "max-open=0,max-active=0"},
+		{"limits", "max-open=5,max-active=9"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			tortureServed(t, c.limits, c.name == "limits")
+		})
+	}
+}
+
+func tortureServed(t *testing.T, limits string, limited bool) {
+	t.Helper()
+	k := &torture{
+		t: t, limits: limited, random: rand.New(rand.NewPCG(imagetest.Seed(t), 1)), path: filepath.Join(t.TempDir(), "d.zimg"),
+	}
+	zimg(t, "create", "--ns", fmt.Sprintf("zones=%d,zone-size=1M,zone-capacity=800K,block-size=4096,%s,descr-ext-size=%d",
+		tortureZones, limits, tortureExtSize), k.path)
 	im, err := image.Open(k.path, image.Options{})
 	if err != nil {
 		t.Fatal(err)
