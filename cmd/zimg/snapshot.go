@@ -51,7 +51,8 @@ func (f *onceFlag) Set(s string) error {
 		return fmt.Errorf("given twice, as %q and %q; only one snapshot at a time", f.name, s)
 	}
 	f.name, f.given = s, true
-	return nil
+	_, err := image.SnapshotPath("", s)
+	return err
 }
 
 // Type is what the help calls the value.
@@ -131,19 +132,19 @@ func (o *snapshotOptions) run(cmd *cobra.Command, path string) error {
 		if err := o.take(path, opts); err != nil {
 			return err
 		}
-		say("Snapshot '%s' of '%s' taken.\n", o.create.name, path)
+		say("Created snapshot '%s' of '%s'.\n", o.create.name, path)
 		return nil
 	case cmd.Flags().Changed("apply"):
 		if err := image.ApplySnapshot(path, o.apply.name, opts); err != nil {
 			return err
 		}
-		say("'%s' is as when snapshot '%s' was taken.\n", path, o.apply.name)
+		say("Restored '%s' from snapshot '%s'.\n", path, o.apply.name)
 		return nil
 	case cmd.Flags().Changed("delete"):
 		if err := image.DeleteSnapshot(path, o.remove.name, opts); err != nil {
 			return err
 		}
-		say("Snapshot '%s' of '%s' removed.\n", o.remove.name, path)
+		say("Deleted snapshot '%s' of '%s'.\n", o.remove.name, path)
 		return nil
 	}
 	return o.print(cmd, path, opts)

@@ -159,7 +159,7 @@ func RangeArgs(low, high int, names string) cobra.PositionalArgs {
 		case len(args) >= low && len(args) <= high:
 			return nil
 		case names == "":
-			return UsageError("%s takes no argument, got %q", cmd.CommandPath(), args)
+			return UsageError("%s takes no argument, got %q", cmd.CommandPath(), args[0])
 		case len(args) < low:
 			return UsageError("%s needs %s", cmd.CommandPath(), names)
 		}
