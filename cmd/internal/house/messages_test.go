@@ -190,16 +190,16 @@ func TestMessages(t *testing.T) {
 		delete(excused, message)
 		switch {
 		case by == "" && !listed:
-			t.Errorf("%s: no test sees %q", list[message][0], message)
+			t.Errorf("%s: no test sees %q; add one (testdata/script/messages.txtar), or a line with the reason to testdata/messages/untested.txt", list[message][0], message)
 		case by != "" && listed:
-			t.Errorf("%s sees %q, which %s lists as untested", by, message, untestedMessages)
+			t.Errorf("%s sees %q, which testdata/messages/untested.txt lists: remove the line", by, message)
 		case listed:
 			by = "none: " + reason
 		}
 		lines = append(lines, fmt.Sprintf("%s\t%s\t%s", list[message][0], strconv.Quote(message), by))
 	}
 	for message := range excused {
-		t.Errorf("%s lists %q, which is not a message", untestedMessages, message)
+		t.Errorf("testdata/messages/untested.txt lists %q, which is not a message: remove the line", message)
 	}
 	if *messagesOut != "" {
 		if err := os.WriteFile(*messagesOut, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
