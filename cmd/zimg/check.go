@@ -83,30 +83,30 @@ func newCheckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check [flags] IMAGE...",
 		Short: "check an image for errors, and repair it",
-		Long: `Check looks at everything in an image: where its metadata is, both copies of it and
-their checksums, every zone's state and write pointer, the limits on open and active
-zones; and how far each zone was really written, if a crash left the image or its data
-files were changed since the last commit (--data: always).
+		Long: `Check validates an image: both copies of its metadata and their checksums, the state and
+write pointer of each zone, and the limits on open and active zones. After a crash, or if a
+data file was changed since the last commit, it also reads the data to see how far each zone
+was written; with --data it always does.
 
-It changes nothing without --repair. A repair is safe: it loses nothing that a guest
-wrote. --repair=all also repairs what needs a choice, and gives up what is
-gone. If all metadata is lost, --ns sets the geometry, and the zones become what the data
-says. The old bytes go to IMAGE.zundo first, and zimg undo brings them back.
+Without --repair, check changes nothing. --repair makes only safe changes: nothing that a
+guest wrote is lost. --repair=all also fixes what needs a decision, and drops what cannot be
+recovered. If all metadata is lost, --ns gives the geometry, and the zones are rebuilt from
+the data. The old bytes are saved in IMAGE.zundo first; zimg undo restores them.
 
-Files of foreign formats are checked too, by what the program that they belong to would
-object to when it starts; they are not repaired.
+Files in other formats are checked for what their own program would refuse; they are not
+repaired.
 
-Several images are checked a few at a time, and reported in the order in which they are
-named. Every line begins with the name of its image. With --output json, each image is one
-line of JSON. An image that cannot be checked does not stop the others.
+Several images are checked in parallel and reported in the order given, each line starting
+with the name of its image. With --output json, there is one line of JSON for each image. An
+image that cannot be checked does not stop the others.
 
 Findings go to standard error, the summary to standard output.
 
-Exit status, of the image as it is afterwards: 0 sound, 1 could not be checked, 2 errors
-are left, 3 only warnings are left, 75 in use by another process. Of several images it is the worst: 1, then 2, then
-75, then 3. With --fsck, or called as fsck.zimg, that of fsck(8): 0 sound, 1 repaired,
-4 errors left, 8 could not be checked, 16 usage, 32 interrupted; for several images, the sum
-of those that occurred.`,
+The exit status describes the image afterwards: 0 no errors, 1 could not be checked, 2 errors
+remain, 3 only warnings remain, 75 in use by another process. For several images it is the
+worst one, in the order 1, 2, 75, 3. With --fsck, or when called as fsck.zimg, it is that of
+fsck(8): 0 no errors, 1 repaired, 4 errors remain, 8 could not be checked, 16 usage error, 32
+interrupted; for several images, the sum of those that occurred.`,
 		Example: `  zimg check disk.zimg
   zimg check --repair disk.zimg && zimg run disk.zimg -- qemu-system-x86_64 ...
   zimg check --repair=all --dry-run disk.zimg

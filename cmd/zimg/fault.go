@@ -114,10 +114,10 @@ func newFaultCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fault ACTION IMAGE",
 		Short: "make a drive that is being served fail on purpose",
-		Long: `Fault makes commands fail, or wait, that a host sends to an image that is being served by the
-same user (zimg serve, or zimg run with zimg's own drive): to see how a file system or an application takes it.
-Data and zones stay as they are; a command that fails changes nothing. Faults are not part of the image:
-they end with the service.
+		Long: `Fault makes commands of hosts fail or take longer, to test how a file system or an application
+reacts. The image has to be served by the same user (zimg serve, or zimg run with zimg's own
+drive). A command that fails on purpose changes nothing. Faults are not part of the image: they
+end with the service.
 
 zimg serve --fault sets faults from the start.`,
 		Example: `  zimg fault add --zone 3 --op read --status unrecovered-read disk.zimg

@@ -52,37 +52,39 @@ func newServeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve [flags] IMAGE...",
 		Short: "serve images as NVMe drives over NVMe/TCP or vfio-user",
-		Long: `Serve makes images drives that any host with NVMe/TCP can connect to: the machine
-itself, a virtual machine of any architecture, SPDK. Each image is a subsystem with all
-of its namespaces. The command to connect is printed to standard output.
+		Long: `Serve makes images available as NVMe drives over NVMe/TCP: to this machine, to virtual
+machines of any architecture, to SPDK. Each image is a subsystem with all its namespaces. The
+command to connect is printed to standard output.
 
-Every command that a host sees completed is in the image: if zimg is killed, the next
-zimg serve continues there, with every zone and all data as hosts have seen them. What was
-flushed survives a power failure. A write that a host repeats because its answer was
-lost with the connection is accepted again, so a file system on the drive survives that.
+Every command that a host has seen complete is in the image. If zimg is killed, the next zimg
+serve continues with every zone and all data as hosts have seen them. What was flushed
+survives a power failure. If a host repeats a write because the connection broke before the
+answer arrived, the write succeeds again, so file systems survive reconnects.
 
-By default only this machine can connect, and any of its users. To listen on another
-address, give a key with --dhchap-key (made by nvme gen-dhchap-key), which a host has to prove
-that it knows, or --insecure. Data is not encrypted.
+By default, only this machine can connect, including all of its users. To listen on another
+address, give a key with --dhchap-key (see nvme gen-dhchap-key), which hosts must have, or
+--insecure. Data is not encrypted.
 
---vfio-user SOCKET serves a virtual machine on this computer instead: QEMU 10.1 and later, or Cloud
-Hypervisor, gets a PCI NVMe controller. Each image needs a socket of its own, and only its owner can
-connect to it. Give the machine shared memory (-object memory-backend-memfd,share=on), or every byte goes
-through the socket, which is slow. zimg run does all of this by itself.
+--vfio-user SOCKET instead serves a virtual machine on this computer: QEMU 10.1 and later, or
+Cloud Hypervisor, gets a PCI NVMe controller. Each image needs a socket of its own, and only
+its owner can connect to it. Give the machine shared memory (-object
+memory-backend-memfd,share=on): otherwise all data goes through the socket, which is slow.
+zimg run does all of this by itself.
 
-While an image is served, info, report, map and dump show its zones as they are, and zone, snapshot -c
-and fault act on the live drive, for the user that serves it.
+While an image is served, info, report, map and dump show its current zones; zone, snapshot -c
+and fault act on the live drive. Only the user that serves the image can use them.
 
---ephemeral keeps all that hosts write apart from the images, and throws it away at the end. Any number
-of services and runs can use the same images in this way at the same time. What is written takes space in
-TMPDIR, or in /var/tmp if that is not set. The commands above do not act on such a drive.
+--ephemeral keeps what hosts write in a temporary file and discards it at the end; the images
+do not change. Any number of services and runs can use the same images like this at the same
+time. The temporary file is in TMPDIR, or in /var/tmp if that is not set. The commands above
+do not act on such a drive.
 
-A key file has one key for all hosts, or lines of a host NQN and its key.
+A key file holds one key for all hosts, or lines with a host NQN and its key.
 
-SIGTERM or SIGINT ends the service: commands under way are answered and the zones saved, as by a
-power-down. A second signal ends the process at once; nothing that was answered is lost by that.
+SIGTERM or SIGINT ends the service: commands in progress complete, and the zones are saved as
+at a power-down. A second signal ends the process at once; no completed command is lost.
 
-Exit status: 0 if it ended in order; 1 if it failed, 64 wrong usage.`,
+Exit status: 0 after an orderly end, 1 after a failure, 64 for wrong usage.`,
 		Example: `  zimg serve disk.zimg
   zimg serve --vfio-user disk.sock disk.zimg
   zimg serve --listen 127.0.0.1:0 --once --ready-fd 3 disk.zimg 3>ready

@@ -63,9 +63,9 @@ func newSnapshotCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "snapshot [flags] -l | -c NAME | -a NAME | -d NAME IMAGE",
 		Short: "create, list, apply and delete snapshots",
-		Long: `Snapshot keeps an image as it is under a name, lists what is kept, and goes back to it:
-zones and data. A snapshot is an image of its own, IMAGE.zsnap/NAME.zimg, by reflink where the file
-system can and a sparse copy elsewhere; every command takes it as it is.
+		Long: `Snapshot saves the zones and data of an image under a name, lists the saved states, and
+restores them. A snapshot is an image itself, IMAGE.zsnap/NAME.zimg: a reflink copy where the
+file system supports it, otherwise a sparse copy. It can be used with every command.
 
 With --uuid new, the snapshot is a drive of its own, with another UUID, serial number and namespace
 identifiers; to go back to it then takes --force.

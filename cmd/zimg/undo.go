@@ -16,10 +16,10 @@ func newUndoCommand() *cobra.Command {
 		Use:   "undo [flags] IMAGE",
 		Short: "undo the last repair",
 		Long: `Undo writes back the bytes that the last zimg check --repair saved in IMAGE.zundo, and
-removes that file. It only writes to files of IMAGE. If the image has changed since the repair,
-undo stops; with --force it discards those changes. --discard removes IMAGE.zundo and undoes
-nothing. Zimg run and zimg serve remove it by themselves once they have changed the image, unless
-the repair has discarded data that is kept in it.`,
+removes that file. It writes only to files of IMAGE. If the image has changed since the repair,
+undo stops; with --force it discards those changes. --discard removes IMAGE.zundo without
+undoing anything. zimg run and zimg serve also remove it when they change the image, unless it
+holds data that the repair discarded.`,
 		Example: "  zimg check --repair disk.zimg\n  zimg undo disk.zimg",
 		Args:    cli.ExactArgs("IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {

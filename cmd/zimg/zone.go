@@ -68,20 +68,21 @@ func newZoneCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "zone ACTION IMAGE ZONES",
 		Short: "change the state of zones",
-		Long: `Zone does what a drive's Zone Management Send does, and what no drive does: it puts
-zones Offline or Read Only, and write pointers anywhere. It prints how many zones changed.
+		Long: `Zone changes the state of zones. It has the actions of Zone Management Send (reset, open,
+close, finish, set-ext), and three that no drive has: offline, read-only and set-wp. It prints
+the number of zones that changed.
 
-ZONES is a list of zone numbers and ranges, such as 0,3,7-9,12- (12- is zone 12 and all after it),
-or the word all. With reset, open, close and finish, all is the drive's Select All: it passes over
-zones to which the action does not apply. If the action is refused for one zone, none is changed.
-Reset also gives back the disk space of zones that are Empty already.
+ZONES is a list of zone numbers and ranges, such as 0,3,7-9,12- (zone 12 and all after it), or
+the word all. With reset, open, close and finish, all is the Select All of the specification:
+zones to which the action does not apply are skipped. If the action is refused for one zone,
+no zone is changed. Reset also frees the disk space of zones that are already Empty.
 
-If the image is being served by the same user (zimg serve, or zimg run with zimg's own drive), the
-zones of the live drive are changed, and its hosts are notified. There zones are changed one after the
-other: a refusal ends that, and zones changed before it stay changed. set-ext is for images at rest.
+If the same user serves the image (zimg serve, or zimg run with zimg's own drive), the zones
+of the live drive change, and its hosts are notified. Zones are then changed one by one: at
+the first refusal the command stops, and the zones before it stay changed. set-ext needs an
+image that is not in use.
 
-A zone that is Offline or Read Only by mistake can be written again after
-'zimg zone set-wp'.`,
+'zimg zone set-wp' makes a zone writable again that is Offline or Read Only.`,
 		Example: "  zimg zone reset disk.zimg 0-3\n  zimg zone finish disk.zimg all\n  zimg zone set-wp --written 50% disk.zimg 5-",
 	}
 	cli.MakeGroup(c)
