@@ -80,7 +80,6 @@ func (s *stopper) listen(limit time.Duration) {
 			}
 		case <-off:
 			off = nil
-			s.cancel()
 			if !stopped {
 				stopped = true
 				close(s.stop)
