@@ -14,6 +14,33 @@ import (
 // A Property is one KEY=VALUE of a QEMU device.
 type Property struct{ Key, Value string }
 
+// PropertiesOf are the properties of controller k of a run where lists has none, one list for all, or one for each.
+func PropertiesOf(lists [][]Property, k int) []Property {
+	switch {
+	case len(lists) == 1:
+		return lists[0]
+	case k < len(lists):
+		return lists[k]
+	}
+	return nil
+}
+
+// checkProperties refuses lists for another number of controllers.
+func checkProperties(lists [][]Property, controllers int) error {
+	if n := len(lists); n > 1 && n != controllers {
+		return fmt.Errorf("got properties of %d controllers for %d images", n, controllers)
+	}
+	return nil
+}
+
+// OtherSerial is a serial number for drive k of a run in which another one has this: a guest takes two drives with one
+// serial number for the same.
+func OtherSerial(serial string, k int) string {
+	const most = 20
+	suffix := fmt.Sprintf("-%d", k+1)
+	return serial[:min(len(serial), most-len(suffix))] + suffix
+}
+
 // textProperties are the properties of the nvme and nvme-ns devices that are strings whatever their value
 // looks like. All others are numbers or on/off.
 var textProperties = map[string]bool{

@@ -36,17 +36,11 @@ func IsOwnDeviceProperty(key string) bool { return ownDeviceProperties[key] }
 
 func newOwn(s *session) (*own, error) {
 	d := &own{session: s}
-	if n := len(s.Controllers); n > 1 && n != len(s.Drives) {
-		return nil, fmt.Errorf("got properties of %d controllers for %d images", n, len(s.Drives))
+	if err := checkProperties(s.Controllers, len(s.Drives)); err != nil {
+		return nil, err
 	}
 	for k := range s.Drives {
-		var props []Property
-		switch {
-		case len(s.Controllers) == 1:
-			props = s.Controllers[0]
-		case len(s.Controllers) > 1:
-			props = s.Controllers[k]
-		}
+		props := PropertiesOf(s.Controllers, k)
 		for _, p := range props {
 			if !ownDeviceProperties[p.Key] {
 				return nil, fmt.Errorf("%s is not a property of zimg's own drive in QEMU", p.Key)

@@ -41,20 +41,14 @@ type stockImage struct {
 
 func newStock(s *session) (*stock, error) {
 	d := &stock{session: s, traced: s.Overlay == ""}
-	if n := len(s.Controllers); n > 1 && n != len(s.Images) {
-		return nil, fmt.Errorf("got properties of %d controllers for %d images", n, len(s.Images))
+	if err := checkProperties(s.Controllers, len(s.Images)); err != nil {
+		return nil, err
 	}
 	serials := map[string]string{}
 	first := 0
 	for k, im := range s.Images {
 		node := fmt.Sprintf("zimg%d", k)
-		var more []Property
-		switch {
-		case len(s.Controllers) == 1:
-			more = s.Controllers[0]
-		case len(s.Controllers) > 1:
-			more = s.Controllers[k]
-		}
+		more := PropertiesOf(s.Controllers, k)
 		i := &stockImage{Image: im, node: node, controller: controller(im.Header().UUID, node, s.placed(more)), first: first}
 		for _, n := range im.Namespaces() {
 			i.namespaces = append(i.namespaces, n.Namespace)
@@ -76,8 +70,7 @@ func (s *session) distinguish(i *stockImage, k int, serials map[string]string) {
 		serials[serial] = i.Path()
 		return
 	}
-	suffix := fmt.Sprintf("-%d", k+1)
-	renamed := serial[:min(len(serial), 20-len(suffix))] + suffix
+	renamed := OtherSerial(serial, k)
 	s.Log("%s has the UUID of %s: its serial number in this run is %s", i.Path(), other, renamed)
 	serials[renamed] = i.Path()
 	i.controller = set(i.controller, "serial", renamed)

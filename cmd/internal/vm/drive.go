@@ -138,9 +138,7 @@ func (r *run) runOwn(ctx context.Context) (_ Outcome, err error) {
 
 // reopen opens a copy with another identity.
 func (r *run) reopen(ctx context.Context, d *serve.Disk, path string, o drive.Options, k int) (*serve.Disk, error) {
-	serial := d.Drive.Options().Serial
-	suffix := fmt.Sprintf("-%d", k+1)
-	o.Serial = serial[:min(len(serial), 20-len(suffix))] + suffix
+	o.Serial = qemu.OtherSerial(d.Drive.Options().Serial, k)
 	if err := d.Close(); err != nil {
 		return nil, err
 	}
@@ -150,14 +148,7 @@ func (r *run) reopen(ctx context.Context, d *serve.Disk, path string, o drive.Op
 
 // split parts the properties of controller k into options of the drive and properties of QEMU's end of it.
 func (r *run) split(k int) (o drive.Options, device []qemu.Property, err error) {
-	var props []qemu.Property
-	switch {
-	case len(r.Controllers) == 1:
-		props = r.Controllers[0]
-	case len(r.Controllers) > k:
-		props = r.Controllers[k]
-	}
-	for _, p := range props {
+	for _, p := range qemu.PropertiesOf(r.Controllers, k) {
 		if qemu.IsOwnDeviceProperty(p.Key) {
 			device = append(device, p)
 			continue
