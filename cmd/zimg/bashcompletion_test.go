@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"zimg/image/imagetest"
 )
 
 // In bash a list goes on after a comma, without backslashes; and nothing has the quotes that flags' descriptions are
 // written with.
 func TestBashCompletion(t *testing.T) {
+	imagetest.NeedsPrograms(t, "bash")
 	t.Parallel()
 	program, err := program()
 	if err != nil {
