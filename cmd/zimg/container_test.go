@@ -10,8 +10,8 @@ import (
 	"zimg/image/imagetest"
 )
 
-// An image that somebody packed, as a virtual disk of another program or compressed, is named for what it is by every command,
-// and the command of the hint makes the image of it again.
+// An image that somebody packed, as a virtual disk of another program or compressed, is named for what it is by
+// every command, and the command of the hint makes the image of it again.
 func TestPackedImages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("packs an image in every format of qemu-img")

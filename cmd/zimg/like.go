@@ -21,8 +21,9 @@ const (
 	gib = 1 << 30
 )
 
-// likenesses are the geometries that --like knows by name: a real drive's as published, or the least that a user of zones works
-// with. The zoned namespace is the first; what follows are the namespaces without zones that its users need beside it. Sources:
+// likenesses are the geometries that --like knows by name: a real drive's as published, or the least that a user
+// of zones works with. The zoned namespace is the first; what follows are the namespaces without zones that its
+// users need beside it. Sources:
 //
 //   - zn540: Western Digital Ultrastar DC ZN540, 1 TB: 905 zones of 2048 MiB as
 //     in issue 4 of westerndigitalcorporation/zonefs-tools; 1077 MiB of each writable and 14 of
@@ -52,8 +53,8 @@ func likeNames() []string {
 	return names
 }
 
-// findLike is the geometry called name: one by its name, or that of an image, a foreign file or a zoned block device, with
-// the zoned namespace first.
+// findLike is the geometry called name: one by its name, or that of an image, a foreign file or a zoned block
+// device, with the zoned namespace first.
 func findLike(name string) ([]geometry, error) {
 	if l, ok := likenesses[strings.ToLower(name)]; ok {
 		return l, nil
@@ -147,7 +148,8 @@ func oneIf(yes bool) uint64 {
 	return 0
 }
 
-// applyLike fills what g leaves open from the geometry that it is to be like. It returns the namespaces that belong beside it.
+// applyLike fills what g leaves open from the geometry that it is to be like. It returns the namespaces that
+// belong beside it.
 func (g *geometry) applyLike() ([]geometry, error) {
 	if g.like == "" {
 		return nil, nil

@@ -10,9 +10,9 @@ type DirFS interface {
 	Attribute(path, name string) ([]byte, error)
 }
 
-// LockDir takes a shared lock on the directory path, as flock does, until the result is closed. A program that holds the directory
-// exclusively makes it ErrLocked, at once or after the time that the file system was made with (Patient). A file system
-// without such locks has nothing to lock.
+// LockDir takes a shared lock on the directory path, as flock does, until the result is closed. A program that
+// holds the directory exclusively makes it ErrLocked, at once or after the time that the file system was made with
+// (Patient). A file system without such locks has nothing to lock.
 func LockDir(fsys FS, path string) (io.Closer, error) {
 	if d, ok := fsys.(DirFS); ok {
 		return d.LockDir(path)
@@ -25,8 +25,8 @@ type noLock struct{}
 
 func (noLock) Close() error { return nil }
 
-// Attribute returns the extended attribute name of the file path, nil if it has none. A file system without extended attributes
-// has none.
+// Attribute returns the extended attribute name of the file path, nil if it has none. A file system without
+// extended attributes has none.
 func Attribute(fsys FS, path, name string) ([]byte, error) {
 	if d, ok := fsys.(DirFS); ok {
 		return d.Attribute(path, name)

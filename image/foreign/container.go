@@ -7,8 +7,8 @@ import (
 	"zimg/image/disk"
 )
 
-// Container is a format that holds a disk or a file in another form than byte by byte: a virtual disk of another program, or
-// a compressed file. An image in it can be used once it is unpacked.
+// Container is a format that holds a disk or a file in another form than byte by byte: a virtual disk of another
+// program, or a compressed file. An image in it can be used once it is unpacked.
 type Container struct {
 	// Name of the format: for a virtual disk, what qemu-img calls it.
 	Name string

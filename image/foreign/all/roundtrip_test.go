@@ -135,8 +135,9 @@ func writtenBlocks(z layout.Zone) []layout.LBA {
 	return list
 }
 
-// Through every format and back, with blocks of 512 and of 4096 bytes, with a capacity of the zone size and below it: limits, every
-// state that a zone can have there, write pointers, attributes, extensions and data come back as they were.
+// Through every format and back, with blocks of 512 and of 4096 bytes, with a capacity of the zone size and below
+// it: limits, every state that a zone can have there, write pointers, attributes, extensions and data come back as
+// they were.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	for _, f := range all.Formats {

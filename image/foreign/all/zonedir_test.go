@@ -86,8 +86,8 @@ func (a attributed) Attribute(path, name string) ([]byte, error) {
 	return a.attrs[path], nil
 }
 
-// zloop's discard_write_cache keeps write pointers as of the last flush: a zone that is longer is pointed out, and read as
-// long as it is.
+// zloop's discard_write_cache keeps write pointers as of the last flush: a zone that is longer is pointed out, and
+// read as long as it is.
 func TestZloopFlushed(t *testing.T) {
 	t.Parallel()
 	x := readFixture(t, "../../../testdata/foreign/zloop.txt")

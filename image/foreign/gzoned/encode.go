@@ -65,7 +65,8 @@ func encode(out *foreign.Output) error {
 	if _, err := file.WriteAt(m.b, size-sector); err != nil {
 		return err
 	}
-	out.Say("gzoned wants sectors of %d bytes and exactly this length: kldload geom_zoned; mdconfig -S %d -f %s", sector, sector, out.Path)
+	out.Say("gzoned wants sectors of %d bytes and exactly this length: kldload geom_zoned; mdconfig -S %d -f %s",
+		sector, sector, out.Path)
 	out.Say("the layout is that of gzoned as FreeBSD merged it, which earlier versions of its review do not read")
 	return nil
 }
@@ -88,7 +89,8 @@ func conventionalRanges(c *foreign.Content) ([]convRange, error) {
 		i++
 	}
 	if len(ranges) > MaxRanges {
-		return nil, layout.Errorf(layout.ErrGeometry, "%d ranges of conventional zones, gzoned has at most %d", len(ranges), MaxRanges)
+		return nil, layout.Errorf(layout.ErrGeometry, "%d ranges of conventional zones, gzoned has at most %d",
+			len(ranges), MaxRanges)
 	}
 	return ranges, nil
 }

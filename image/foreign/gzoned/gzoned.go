@@ -153,7 +153,8 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		{Key: "id", Value: fmt.Sprintf("%#x", m.u32(m.ID))},
 	}}
 	if m.Variant == &Review && entry == shortEntry && len(p.ranges) == 0 && n.MaxOpen() == 1 {
-		d.Assumed = append(d.Assumed, "at most one zone is open: in a later layout the same bytes stand for no limit and restricted reads")
+		d.Assumed = append(d.Assumed,
+			"at most one zone is open: in a later layout the same bytes stand for no limit and restricted reads")
 	}
 	head := make([]byte, 24)
 	if err := foreign.ReadFull(file, head, table); err != nil {
@@ -226,13 +227,15 @@ func (p *provider) check(found func(foreign.Problem) error) error {
 		end, wp := start+uint64(p.n.ZoneSize), p.wp(i, b)
 		switch {
 		case wp < start || wp > end:
-			at.Verdict, at.Off, at.Got, at.Want = foreign.Wiped, at.Off+int64(len(b)/2), fmt.Sprint(wp), fmt.Sprintf("%d to %d", start, end)
+			at.Verdict, at.Off = foreign.Wiped, at.Off+int64(len(b)/2)
+			at.Got, at.Want = fmt.Sprint(wp), fmt.Sprintf("%d to %d", start, end)
 			at.Text = "write pointer outside the zone; gzoned resets the zone"
 		case b[entType] != uint8(layout.SeqWriteRequired):
 			at.Verdict, at.Off, at.Got, at.Want = foreign.Odd, at.Off+entType, fmt.Sprint(b[entType]), "2"
 			at.Text = "zone type; the ranges in the metadata win"
 		case layout.ZoneState(b[entCond]).Open():
-			at.Verdict, at.Off, at.Text = foreign.Changed, at.Off+entCond, "open; gzoned leaves it open and counts it, an import closes it"
+			at.Verdict, at.Off = foreign.Changed, at.Off+entCond
+			at.Text = "open; gzoned leaves it open and counts it, an import closes it"
 		default:
 			return nil
 		}

@@ -7,7 +7,8 @@ import (
 	"zimg/image/foreign"
 )
 
-// Variant is one of the layouts of version 1, which changed while FreeBSD reviewed the class: offsets in the metadata sector, 0 for a field that it does not have.
+// Variant is one of the layouts of version 1, which changed while FreeBSD reviewed the class: offsets in the
+// metadata sector, 0 for a field that it does not have.
 type Variant struct {
 	Name     string
 	ID       int
@@ -25,19 +26,20 @@ type Variant struct {
 
 // Merged is the layout of the class as FreeBSD merged it; it is the one that is written.
 var Merged = Variant{
-	Name: "merged (since August 30, 2026)", ID: 20, ZoneSize: 24, Sector: 32, Ranges: 36, Length: 40, Range0: 48, Flags: 304, MaxOpen: 308, Len: 312,
-	Entry: shortEntry,
+	Name: "merged (since August 30, 2026)", ID: 20, ZoneSize: 24, Sector: 32, Ranges: 36, Length: 40, Range0: 48,
+	Flags: 304, MaxOpen: 308, Len: 312, Entry: shortEntry,
 }
 
 // Review is the layout of July and August 2026. Its entries had 16 bytes at first and 8 bytes later.
 var Review = Variant{
-	Name: "review (July and August 2026)", ID: 20, ZoneSize: 24, Zones: 32, Sector: 36, Length: 40, Ranges: 48, Range0: 52, Flags: 308, MaxOpen: 312, Len: 316,
+	Name: "review (July and August 2026)", ID: 20, ZoneSize: 24, Zones: 32, Sector: 36, Length: 40, Ranges: 48, Range0: 52,
+	Flags: 308, MaxOpen: 312, Len: 316,
 }
 
 // Padded is Review with its ranges aligned to 8 bytes.
 var Padded = Variant{
-	Name: "review, aligned (August 2026)", ID: 20, ZoneSize: 24, Zones: 32, Sector: 36, Length: 40, Ranges: 48, Range0: 56, Flags: 312, MaxOpen: 316, Len: 320,
-	Entry: shortEntry,
+	Name: "review, aligned (August 2026)", ID: 20, ZoneSize: 24, Zones: 32, Sector: 36, Length: 40, Ranges: 48, Range0: 56,
+	Flags: 312, MaxOpen: 316, Len: 320, Entry: shortEntry,
 }
 
 // Named is the first layout, in which the metadata names the device. It has no conventional zones.
@@ -50,8 +52,8 @@ var Named = Variant{
 // fields of the later ones.
 var variants = []*Variant{&Review, &Padded, &Merged, &Named}
 
-// Sizes of an entry of the zone table: with a write pointer of 64 bits counted from the start of the device, or with one of
-// 32 bits counted from the start of the zone.
+// Sizes of an entry of the zone table: with a write pointer of 64 bits counted from the start of the device, or
+// with one of 32 bits counted from the start of the zone.
 const (
 	longEntry  = 16
 	shortEntry = 8
@@ -80,8 +82,8 @@ func (m *metadata) zones() uint64 {
 	return zonesOf(uint64(m.size), le.Uint64(m.b[m.ZoneSize:]), uint64(m.sector))
 }
 
-// zonesOf is the number of zones that gzoned makes of a provider of size bytes. It reserves room for as many entries as zones fit
-// the whole provider.
+// zonesOf is the number of zones that gzoned makes of a provider of size bytes. It reserves room for as many
+// entries as zones fit the whole provider.
 func zonesOf(size, zone, sector uint64) uint64 {
 	if zone == 0 {
 		return 0
@@ -149,8 +151,8 @@ func (m *metadata) ranges() []convRange {
 	return list
 }
 
-// identify finds the variant of the metadata in sector b. Where none fits, the error is about the one whose sector size
-// and length do, as they differ in where these are.
+// identify finds the variant of the metadata in sector b. Where none fits, the error is about the one whose sector
+// size and length do, as they differ in where these are.
 func identify(file disk.File, b []byte, size int64) (*metadata, error) {
 	var why error
 	best := -1
@@ -178,9 +180,9 @@ func identify(file disk.File, b []byte, size int64) (*metadata, error) {
 	return nil, why
 }
 
-// entryLen finds the size of the entries of the zone table. Where both sizes are possible, a table header shows it, and
-// where both would put the header in the same place, the entries do: of n long entries the last has a zone type after n short ones,
-// where a table of short ones has zeroes.
+// entryLen finds the size of the entries of the zone table. Where both sizes are possible, a table header shows
+// it, and where both would put the header in the same place, the entries do: of n long entries the last has a zone
+// type after n short ones, where a table of short ones has zeroes.
 func (m *metadata) entryLen(file disk.File) (int, error) {
 	if m.Entry != 0 {
 		return m.Entry, nil

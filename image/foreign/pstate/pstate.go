@@ -166,8 +166,8 @@ func (t *table) zone(_ uint64, b []byte) (layout.Zone, error) {
 	return z, nil
 }
 
-// finished is how far a Full zone was written whose blocks are marked in the bitmap up to last. Where none is marked although
-// there is data, the bitmap is older than the data: then all blocks are taken to be written.
+// finished is how far a Full zone was written whose blocks are marked in the bitmap up to last. Where none is
+// marked although there is data, the bitmap is older than the data: then all blocks are taken to be written.
 func (t *table) finished(start, end, last layout.LBA) (layout.LBA, error) {
 	if last > start || t.data == nil {
 		return last, nil

@@ -12,11 +12,12 @@ import (
 //
 //	| header | refcount table | refcount blocks | L1 | L2 tables | data clusters | write pointers
 //
-// The clusters of the write pointers belong to no guest address. A QEMU that knows nothing of zones would count them as
-// leaked, and qemu-img check -r leaks would free them; and so would versions of Li's QEMU up to v9 at the least. A later one counts
-// them. Therefore they are mapped as guest clusters far after the end of the disk, 1 TiB into where saved states of
-// the machine begin, and their refcount is 2, one for the mapping and one for the extension. So a QEMU that counts them finds the image sound,
-// and one that does not finds a reference too many, which it can remove without harm.
+// The clusters of the write pointers belong to no guest address. A QEMU that knows nothing of zones would count
+// them as leaked, and qemu-img check -r leaks would free them; and so would versions of Li's QEMU up to v9 at the
+// least. A later one counts them. Therefore they are mapped as guest clusters far after the end of the disk, 1 TiB
+// into where saved states of the machine begin, and their refcount is 2, one for the mapping and one for the
+// extension. So a QEMU that counts them finds the image sound, and one that does not finds a reference too many,
+// which it can remove without harm.
 const (
 	clusterBits = 16
 	clusterSize = 1 << clusterBits

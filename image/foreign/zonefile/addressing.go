@@ -9,8 +9,9 @@ import (
 	"zimg/layout"
 )
 
-// v5Bits is log2 of the block size that the device of series v5 has, whatever its property logical_block_size says: the
-// zones are divided into blocks of that property, but a guest sees blocks of 512 bytes, and block N is at byte 512*N.
+// v5Bits is log2 of the block size that the device of series v5 has, whatever its property logical_block_size
+// says: the zones are divided into blocks of that property, but a guest sees blocks of 512 bytes, and block N is
+// at byte 512*N.
 const v5Bits = 9
 
 // maxProbed is how many written zones are looked at to find out where their data is.
@@ -37,14 +38,15 @@ func (r *region) settleAddressing(in *foreign.Input, d *foreign.Decoded, data di
 	case ok && (v5 || !own):
 		r.useV5(d)
 	case own && !v5:
-		d.Facts = append(d.Facts, foreign.Fact{Key: "data", Value: fmt.Sprintf("in blocks of %d bytes, as series v2 to v4 have it", r.ns.BlockSize())})
+		value := fmt.Sprintf("in blocks of %d bytes, as series v2 to v4 have it", r.ns.BlockSize())
+		d.Facts = append(d.Facts, foreign.Fact{Key: "data", Value: value})
 	case v5 && !own:
 		r.useV5(d)
-		d.Assumed = append(d.Assumed, fmt.Sprintf("blocks of 512 bytes, as series v5 has it: the data is there, and not where blocks of %d bytes would be",
-			r.hdr.blockSize))
+		d.Assumed = append(d.Assumed, fmt.Sprintf("blocks of 512 bytes, as series v5 has it: the data is there, "+
+			"and not where blocks of %d bytes would be", r.hdr.blockSize))
 	case written:
-		d.Guess = fmt.Errorf("%w: blocks of %d bytes, as the header says, or of 512 bytes, as series v5 has it whatever the header says; the data does not show it",
-			foreign.ErrWhichBlocks, r.ns.BlockSize())
+		d.Guess = fmt.Errorf("%w: blocks of %d bytes, as the header says, or of 512 bytes, as series v5 has it "+
+			"whatever the header says; the data does not show it", foreign.ErrWhichBlocks, r.ns.BlockSize())
 		d.Assumed = append(d.Assumed, fmt.Sprintf("blocks of %d bytes; with series v5 they have 512 bytes", r.ns.BlockSize()))
 	default:
 		d.Assumed = append(d.Assumed, fmt.Sprintf("blocks of %d bytes; series v5 would use 512 bytes", r.ns.BlockSize()))
@@ -58,8 +60,8 @@ func (r *region) useV5(d *foreign.Decoded) {
 	d.Facts = append(d.Facts, foreign.Fact{Key: "data", Value: "in blocks of 512 bytes, as series v5 has it"})
 }
 
-// evidence looks for bytes that are not zero where only the blocks of the header, or only those of series v5, place the data of
-// written zones. written reports whether there are such zones at all.
+// evidence looks for bytes that are not zero where only the blocks of the header, or only those of series v5,
+// place the data of written zones. written reports whether there are such zones at all.
 func (r *region) evidence(data disk.File) (own, v5, written bool, err error) {
 	size, err := data.Size()
 	if err != nil {
