@@ -2,9 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 
@@ -24,6 +21,10 @@ type crashOptions struct {
 	force     bool
 	keep      bool
 	stop      bool
+	jobs      int
+	points    string
+	step      int
+	dir       string
 	output    string
 	showBar   bool
 }
@@ -45,7 +46,10 @@ image.
 
 --every runs COMMAND in a shell for each flush or write. {} in COMMAND is replaced by the path of
 the image, which is removed afterwards; $ZIMG_POINT is the point. Crash prints the points at which
-the command failed, and exits with status 1 if there were any.
+the command failed, and exits with status 1 if there were any. --points and --step choose points:
+--points 1-100 --step 10 is 1, 11, 21 and so on. With -j, several commands run at the same time, and what
+each prints appears when it has ended, in the order of the points. The images are in DIR, or in
+another directory with --work-dir; a recording that cannot be written to is only read.
 
 --list shows the points and what happened at each.
 
@@ -54,6 +58,7 @@ docs/CRASH.md describes the assumptions about the drive.`,
   zimg crash --list rec
   zimg crash --at flush:12 --unflushed torn --seed 7 rec crashed.zimg
   zimg crash --every flush --run './mounts.sh {}' rec
+  zimg crash --every write --points 1-1000 --step 10 -j 4 --run './mounts.sh {}' rec
   zimg crash --every write --run 'zimg check --data {}' --stop --keep rec`,
 		Args: cli.RangeArgs(1, 2, "DIR, or DIR and DST with --at"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
@@ -66,7 +71,11 @@ docs/CRASH.md describes the assumptions about the drive.`,
 	f.StringVar(&o.unflushed, "unflushed", "drop", "what happens to unflushed writes, the `FATE`: keep, drop or torn")
 	f.Uint64Var(&o.seed, "seed", 1, "set the random seed of --unflushed torn to `N`")
 	f.BoolVar(&o.force, "force", false, "overwrite DST")
-	f.BoolVar(&o.keep, "keep", false, "keep the images for which COMMAND fails, in DIR")
+	f.BoolVar(&o.keep, "keep", false, "keep the images for which COMMAND fails")
+	f.IntVarP(&o.jobs, "jobs", "j", 1, "run `N` commands at the same time")
+	f.StringVar(&o.points, "points", "all", "run the command only for `POINTS`: a list of numbers and ranges, such as 1,5-20,100-")
+	f.IntVar(&o.step, "step", 1, "run the command only for every `N`th of the points")
+	f.StringVar(&o.dir, "work-dir", "", "make the images in `DIR` (default: the directory of the recording, or TMPDIR if that is read-only)")
 	f.BoolVar(&o.stop, "stop", false, "stop at the first point at which COMMAND fails")
 	f.StringVarP(&o.output, "output", "o", "human", "print the list in `FORMAT`: human or json")
 	f.BoolVarP(&o.showBar, "progress", "p", false, "show progress of --every even if standard error is not a terminal")
@@ -105,6 +114,10 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 		{"force", "--at", o.at != ""},
 		{"keep", "--every", o.every != ""},
 		{"stop", "--every", o.every != ""},
+		{"jobs", "--every", o.every != ""},
+		{"points", "--every", o.every != ""},
+		{"step", "--every", o.every != ""},
+		{"work-dir", "--every", o.every != ""},
 		{"output", "--list", o.list},
 		{"seed", "--unflushed torn", o.unflushed == string(crash.Torn)},
 	} {
@@ -119,6 +132,9 @@ func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
 		if !strings.Contains(o.command, "{}") {
 			return cli.UsageError("--run must contain {}, which is replaced by the path of the image")
 		}
+	}
+	if o.jobs < 1 || o.step < 1 {
+		return cli.UsageError("--jobs and --step must be greater than 0")
 	}
 	kind, n, err := o.point()
 	if err != nil {
@@ -154,73 +170,4 @@ func (o *crashOptions) point() (crash.Kind, int, error) {
 		return "", 0, cli.UsageError("invalid value %q for --at: must be write:N or flush:N", o.at)
 	}
 	return crash.Kind(kind), n, nil
-}
-
-// walk makes the image of every point in turn and runs the command on it.
-func (o *crashOptions) walk(cmd *cobra.Command, r *crash.Recording) (err error) {
-	points := r.Points(crash.Kind(o.every))
-	w, err := r.Walk(cmd.Context(), crash.Unflushed(o.unflushed), o.seed)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	bar := cli.NewProgress(cmd, o.showBar)
-	defer bar.Done()
-	tried, failed := 0, 0
-	for i, entries := range points {
-		if err := bar.Update(int64(i), int64(len(points))); err != nil {
-			return err
-		}
-		ok, err := o.try(cmd, w, bar, i+1, entries)
-		if err != nil {
-			return err
-		}
-		tried++
-		if !ok {
-			failed++
-			if o.stop {
-				break
-			}
-		}
-	}
-	bar.Clear()
-	fmt.Fprintf(cmd.OutOrStdout(), "%s, %d failed\n", cli.Count(tried, o.every+" point", o.every+" points"), failed)
-	if failed > 0 {
-		return cli.WithExit(cli.ExitFailed, nil)
-	}
-	return nil
-}
-
-// try makes the image of one point, runs the command, and removes the image.
-func (o *crashOptions) try(cmd *cobra.Command, w *crash.Walk, bar *cli.Progress, n, entries int) (ok bool, err error) {
-	path := w.Path(fmt.Sprintf("%s-%d", o.every, n))
-	if err := w.Make(path, entries); err != nil {
-		return false, err
-	}
-	ok = true
-	defer func() {
-		if ok || !o.keep {
-			err = errors.Join(err, os.Remove(path))
-		}
-	}()
-	c := exec.CommandContext(cmd.Context(), "sh", "-c", strings.ReplaceAll(o.command, "{}", cli.ShellWord(path)))
-	c.Stdout, c.Stderr = cli.ProcessOutput(cmd), cmd.ErrOrStderr()
-	c.Env = append(os.Environ(), fmt.Sprintf("ZIMG_POINT=%s:%d", o.every, n))
-	err = c.Run()
-	if stopped := cmd.Context().Err(); stopped != nil {
-		return true, stopped
-	}
-	if err != nil && !errors.As(err, new(*exec.ExitError)) {
-		return true, err
-	}
-	if err != nil {
-		ok = false
-		kept := ""
-		if o.keep {
-			kept = ", kept as " + path
-		}
-		bar.Clear()
-		fmt.Fprintf(cmd.OutOrStdout(), "%s:%d: %v%s\n", o.every, n, err, cli.Printable(kept))
-	}
-	return ok, nil
 }

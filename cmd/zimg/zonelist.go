@@ -15,22 +15,39 @@ import (
 // parseZones reads a list of zones of n: numbers, ranges such as 4-9 or 12- (to the last zone), separated by commas; or
 // "all". The ranges that it returns are sorted and do not overlap.
 func parseZones(list string, n *layout.Namespace) ([]image.ZoneRange, error) {
+	return numbering{
+		first: 0, last: n.ZoneCount - 1, noun: "zone",
+		absent: func(i uint64) error {
+			return layout.Errorf(layout.ErrRange, "namespace %d has zones 0 to %d; there is no zone %d", n.ID, n.ZoneCount-1, i)
+		},
+	}.parse(list)
+}
+
+// numbering is what numbers in a list stand for.
+type numbering struct {
+	first, last uint64
+	noun        string
+	absent      func(i uint64) error // the error of a number that is not from first to last
+}
+
+// parse reads a list as parseZones does.
+func (n numbering) parse(list string) ([]image.ZoneRange, error) {
 	if list == "all" {
-		return []image.ZoneRange{{First: 0, Last: n.ZoneCount - 1}}, nil
+		return []image.ZoneRange{{First: n.first, Last: n.last}}, nil
 	}
 	var ranges []image.ZoneRange
 	for item := range strings.SplitSeq(list, ",") {
-		r, err := parseZoneRange(item, n)
+		r, err := n.parseRange(item)
 		if err != nil {
-			return nil, inList(err, item, list)
+			return nil, inList(err, n.noun+"s", item, list)
 		}
 		ranges = append(ranges, r)
 	}
 	return mergeZones(ranges), nil
 }
 
-// parseZoneRange reads one item of a list of zones.
-func parseZoneRange(item string, n *layout.Namespace) (r image.ZoneRange, err error) {
+// parseRange reads one item of a list.
+func (n numbering) parseRange(item string) (r image.ZoneRange, err error) {
 	first, last, isRange := strings.Cut(item, "-")
 	r.First, err = strconv.ParseUint(first, 0, 64)
 	switch {
@@ -38,30 +55,32 @@ func parseZoneRange(item string, n *layout.Namespace) (r image.ZoneRange, err er
 	case !isRange:
 		r.Last = r.First
 	case last == "":
-		r.Last = max(r.First, n.ZoneCount-1)
+		r.Last = max(r.First, n.last)
 	default:
 		r.Last, err = strconv.ParseUint(last, 0, 64)
 	}
 	switch {
 	case err != nil:
-		return r, cli.UsageError("invalid zone %q: use numbers and ranges such as 0,3,7-9,12-, or \"all\"", item)
+		return r, cli.UsageError("invalid %s %q: use numbers and ranges such as 0,3,7-9,12-, or \"all\"", n.noun, item)
 	case r.Last < r.First:
 		return r, cli.UsageError("the range %s ends before it begins", item)
-	case r.Last >= n.ZoneCount:
-		return r, layout.Errorf(layout.ErrRange, "namespace %d has zones 0 to %d; there is no zone %d", n.ID, n.ZoneCount-1, r.Last)
+	case r.Last > n.last:
+		return r, n.absent(r.Last)
+	case r.First < n.first:
+		return r, n.absent(r.First)
 	}
 	return r, nil
 }
 
 // inList says of an error of one item in which list the item is, if there are others in it.
-func inList(err error, item, list string) error {
+func inList(err error, noun, item, list string) error {
 	if item == list {
 		return err
 	}
 	if usage, ok := err.(*cli.CodedError); ok { //nolint:errorlint // it was just made, and is not wrapped
-		return cli.UsageError("zones %s: %v", list, usage)
+		return cli.UsageError("%s %s: %v", noun, list, usage)
 	}
-	return fmt.Errorf("zones %s: %w", list, err)
+	return fmt.Errorf("%s %s: %w", noun, list, err)
 }
 
 // mergeZones sorts ranges, and joins those that overlap or follow one another.

@@ -48,7 +48,7 @@ func FuzzRecording(f *testing.F) {
 		for range r.Events() {
 		}
 		for _, fate := range []crash.Unflushed{crash.Keep, crash.Torn} {
-			w, err := r.Walk(t.Context(), fate, 1)
+			w, err := r.Walk(t.Context(), r.Dir, fate, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

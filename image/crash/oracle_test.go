@@ -154,7 +154,7 @@ func TestAgainstQEMU(t *testing.T) {
 				t.Fatalf("seed %d: %d points of kind %s, want %d", seed, len(points), kind, len(kept[kind]))
 			}
 			for fate, want := range map[crash.Unflushed][]*drive{crash.Keep: kept[kind], crash.Drop: dropped[kind]} {
-				w, err := r.Walk(t.Context(), fate, 1)
+				w, err := r.Walk(t.Context(), r.Dir, fate, 1)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -195,7 +195,7 @@ func TestWalkIsMake(t *testing.T) {
 	l.write(zone+2*block, 'f', 3)
 	r := open(t, record(t, l, 0, true))
 	for _, fate := range []crash.Unflushed{crash.Keep, crash.Drop, crash.Torn} {
-		w, err := r.Walk(t.Context(), fate, 7)
+		w, err := r.Walk(t.Context(), r.Dir, fate, 7)
 		if err != nil {
 			t.Fatal(err)
 		}

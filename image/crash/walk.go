@@ -64,10 +64,11 @@ type Walk struct {
 	path string
 }
 
-// Walk begins a walk, which the end of ctx stops. What is durable it keeps in a file in the recording's folder, until Close.
-func (r *Recording) Walk(ctx context.Context, fate Unflushed, seed uint64) (_ *Walk, err error) {
+// Walk begins a walk, which the end of ctx stops. What is durable it keeps in a file in the folder dir, until Close; the
+// recording itself is only read.
+func (r *Recording) Walk(ctx context.Context, dir string, fate Unflushed, seed uint64) (_ *Walk, err error) {
 	id := image.NewUUID()
-	w := &Walk{ctx: ctx, path: filepath.Join(r.Dir, fmt.Sprintf("%s%x.zimg", walkPrefix, id[:4]))}
+	w := &Walk{ctx: ctx, path: filepath.Join(dir, fmt.Sprintf("%s%x.zimg", walkPrefix, id[:4]))}
 	if err := image.Convert(r.basePath(), w.path, image.ConvertOptions{FS: disk.Scratch, Stamp: r.Stamp, Progress: stopWith(ctx)}); err != nil {
 		return nil, err
 	}
@@ -81,9 +82,9 @@ func (r *Recording) Walk(ctx context.Context, fate Unflushed, seed uint64) (_ *W
 	return w, nil
 }
 
-// Path is a name for an image in the recording's folder that no other walk gives.
+// Path is a name for an image in the folder of the walk that no other walk gives.
 func (w *Walk) Path(name string) string {
-	return filepath.Join(w.rec.Dir, name+"-"+strings.TrimPrefix(filepath.Base(w.path), walkPrefix))
+	return filepath.Join(filepath.Dir(w.path), name+"-"+strings.TrimPrefix(filepath.Base(w.path), walkPrefix))
 }
 
 const walkPrefix = "walk-"

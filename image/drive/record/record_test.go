@@ -76,7 +76,7 @@ func replay(t *testing.T, dir string, moments []moment, seed uint64) (images int
 	}
 	defer func() { _ = c.Close() }()
 	for _, fate := range []crash.Unflushed{crash.Drop, crash.Keep, crash.Torn} {
-		w, err := c.Walk(t.Context(), fate, seed)
+		w, err := c.Walk(t.Context(), c.Dir, fate, seed)
 		if err != nil {
 			t.Fatal(err)
 		}
