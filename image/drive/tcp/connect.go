@@ -44,22 +44,26 @@ func decodeConnect(b []byte) connectData {
 	}
 }
 
-// nqnField is the name in a field of 256 bytes, empty if there is none or it has no end.
+// nqnField is the name in a field of 256 bytes; all of them, which is too long for a name, if it has no end.
 func nqnField(b []byte) string {
-	n := bytes.IndexByte(b, 0)
-	if n < 0 || n > maxNQN {
-		return ""
+	if n := bytes.IndexByte(b, 0); n >= 0 {
+		b = b[:n]
 	}
-	return string(b[:n])
+	return string(b)
 }
 
 // CheckNQN says what is wrong with an NVMe qualified name (NVMe Base 2.0, section 4.5).
 func CheckNQN(s string) error {
-	switch {
-	case len(s) > maxNQN:
-		return errors.New("longer than 223 bytes")
-	case !strings.HasPrefix(s, "nqn."):
+	if !strings.HasPrefix(s, "nqn.") {
 		return errors.New(`it does not begin with "nqn."`)
+	}
+	return checkName(s)
+}
+
+// checkName is CheckNQN for the name that a host gives itself. SPDK's identify sends an empty one.
+func checkName(s string) error {
+	if len(s) > maxNQN {
+		return errors.New("longer than 223 bytes")
 	}
 	for _, r := range s {
 		if r <= ' ' || r == 0x7F || r == '\uFFFD' {
@@ -94,7 +98,7 @@ func (c *conn) tryConnect(sqe *drive.Command, d connectData) (cpl drive.Completi
 		return invalidParameter(false, inSQEQID), false
 	case size == 0 || int(size) >= max(c.srv.o.QueueDepth, adminDepth):
 		return invalidParameter(false, inSQESQSIZE), false
-	case CheckNQN(d.hostNQN) != nil:
+	case checkName(d.hostNQN) != nil:
 		return invalidParameter(true, inDataHOSTNQN), false
 	}
 	sub, found := c.srv.subsystem(d.subNQN)

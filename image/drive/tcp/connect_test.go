@@ -28,7 +28,9 @@ func TestConnectRefused(t *testing.T) {
 		{"unknown subsystem", func(p *host.Params, _ *host.Command) { p.SubNQN = testNQN + "x" }, connectInvalid, 1<<16 | 256},
 		{"empty subsystem", func(p *host.Params, _ *host.Command) { p.SubNQN = "" }, connectInvalid, 1<<16 | 256},
 		{"a name without an end", func(p *host.Params, _ *host.Command) { p.SubNQN = "nqn." + strings.Repeat("x", 252) }, connectInvalid, 1<<16 | 256},
-		{"no host name", func(p *host.Params, _ *host.Command) { p.HostNQN = "" }, connectInvalid, 1<<16 | 512},
+		{"no host name", func(p *host.Params, _ *host.Command) { p.HostNQN = "" }, hostNotAllowed, 0},
+		{"a host name without an end", func(p *host.Params, _ *host.Command) { p.HostNQN = "nqn." + strings.Repeat("x", 252) }, connectInvalid, 1<<16 | 512},
+		{"a host name with a space", func(p *host.Params, _ *host.Command) { p.HostNQN += " x" }, connectInvalid, 1<<16 | 512},
 		{"another host", func(p *host.Params, _ *host.Command) { p.HostNQN = otherNQN }, hostNotAllowed, 0},
 		{"a controller of its choice", func(p *host.Params, _ *host.Command) { p.CNTLID = 5 }, connectInvalid, 1<<16 | 16},
 		{"no entries", func(_ *host.Params, cmd *host.Command) { cmd[44] = 0 }, connectInvalid, 44},
@@ -73,6 +75,18 @@ func TestHostIdentifierOfQueue(t *testing.T) {
 		if cpl, err := q.Do(ioCommand(opRead, 0, 8), nil, make([]byte, 4096)); err != nil || cpl.Status != 0 {
 			t.Errorf("%+v, %v", cpl, err)
 		}
+	}
+}
+
+// Where any host may connect it need not have a name: SPDK's identify has none.
+func TestHostWithoutName(t *testing.T) {
+	t.Parallel()
+	tg := newTarget(t, Options{})
+	p := params()
+	p.HostNQN = ""
+	c := tg.controller(host.Options{}, p, 1)
+	if cpl, err := c.IO[0].Do(ioCommand(opRead, 0, 8), nil, make([]byte, 4096)); err != nil || cpl.Status != 0 {
+		t.Errorf("%+v, %v", cpl, err)
 	}
 }
 
