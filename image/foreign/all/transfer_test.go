@@ -3,6 +3,7 @@ package all_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -223,9 +224,60 @@ func TestTransferRefuses(t *testing.T) {
 	}
 }
 
-// In place, whichever call fails: the data below write pointers and the foreign file are as they
-// were, and our sidecar is whole or not there; and the other way round, one of the two describes the
-// data in full.
+// A foreignPair is a file with its data in place, and a second file or sidecar, to be turned into the other in place.
+func foreignPair(t *testing.T, f *foreign.Format, release bool) (mem *imagetest.MemFS, o transfer.Options) {
+	t.Helper()
+	mem = imagetest.NewMemFS()
+	ns := small(t, mem, "/a")
+	if err := transfer.Copy("/a", "/d", transfer.Options{FS: mem, To: f}); err != nil {
+		t.Fatal(err)
+	}
+	o = transfer.Options{FS: mem, From: f, Geometry: ns}
+	if release {
+		if err := transfer.InPlace("/d", o); err != nil {
+			t.Fatal(err)
+		}
+		if err := mem.Remove("/d.zones"); err != nil {
+			t.Fatal(err)
+		}
+		if err := mem.SyncDir("/d"); err != nil {
+			t.Fatal(err)
+		}
+		o.From, o.To = nil, f
+	}
+	return mem, o
+}
+
+// checkInPlace wants the data below write pointers and the foreign file to be as they were, and our sidecar to be whole or
+// not there; and the other way round, one of the two to describe the data in full.
+func checkInPlace(t *testing.T, what string, mem *imagetest.MemFS, f *foreign.Format, release bool, before map[string][]byte) (ours bool) {
+	t.Helper()
+	after := contents(t, mem)
+	if !bytes.Equal(after["/d"], before["/d"]) {
+		t.Fatalf("%s: the data has changed", what)
+	}
+	ours, theirs := after["/d.zmeta"] != nil, after["/d.zones"] != nil
+	if !release && (!theirs || !bytes.Equal(after["/d.zones"], before["/d.zones"])) || !ours && !theirs {
+		t.Fatalf("%s: %v, %v", what, ours, theirs)
+	}
+	if ours {
+		im, err := image.Open("/d", image.Options{FS: mem})
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		_ = im.Close()
+	}
+	if theirs {
+		d, closer, err := transfer.Open("/d", f, transfer.Options{FS: mem}, false)
+		if err != nil || d.Contents[0].CheckSound("/d") != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		_ = closer()
+	}
+	return ours
+}
+
+// In place, whichever call fails.
 func TestTransferInPlaceFails(t *testing.T) {
 	t.Parallel()
 	f := formatOf("zone-file")
@@ -234,49 +286,14 @@ func TestTransferInPlaceFails(t *testing.T) {
 			if !imagetest.Sampled(n, 1) {
 				continue
 			}
-			mem := imagetest.NewMemFS()
-			ns := small(t, mem, "/a")
-			if err := transfer.Copy("/a", "/d", transfer.Options{FS: mem, To: f}); err != nil {
-				t.Fatal(err)
-			}
-			o := transfer.Options{FS: mem, From: f, Geometry: ns}
-			if release {
-				if err := transfer.InPlace("/d", o); err != nil {
-					t.Fatal(err)
-				}
-				if err := mem.Remove("/d.zones"); err != nil {
-					t.Fatal(err)
-				}
-				o.From, o.To = nil, f
-			}
+			mem, o := foreignPair(t, f, release)
 			before := contents(t, mem)
 			faults := imagetest.NewFaultFS(mem)
 			faults.FailAt(n, errors.New("made to fail"))
 			o.FS = faults
 			err := transfer.InPlace("/d", o)
 			hit := faults.Hit()
-			after := contents(t, mem)
-			if !bytes.Equal(after["/d"], before["/d"]) {
-				t.Fatalf("%s fails: the data has changed", hit)
-			}
-			ours, theirs := after["/d.zmeta"] != nil, after["/d.zones"] != nil
-			if !release && (!theirs || !bytes.Equal(after["/d.zones"], before["/d.zones"])) || !ours && !theirs {
-				t.Fatalf("%s fails: %v, %v", hit, ours, theirs)
-			}
-			if ours {
-				im, err := image.Open("/d", image.Options{FS: mem})
-				if err != nil {
-					t.Fatalf("%s fails: %v", hit, err)
-				}
-				_ = im.Close()
-			}
-			if theirs {
-				d, closer, err := transfer.Open("/d", f, transfer.Options{FS: mem}, false)
-				if err != nil || d.Contents[0].CheckSound("/d") != nil {
-					t.Fatalf("%s fails: %v", hit, err)
-				}
-				_ = closer()
-			}
+			ours := checkInPlace(t, hit+" fails", mem, f, release, before)
 			if hit == "" {
 				if err != nil || ours == release {
 					t.Fatalf("%v; ours %v", err, ours)
@@ -285,4 +302,38 @@ func TestTransferInPlaceFails(t *testing.T) {
 			}
 		}
 	}
+}
+
+// In place, whenever the power fails.
+func TestTransferInPlaceCut(t *testing.T) {
+	t.Parallel()
+	f := formatOf("zone-file")
+	states := 0
+	for _, release := range []bool{false, true} {
+		clean, o := foreignPair(t, f, release)
+		before, first := contents(t, clean), clean.Ops()
+		if err := transfer.InPlace("/d", o); err != nil {
+			t.Fatal(err)
+		}
+		steps := clean.Ops() - first
+		seen := map[bool]int{}
+		for n := 1; n <= steps; n++ {
+			if !imagetest.Sampled(n, steps) {
+				continue
+			}
+			mem, o := foreignPair(t, f, release)
+			mem.CrashAt(mem.Ops() + n)
+			if err := transfer.InPlace("/d", o); !errors.Is(err, imagetest.ErrCrashed) && n < steps {
+				t.Fatalf("cut at %d of %d: %v", n, steps, err)
+			}
+			for name, after := range mem.CrashImages(8) {
+				seen[checkInPlace(t, fmt.Sprintf("cut at %d of %d (%s)", n, steps, name), after, f, release, before)]++
+				states++
+			}
+		}
+		if seen[true] == 0 || seen[false] == 0 {
+			t.Errorf("ours is there %d times, and not %d times: the cuts have not met the change", seen[true], seen[false])
+		}
+	}
+	t.Logf("%d states", states)
 }
