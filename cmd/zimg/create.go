@@ -45,8 +45,8 @@ files are not overwritten unless --force is given.
 The keys of --ns are the names of the flags, and others such as type=nvm, nsid and file=PATH, which
 gives the namespace its own data file. -o help lists them.
 
---from makes an image with the geometry, the zones and the label of a dump (zimg dump): a state to
-start from can be kept as text. The data is zeros, up to the write pointers too.
+--from creates an image with the geometry, zones and label of a dump (see zimg dump), so a start
+state can be kept as text. All data reads as zeros, also before the write pointers.
 
 -o takes the argument of -device from a QEMU command line, for example
 nvme-ns,drive=z0,zoned=on,... Missing properties have QEMU's defaults: 512-byte blocks and

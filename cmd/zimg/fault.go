@@ -101,7 +101,7 @@ func (f *faultSpec) resolve(im *image.Image) (*control.Fault, error) {
 			return nil, cli.UsageError("invalid LBA %q: use a number, or a range such as 8-15", f.lba)
 		}
 		if last >= uint64(n.Blocks) {
-			return nil, fmt.Errorf("namespace %d has LBA 0 to %d, no LBA %d", n.ID, n.Blocks-1, last)
+			return nil, fmt.Errorf("namespace %d has LBAs 0 to %d; there is no LBA %d", n.ID, n.Blocks-1, last)
 		}
 		c.LBA, c.Blocks = layout.LBA(first), layout.LBA(last-first+1)
 	default:

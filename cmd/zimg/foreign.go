@@ -69,7 +69,7 @@ func (o *foreignOptions) transfer(second string, ns uint32) (transfer.Options, e
 		return t, cli.UsageError("--geometry %s: %v", o.geometry, err)
 	}
 	if g.kind == "nvm" {
-		return t, cli.UsageError("--geometry %s: what keeps zones is zoned", o.geometry)
+		return t, cli.UsageError("--geometry %s: must be a zoned namespace", o.geometry)
 	}
 	counted := g.size != 0 || g.zones != 0
 	if _, err := g.applyLike(); err != nil {

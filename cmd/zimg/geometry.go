@@ -86,7 +86,7 @@ func (g *geometry) set(key, value string) error {
 		case "off", "false", "no", "0":
 			*p = false
 		default:
-			return fmt.Errorf("%s=%s: on or off", key, value)
+			return fmt.Errorf("%s=%s: must be on or off", key, value)
 		}
 		return nil
 	}
@@ -95,7 +95,7 @@ func (g *geometry) set(key, value string) error {
 		return number(&g.nsid)
 	case "type":
 		if value != "zoned" && value != "nvm" {
-			return fmt.Errorf("type=%s: zoned or nvm", value)
+			return fmt.Errorf("type=%s: must be zoned or nvm", value)
 		}
 		g.kind = value
 	case "zoned":
@@ -218,7 +218,7 @@ func (g geometry) spec() (image.NamespaceSpec, error) {
 		g.block = 4096
 	}
 	if g.block&(g.block-1) != 0 || g.block < 512 || g.block > 65536 {
-		return s, fmt.Errorf("block size %d: a power of two from 512 to 65536", g.block)
+		return s, fmt.Errorf("invalid block size %d: must be a power of two from 512 to 65536", g.block)
 	}
 	if err := g.limits(); err != nil {
 		return s, err
@@ -259,7 +259,7 @@ func (g *geometry) limits() error {
 		{"pif", g.pif, 2},
 	} {
 		if l.n > l.limit {
-			return fmt.Errorf("%s %d: at most %d", l.name, l.n, l.limit)
+			return fmt.Errorf("%s %d is too large: at most %d", l.name, l.n, l.limit)
 		}
 	}
 	return nil
@@ -284,7 +284,7 @@ func (g *geometry) plain(s *image.NamespaceSpec) error {
 		{"like", g.like != ""},
 	} {
 		if key.given {
-			return fmt.Errorf("a namespace without zones takes no %s", key.name)
+			return fmt.Errorf("%s cannot be used for a namespace without zones", key.name)
 		}
 	}
 	if g.size == 0 {

@@ -30,7 +30,7 @@ func (g *geometry) zoned(s *image.NamespaceSpec) error {
 	case g.zoneCap%g.block != 0:
 		return nearest("zone capacity", g.zoneCap, g.block, "block size")
 	case g.size == 0 && g.zones == 0:
-		return fmt.Errorf("no size: give --size or --zones")
+		return fmt.Errorf("a size is required: use --size or --zones")
 	case g.size != 0 && g.size%g.zoneSize != 0:
 		return nearest("size", g.size, g.zoneSize, "zone size")
 	case g.size != 0 && g.zones != 0 && g.size/g.zoneSize != g.zones:
@@ -56,7 +56,7 @@ func (g *geometry) resources(s *image.NamespaceSpec) error {
 		return nearest("descriptor extension size", g.ext, 64, "unit")
 	}
 	if g.ext > 255*64 {
-		return fmt.Errorf("descriptor extension size %d: at most %d", g.ext, 255*64)
+		return fmt.Errorf("descriptor extension size %d is too large: at most %d", g.ext, 255*64)
 	}
 	s.ZDES = uint8(g.ext / 64)
 	if g.zrwafg == 0 && g.zrwas != 0 {

@@ -73,7 +73,7 @@ func TestHelpAndManPages(t *testing.T) {
 	for name, parts := range map[string][]string{
 		"fsck.zimg.8":  {"fsck.zimg \\- check", `\fB\-C\fR [\fIFD\fR]`},
 		"zimg.1":       {"zimg COMMAND [flags]", `\fB\-\-version\fR`, ".BR zimg\\-crash (1)", ".BR zimg\\-json (7)"},
-		"zimg-check.1": {`\fB\-\-repair\fR[=\fIMODE\fR]`, ".SH EXIT STATUS\nof the image", ".BR fsck.zimg (8)"},
+		"zimg-check.1": {`\fB\-\-repair\fR[=\fIMODE\fR]`, ".SH EXIT STATUS\nThe exit status describes the image", ".BR fsck.zimg (8)"},
 		"zimg-serve.1": {"(default 127.0.0.1:4420)", "(default 64)"},
 	} {
 		for _, part := range parts {

@@ -63,7 +63,7 @@ func findLike(name string) ([]geometry, error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		return nil, fmt.Errorf("like %q: want %s, or the name of an image or a zoned block device", name, strings.Join(likeNames(), ", "))
+		return nil, fmt.Errorf("invalid value %q for like: must be %s, or the name of an image or a zoned block device", name, strings.Join(likeNames(), ", "))
 	}
 	spaces, err := namespacesOf(name)
 	if errors.As(err, new(*foreign.ContainerError)) {

@@ -52,7 +52,7 @@ character represents several zones. The lines below the map explain the characte
 
 func (o *mapOptions) run(cmd *cobra.Command, path string) error {
 	if o.width < 0 {
-		return cli.UsageError("--width %d: a number of columns, or 0 for the terminal's", o.width)
+		return cli.UsageError("invalid value %d for --width: must be a number of columns, or 0 for the width of the terminal", o.width)
 	}
 	wanted, err := parseStates(o.states)
 	if err != nil {

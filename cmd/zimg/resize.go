@@ -24,10 +24,10 @@ func newResizeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "resize [flags] IMAGE [+|-]ZONES|SIZE",
 		Short: "add or remove Empty zones at the end of a namespace",
-		Long: `Resize changes the number of zones of a namespace: to ZONES, or by +ZONES or
--ZONES. A SIZE has a suffix (K, M, G, T, P, E) and is whole zones. A bare number that would be
-whole zones in bytes, too, is refused: 1048576z means zones. Added zones are Empty; only Empty zones
-are dropped, and only with --shrink. The namespace must be the last in its data file.
+		Long: `Resize changes the number of zones of a namespace, to ZONES or by +ZONES or -ZONES. A SIZE has a
+suffix (K, M, G, T, P, E) and must be a multiple of the zone size. A bare number that could also be
+a size in bytes is refused: write 1048576z to mean zones. New zones are Empty. Only Empty zones can
+be removed, and only with --shrink. The namespace must be the last in its data file.
 
 If it is interrupted, the image has its old or its new size; a trailing image may still have its
 metadata in a sidecar (zimg convert --in-place --layout trailing moves it back).`,

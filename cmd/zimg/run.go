@@ -63,9 +63,9 @@ Every command that the guest has seen completed is then in the image at once, Re
 Offline zones work, and no recovery is needed. Otherwise, the guest gets the drive emulated by
 QEMU; zimg restores its zones at the start and saves them at the end. --drive chooses.
 
---ephemeral keeps all that the guest writes apart from the images, and throws it away at the end. Any
-number of such runs can use the same images at the same time; nothing else can change the images
-meanwhile. What is written takes space in TMPDIR, or in /var/tmp if that is not set.
+--ephemeral keeps everything that the guest writes in a temporary file, and discards it at the end.
+Any number of such runs can use the same images at the same time. Meanwhile nothing can change the
+images. The temporary file is in TMPDIR, or in /var/tmp if that is not set.
 
 --device sets properties of the NVMe controller, with the names of QEMU's -device nvme: addr, bus,
 serial, mdts, zasl, max_ioqpairs, ioeventfd and others. A single --device applies to all images;
@@ -76,7 +76,7 @@ zones unless --allow-lost-faults is given: the guest then sees these zones as Fu
 keeps their state.
 
 The exit status is that of QEMU; 1 if QEMU could not be run, 64 for wrong usage, 124 after
---timeout. A run that a signal ended dies from the same signal: 130 after Ctrl-C, 143 after
+--timeout. A run that was ended by a signal dies from the same signal: 130 after Ctrl-C, 143 after
 SIGTERM, 129 after SIGHUP.`,
 		Example: `  zimg run disk.zimg -- qemu-system-x86_64 -m 2G -nographic -kernel bzImage -append console=ttyS0
   zimg run a.zimg b.zimg -- qemu-system-x86_64 -accel kvm -machine q35 -m 4G root.qcow2

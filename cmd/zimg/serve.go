@@ -248,11 +248,11 @@ func (o *serveOptions) check(images int) ([]tcp.Host, error) {
 	case o.ctrlKey != "" && o.key == "":
 		return nil, cli.UsageError("--dhchap-ctrl-key needs --dhchap-key")
 	case o.queues < 1 || o.queues > 1024:
-		return nil, cli.UsageError("--queues is from 1 to 1024, not %d", o.queues)
+		return nil, cli.UsageError("invalid value %d for --queues: must be from 1 to 1024", o.queues)
 	case o.maxHosts < 1:
-		return nil, cli.UsageError("--max-hosts is 1 or more, not %d", o.maxHosts)
+		return nil, cli.UsageError("invalid value %d for --max-hosts: must be 1 or more", o.maxHosts)
 	case o.mdts == 0:
-		return nil, cli.UsageError("--mdts is 1 or more, not 0")
+		return nil, cli.UsageError("invalid value 0 for --mdts: must be 1 or more")
 	}
 	if o.powerCut != "" {
 		var err error

@@ -152,9 +152,9 @@ func seeAlso(c *cobra.Command) []string {
 }
 
 // commonExitStatus is that of the commands that say nothing else.
-const commonExitStatus = `0 done, 1 failed, 64 wrong usage, 70 an internal error, which is a bug, 75 an image is in use
-by another process: it may work later, and --wait waits for it. SIGINT and SIGTERM end a command as they end others (130
-and 143 in a shell); the image is as it was before.`
+const commonExitStatus = `0 done, 1 failed, 64 wrong usage, 70 internal error (a bug), 75 an image is in use by another
+process (--wait waits for it). A command that is ended by SIGINT or SIGTERM (130 or 143 in a shell) leaves the image as it
+was before.`
 
 // splitExitStatus takes the paragraph on the exit status out of a command's description.
 func splitExitStatus(long string) (text, status string) {

@@ -108,10 +108,10 @@ func Run(ctx context.Context, o Options) (_ Outcome, err error) {
 	}()
 	which, why := r.choose(ctx)
 	if which == OwnDrive {
-		r.Log("using the drive of zimg: %s", why)
+		r.Log("using zimg's drive: %s", why)
 		return r.runOwn(ctx)
 	}
-	r.Log("using the drive of QEMU: %s", why)
+	r.Log("using QEMU's drive: %s", why)
 	defer func() { err = errors.Join(err, r.close()) }()
 	c, err := r.prepare(ctx)
 	if err != nil {

@@ -52,7 +52,7 @@ func (f *Fault) drive() (d drive.Fault, err error) {
 	d = drive.Fault{NSID: f.NSID, LBA: f.LBA, Blocks: f.Blocks, Delay: f.Delay, Count: f.Count}
 	for _, op := range f.Ops {
 		if faultOps[op] == 0 {
-			return d, fmt.Errorf("operation %q: one of %s", op, strings.Join(FaultOps(), ", "))
+			return d, fmt.Errorf("invalid operation %q: must be one of %s", op, strings.Join(FaultOps(), ", "))
 		}
 		d.Ops |= faultOps[op]
 	}
@@ -64,11 +64,11 @@ func (f *Fault) drive() (d drive.Fault, err error) {
 	}
 	switch {
 	case f.Delay < 0 || f.Delay > maxDelay:
-		return d, fmt.Errorf("a delay of %v: from 0 to %v", f.Delay, maxDelay)
+		return d, fmt.Errorf("invalid delay %v: must be from 0 to %v", f.Delay, maxDelay)
 	case f.Count < 0:
-		return d, fmt.Errorf("a count of %d: 1 or more, or 0 for no limit", f.Count)
+		return d, fmt.Errorf("invalid count %d: must be 1 or more, or 0 for no limit", f.Count)
 	case d.Status == drive.Success && d.Delay == 0:
-		return d, fmt.Errorf("neither a status nor a delay")
+		return d, fmt.Errorf("a fault needs a status or a delay")
 	}
 	return d, nil
 }
@@ -85,7 +85,7 @@ func parseStatus(s string) (drive.Status, error) {
 	}
 	n, err := strconv.ParseUint(s, 0, 15)
 	if err != nil || !strings.HasPrefix(s, "0x") || n == 0 {
-		return 0, fmt.Errorf("status %q: one of %s, or a status field in hexadecimal from 0x1 to 0x7fff", s, strings.Join(Statuses(), ", "))
+		return 0, fmt.Errorf("invalid status %q: must be one of %s, or a status field in hexadecimal from 0x1 to 0x7fff", s, strings.Join(Statuses(), ", "))
 	}
 	return drive.Status(n), nil
 }
