@@ -14,6 +14,7 @@ import (
 	"zimg/image/disk"
 	"zimg/image/imagetest"
 	"zimg/image/journal"
+	"zimg/image/live"
 	"zimg/layout"
 )
 
@@ -77,6 +78,10 @@ func TestAccessOfByProducts(t *testing.T) {
 	check("grow a pair", image.Resize(name, image.ResizeOptions{Namespace: 2, Zones: 130}), name, name+image.SidecarSuffix)
 	check("apply to a pair", image.ApplySnapshot(name, "a", image.ConvertOptions{}), name, name+image.SidecarSuffix)
 	check("undo", damageAndRepair(name), name+fsck.UndoSuffix)
+	check("served", serveAndDie(name), name+image.SidecarSuffix, name+image.SidecarSuffix+live.Suffix)
+	if _, err := fsck.Repair(name, fsck.Options{Mode: fsck.Safe}); err != nil {
+		t.Fatal(err)
+	}
 	s.UUID = [16]byte{9}
 	check("create by force", recreate(&s, name), name)
 }
@@ -102,4 +107,18 @@ func recreate(s *imagetest.Spec, name string) error {
 		return err
 	}
 	return image.Convert(other, name, image.ConvertOptions{Layout: layout.Sidecar, Force: true})
+}
+
+// serveAndDie serves the image without an end.
+func serveAndDie(name string) error {
+	im, err := image.Open(name, image.Options{Write: true})
+	if err != nil {
+		return err
+	}
+	st, err := live.Open(im, live.Options{})
+	if err != nil {
+		return errors.Join(err, im.Close())
+	}
+	st.Abandon()
+	return im.Close()
 }

@@ -122,11 +122,11 @@ func (s *Store) createFile() error {
 	if err := fsys.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	info, err := fsys.Stat(s.im.Files().MetaName())
+	access, err := disk.Like(s.im.Files().Meta)
 	if err != nil {
 		return err
 	}
-	if s.file, err = fsys.Open(s.path, disk.CreateNew, info.Mode().Perm()); err != nil {
+	if s.file, err = disk.CreateLike(fsys, s.path, access); err != nil {
 		return err
 	}
 	p := placesOf(s.im)
