@@ -3,6 +3,7 @@
 package fsck_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -121,4 +122,53 @@ func serveAndDie(name string) error {
 	}
 	st.Abandon()
 	return im.Close()
+}
+
+// A link beside an image is not followed: the undo file, which the owner of the image can read, gets nothing of what
+// only root may read.
+func TestLinksBesideImage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte("PRECIOUS"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{"live file", "journal", "sidecar"} {
+		name := filepath.Join(dir, what)
+		s := imagetest.Standard(layout.Trailing)
+		if err := s.Create(nil, name); err != nil {
+			t.Fatal(err)
+		}
+		link := name + map[string]string{"live file": live.Suffix, "journal": journal.StartSuffix, "sidecar": image.SidecarSuffix}[what]
+		switch what {
+		case "live file":
+			if err := errors.Join(serveAndDie(name), os.Remove(link)); err != nil {
+				t.Fatal(err)
+			}
+		case "journal":
+			im, err := image.Open(name, image.Options{Write: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(im.BeginSession(layout.Session{ID: [16]byte{1}, BootID: disk.BootID(), PID: 1}), im.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink(secret, link); err != nil {
+			t.Fatal(err)
+		}
+		r, err := fsck.Repair(name, fsck.Options{Mode: fsck.All})
+		if err != nil || r.ExitCode() != 0 {
+			t.Errorf("%s stops the repair: %+v, %v", what, r, err)
+		}
+		if b, err := os.ReadFile(secret); err != nil || string(b) != "PRECIOUS" {
+			t.Errorf("%s: %q, %v", what, b, err)
+		}
+		if b, err := os.ReadFile(name + fsck.UndoSuffix); err == nil && bytes.Contains(b, []byte("PRECIOUS")) {
+			t.Errorf("%s: the undo file has what the link leads to", what)
+		}
+		if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("%s: the link is gone: %v", what, err)
+		}
+	}
 }

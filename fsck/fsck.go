@@ -119,19 +119,16 @@ func Repair(path string, o Options) (*Report, error) {
 }
 
 // passes in the order they run in.
-var passes = []struct {
-	name string
-	run  func(*state) error
-}{
-	{"locator", (*state).checkLocator},
-	{"slots", (*state).checkSlots},
-	{"blocks", (*state).checkBlocks},
-	{"leftovers", (*state).checkLeftovers},
-	{"served", (*state).checkServed},
-	{"zones", (*state).checkZones},
-	{"data", (*state).checkData},
-	{"resources", (*state).checkResources},
-	{"protection", (*state).checkProtection},
+var passes = []func(*state) error{
+	(*state).checkLocator,
+	(*state).checkSlots,
+	(*state).checkBlocks,
+	(*state).checkLeftovers,
+	(*state).checkServed,
+	(*state).checkZones,
+	(*state).checkData,
+	(*state).checkResources,
+	(*state).checkProtection,
 }
 
 func run(path string, o Options) (_ *Report, err error) {
@@ -149,15 +146,15 @@ func run(path string, o Options) (_ *Report, err error) {
 	}
 	s := &state{path: path, o: o, files: files, report: &Report{Path: path, Mode: o.Mode, DryRun: o.DryRun}}
 	defer func() { err = errors.Join(err, files.Close()) }()
-	for _, p := range passes {
+	for _, pass := range passes {
 		if err := o.context().Err(); err != nil {
 			return nil, err
 		}
-		if err := p.run(s); err != nil {
+		if err := pass(s); err != nil {
 			if errors.Is(err, errBeyond) {
 				return s.report, nil // the remaining problems have been reported
 			}
-			return nil, fmt.Errorf("pass %q: %w", p.name, err)
+			return nil, err
 		}
 	}
 	s.describe()

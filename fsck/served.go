@@ -3,9 +3,11 @@ package fsck
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"zimg/image"
+	"zimg/image/disk"
 	"zimg/image/live"
 	"zimg/image/zns"
 	"zimg/layout"
@@ -101,8 +103,10 @@ func (s *state) takeZones(v *live.View) error {
 			s.discardBlocks(r.Namespace.Namespace, r.DiscardFrom, layout.LBA(r.Zone+1)*r.Namespace.ZoneSize)
 		}
 	}
-	if _, _, err := s.undoName(v.FileName()); err == nil { // elsewhere it stays, and means nothing any more
-		s.remove = append(s.remove, v.FileName())
+	// Elsewhere, or if it is not a file, it stays and means nothing any more.
+	name := v.FileName()
+	if _, _, err := s.undoName(name); err == nil && disk.CheckBeside(s.o.fs(), filepath.Dir(name), filepath.Base(name)) == nil {
+		s.remove = append(s.remove, name)
 	}
 	return nil
 }

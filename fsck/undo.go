@@ -264,7 +264,8 @@ func (s *state) writeUndo(u *undoWriter) error {
 
 // saveWhole saves a file that the repair removes; one that is not there is none.
 func (u *undoWriter) saveWhole(fsys disk.FS, name string) (err error) {
-	file, err := fsys.Open(name, disk.ReadOnly, 0)
+	// Through a link the undo file would get what the owner of the image may not read.
+	file, err := disk.OpenBeside(fsys, filepath.Dir(name), filepath.Base(name), disk.ReadOnly)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

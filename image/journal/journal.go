@@ -181,7 +181,7 @@ func (j *Journal) DataEnd(ns layout.NSID, i uint64) (layout.LBA, bool) {
 func Load(fsys disk.FS, image string, session, boot [16]byte, namespaces []*layout.Namespace) (*Journal, error) {
 	base := Base(image)
 	b, err := readAll(fsys, base+StartSuffix)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, disk.ErrNotOwn) { // a link that is no journal of ours
 		return nil, nil
 	}
 	if err != nil {
@@ -243,7 +243,7 @@ func numbered[T any](m map[string]T) map[uint64]T {
 // fold folds the trace from mark on.
 func (j *Journal) fold(fsys disk.FS, name string, mark int64, f *Fold) (err error) {
 	file, err := disk.OpenBeside(fsys, filepath.Dir(name), filepath.Base(name), disk.ReadOnly)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, disk.ErrNotOwn) {
 		j.Torn = true
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 
 	"zimg/image"
 	"zimg/image/disk"
@@ -168,9 +169,13 @@ const (
 func readFile(im *image.Image, boot [16]byte, mode disk.Mode) (file disk.File, reason string, err error) {
 	h := im.Header()
 	fsys := im.Files().FS
-	file, err = fsys.Open(fileName(im), mode, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	name := fileName(im)
+	file, err = disk.OpenBeside(fsys, filepath.Dir(name), filepath.Base(name), mode)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, "the live file is missing", nil
+	case errors.Is(err, disk.ErrNotOwn):
+		return nil, "what has the name of the live file is not a regular file", nil
 	}
 	if err != nil {
 		return nil, "", err
