@@ -35,6 +35,23 @@ func (s *source) below(folders ...string) bool {
 	return slices.ContainsFunc(folders, func(f string) bool { return strings.HasPrefix(s.path, f+"/") })
 }
 
+// eachString calls fn for each string literal of s, with its line.
+func (s *source) eachString(t *testing.T, fn func(line int, text string)) {
+	t.Helper()
+	ast.Inspect(s.ast, func(n ast.Node) bool {
+		lit, ok := n.(*ast.BasicLit)
+		if !ok || lit.Kind != token.STRING {
+			return true
+		}
+		text, err := strconv.Unquote(lit.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fn(fset.Position(lit.Pos()).Line, text)
+		return true
+	})
+}
+
 var fset = token.NewFileSet()
 
 // sources are all Go files.
@@ -100,19 +117,10 @@ func TestNoCommandLineBelowCmd(t *testing.T) {
 		if s.test() || !s.below("layout", "image", "fsck") || s.below("image/imagetest") {
 			continue
 		}
-		ast.Inspect(s.ast, func(n ast.Node) bool {
-			lit, ok := n.(*ast.BasicLit)
-			if !ok || lit.Kind != token.STRING {
-				return true
-			}
-			text, err := strconv.Unquote(lit.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
+		s.eachString(t, func(line int, text string) {
 			if commandWords.MatchString(text) && !foreignCommands.MatchString(text) {
-				t.Errorf("%s:%d: %q speaks of the command line", s.path, fset.Position(lit.Pos()).Line, text)
+				t.Errorf("%s:%d: %q speaks of the command line", s.path, line, text)
 			}
-			return true
 		})
 	}
 }

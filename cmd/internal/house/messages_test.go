@@ -107,17 +107,7 @@ func testedTexts(t *testing.T) map[string]string {
 			continue
 		}
 		var b strings.Builder
-		ast.Inspect(s.ast, func(n ast.Node) bool {
-			lit, ok := n.(*ast.BasicLit)
-			if ok && lit.Kind == token.STRING {
-				text, err := strconv.Unquote(lit.Value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				b.WriteString(text + "\n")
-			}
-			return true
-		})
+		s.eachString(t, func(_ int, text string) { b.WriteString(text + "\n") })
 		texts[s.path] = b.String()
 	}
 	for _, pattern := range []string{"testdata/script/*.txtar", "testdata/damage/*/*", "testdata/foreign/*.txt", "README.md"} {

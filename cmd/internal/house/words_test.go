@@ -3,12 +3,10 @@ package house_test
 import (
 	"bytes"
 	"go/ast"
-	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -87,18 +85,7 @@ func texts(t *testing.T) []text {
 		if s.test() {
 			continue
 		}
-		ast.Inspect(s.ast, func(n ast.Node) bool {
-			lit, ok := n.(*ast.BasicLit)
-			if !ok || lit.Kind != token.STRING {
-				return true
-			}
-			body, err := strconv.Unquote(lit.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			list = append(list, text{s.path, fset.Position(lit.Pos()).Line, body, false})
-			return true
-		})
+		s.eachString(t, func(line int, body string) { list = append(list, text{s.path, line, body, false}) })
 	}
 	for _, pattern := range []string{"*.md", "docs/*.md", "scripts/*.sh", "scripts/*.py", "testdata/foreign/*.md", "Makefile"} {
 		names, err := filepath.Glob(filepath.Join(root, pattern))
