@@ -51,6 +51,7 @@ type infoData struct {
 	MetaLen    int64           `json:"metadata-length"`
 	Session    *infoSession    `json:"session"`
 	Undo       *infoUndo       `json:"undo"` // null where there is no undo file
+	Leftover   *string         `json:"leftover"`
 	Namespaces []infoNamespace `json:"namespaces"`
 }
 
@@ -111,7 +112,7 @@ func newInfoCommand() *cobra.Command {
 		Use:   "info [flags] IMAGE",
 		Short: "show geometry, layout, state and zone counts of an image",
 		Long: `Info reads only the header of an image, so it takes the same time for ten zones and for a
-million. It also shows the format and the zones of files in foreign formats (see zimg convert
+million. In the table of namespaces, OPEN and ACTIVE are the limits. It also shows the format and the zones of files in foreign formats (see zimg convert
 --help).`,
 		Example: "  zimg info disk.zimg\n  zimg info --output json disk.zimg | jq '.\"format-specific\".data.generation'",
 		Args:    cli.ExactArgs("IMAGE"),
@@ -187,6 +188,11 @@ func newInfoView(im *image.Image) (*infoView, error) {
 	}
 	if undo != fsck.NoUndo {
 		d.Undo = &infoUndo{Filename: name, State: undoStates[undo], text: undo.String()}
+	}
+	if leftover, err := fsck.Leftover(im, fsck.Options{}); err != nil {
+		return nil, err
+	} else if leftover != "" {
+		d.Leftover = &leftover
 	}
 	v := &infoView{Filename: im.Path(), Format: "zimg", DirtyFlag: h.Flags&layout.Clean == 0}
 	for _, file := range f.Data {
@@ -274,6 +280,9 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 	if d.Undo != nil {
 		fmt.Fprintf(w, "undo file: %s (%s)\n", cli.OneLine(d.Undo.Filename), d.Undo.text)
 	}
+	if d.Leftover != nil {
+		fmt.Fprintf(w, "leftover: %s has metadata of an interrupted change of the layout; zimg check --repair removes it\n", cli.OneLine(*d.Leftover))
+	}
 	fmt.Fprintf(w, "generation: %d\n", d.Generation)
 	fmt.Fprintf(w, "created: %s\ncommitted: %s by %s\n", d.Created, d.Committed, cli.OneLine(d.Tool))
 	fmt.Fprintln(w, "namespaces:")
@@ -314,8 +323,8 @@ var namespaceColumns = []cli.Column{
 	cli.RightColumn("ZONES"),
 	cli.RightColumn("ZONE-SIZE"),
 	cli.RightColumn("CAPACITY"),
-	cli.RightColumn("MAX-OPEN"),
-	cli.RightColumn("MAX-ACTIVE"),
+	cli.RightColumn("OPEN"),
+	cli.RightColumn("ACTIVE"),
 	cli.RightColumn("EXT"),
 }
 
