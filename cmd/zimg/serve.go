@@ -226,25 +226,40 @@ func (o *serveOptions) serveSockets(cmd *cobra.Command, disks []*serve.Disk, log
 	return err
 }
 
+// checkOne refuses flags that are for one image where there are several.
+func (o *serveOptions) checkOne(images int) error {
+	if images == 1 {
+		return nil
+	}
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{
+		{"nqn", o.nqn != ""},
+		{"sidecar", o.sidecar != ""},
+		{"record", o.record != ""},
+		{"power-cut", o.powerCut != ""},
+		{"fault", len(o.faults) > 0},
+	} {
+		if f.given {
+			return cli.UsageError("--%s can only be used with one image, not %d", f.name, images)
+		}
+	}
+	return nil
+}
+
 // check refuses what does not go together, and reads the keys.
 func (o *serveOptions) check(images int) ([]tcp.Host, error) {
+	if err := o.checkOne(images); err != nil {
+		return nil, err
+	}
 	switch {
-	case images > 1 && o.nqn != "":
-		return nil, cli.UsageError("--nqn is for one image, %d were given", images)
 	case len(o.sockets) > 0 && len(o.sockets) != images:
 		return nil, cli.UsageError("%s for %s: each image needs a --vfio-user of its own", cli.Count(len(o.sockets), "socket", "sockets"), cli.Count(images, "image", "images"))
-	case images > 1 && o.sidecar != "":
-		return nil, cli.UsageError("--sidecar can only be used with one image, not %d", images)
 	case o.ephemeral && o.record != "":
 		return nil, cli.UsageError("--record cannot be used with --ephemeral")
 	case o.ephemeral && o.powerCut != "":
 		return nil, cli.UsageError("--power-cut cannot be used with --ephemeral")
-	case images > 1 && o.record != "":
-		return nil, cli.UsageError("--record can only be used with one image, not %d", images)
-	case images > 1 && o.powerCut != "":
-		return nil, cli.UsageError("--power-cut can only be used with one image, not %d", images)
-	case images > 1 && len(o.faults) > 0:
-		return nil, cli.UsageError("--fault is for one image, %d were given", images)
 	case o.ctrlKey != "" && o.key == "":
 		return nil, cli.UsageError("--dhchap-ctrl-key needs --dhchap-key")
 	case o.queues < 1 || o.queues > 1024:
