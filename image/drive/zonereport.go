@@ -81,8 +81,8 @@ func (r *request) zoneReport() Status {
 }
 
 // describe writes the descriptor of zone i, and its extension if b has room for it. A
-// Read Only or Offline zone has no write pointer. The report still shows one,
-// how far it was written or its start, because Linux computes with it.
+// Read Only or Offline zone has no write pointer. The report still shows one, the end of
+// what was written or the start of the zone, because Linux computes with it.
 func (n *namespace) describe(b []byte, i uint64, z layout.Zone) error {
 	switch z.State { //nolint:exhaustive // others have what is right
 	case layout.ReadOnly:

@@ -32,7 +32,7 @@ type association struct {
 }
 
 // drainTime is how long a new association waits for the commands of the old one that it
-// replaces. The host retries when the answer says so.
+// replaces. After that it is refused with a status that makes the host retry.
 const drainTime = 10 * time.Second
 
 var errBusy = errors.New("commands of the old association of this host are still in progress")
