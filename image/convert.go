@@ -56,7 +56,7 @@ func (l *Limits) apply(im *Image, plan *layout.Plan) error {
 			active = *l.Active
 		}
 		if l.Open != nil && l.Active == nil && active != 0 && (open == 0 || open > active) {
-			return marked(layout.ErrGeometry, "namespace %d: max-open %d is more than max-active %d allows: change both", n.ID, open, active)
+			return marked(layout.ErrGeometry, "%s: namespace %d: max-open %d is more than max-active %d: change both", im.path, n.ID, open, active)
 		}
 		n.MOR, n.MAR = layout.Limits(open, active)
 		if err := n.Validate(); err != nil {
@@ -64,10 +64,10 @@ func (l *Limits) apply(im *Image, plan *layout.Plan) error {
 		}
 		counts := im.hdr.Counts[i]
 		if m := n.MaxActive(); m != 0 && counts.Active() > m {
-			return marked(layout.ErrGeometry, "namespace %d: %d zones are active, max-active %d is less", n.ID, counts.Active(), m)
+			return marked(layout.ErrGeometry, "%s: namespace %d has %d active zones, more than max-active %d", im.path, n.ID, counts.Active(), m)
 		}
 		if m := n.MaxOpen(); m != 0 && counts.Open() > m {
-			return marked(layout.ErrGeometry, "namespace %d: %d zones are open, max-open %d is less", n.ID, counts.Open(), m)
+			return marked(layout.ErrGeometry, "%s: namespace %d has %d open zones, more than max-open %d", im.path, n.ID, counts.Open(), m)
 		}
 	}
 	if !found {

@@ -287,7 +287,7 @@ func (w *writing) expectEnd(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("the data does not fit: namespace %d ends at block %d", w.n.ID, w.n.Blocks)
+	return fmt.Errorf("%s: the data does not fit: namespace %d ends at block %d", w.n.im.path, w.n.ID, w.n.Blocks)
 }
 
 // put writes the blocks p at the LBA of c, with their metadata, and makes the change.

@@ -69,11 +69,11 @@ func usable(mode fs.FileMode) error {
 	case mode.IsRegular(), mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0:
 		return nil
 	case mode&fs.ModeNamedPipe != 0:
-		return errors.New("is a FIFO, not a regular file or block device")
+		return errors.New("a FIFO, not a regular file or block device")
 	case mode&fs.ModeSocket != 0:
-		return errors.New("is a socket, not a regular file or block device")
+		return errors.New("a socket, not a regular file or block device")
 	}
-	return errors.New("is not a regular file or block device")
+	return errors.New("not a regular file or block device")
 }
 
 func pathError(op, name string, err error) error {

@@ -84,8 +84,8 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{dir, disk.ReadOnly, syscall.EISDIR, "is a directory"},
 		{dir, disk.ReadWrite, syscall.EISDIR, "is a directory"},
-		{fifo, disk.ReadOnly, nil, "is a FIFO, not a regular file or block device"},
-		{"/dev/null", disk.ReadWrite, nil, "is not a regular file or block device"},
+		{fifo, disk.ReadOnly, nil, "a FIFO, not a regular file or block device"},
+		{"/dev/null", disk.ReadWrite, nil, "not a regular file or block device"},
 		{filepath.Join(dir, "none"), disk.ReadWrite, fs.ErrNotExist, "no such file"},
 		{locked, disk.CreateNew, fs.ErrExist, "file exists"},
 		{filepath.Join(dir, "none", "file"), disk.CreateNew, fs.ErrNotExist, "no such file"},

@@ -92,7 +92,7 @@ func OneLine(s string) string { return strings.ReplaceAll(Printable(s), "\n", `\
 func ParseHex(text string, dst []byte) error {
 	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
 	if err != nil {
-		return errors.New("must be hexadecimal")
+		return errors.New("not hexadecimal")
 	}
 	if len(b) != len(dst) {
 		return fmt.Errorf("must have %d bytes, not %d", len(dst), len(b))

@@ -11,8 +11,10 @@ package vm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -94,6 +96,9 @@ func CommandLine(ctx context.Context, o Options) ([]string, error) {
 // The end of ctx stops what comes before the guest; then signals are Run's own.
 func Run(ctx context.Context, o Options) (_ Outcome, err error) {
 	r := &run{Options: o}
+	if _, err := exec.LookPath(o.Command[0]); err != nil {
+		return Outcome{}, fmt.Errorf("start QEMU: %w", err)
+	}
 	if o.Ephemeral {
 		remove, err := r.overlay()
 		if err != nil {
