@@ -287,20 +287,27 @@ func (o *serveOptions) check(images int) ([]tcp.Host, error) {
 			return nil, cli.UsageError("NQN %q: %v", nqn, err)
 		}
 	}
+	if err := o.checkListen(); err != nil {
+		return nil, err
+	}
+	return serve.Hosts(o.hostNQNs, o.key, o.ctrlKey)
+}
+
+// checkListen refuses an address that everybody could connect to, and sets that of the discovery service.
+func (o *serveOptions) checkListen() error {
 	host, port, err := net.SplitHostPort(o.listen)
 	if err != nil {
-		return nil, cli.UsageError("--listen: %q is not an address and a port, as in 127.0.0.1:4420", o.listen)
+		return cli.UsageError("--listen: %q is not an address and a port, as in 127.0.0.1:4420", o.listen)
 	}
 	if o.key == "" && !o.insecure && !onlyThisMachine(host) {
 		e := cli.UsageError("--listen %s would let everyone on the network use the image", o.listen)
 		e.Hint = "give a key with --dhchap-key FILE (nvme gen-dhchap-key prints one), or --insecure"
-		return nil, e
+		return e
 	}
 	if o.discovery && port != discoveryPort {
 		o.discoverAt = net.JoinHostPort(host, discoveryPort)
 	}
-	hosts, err := serve.Hosts(o.hostNQNs, o.key, o.ctrlKey)
-	return hosts, err
+	return nil
 }
 
 // discoveryPort is where discovery services listen.
