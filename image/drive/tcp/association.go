@@ -53,7 +53,7 @@ func (a *association) activate() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	for _, old := range a.srv.rivals(a) {
-		a.srv.o.Log("controller %d: replaced by a new connection of %s", old.cntlid, a.hostNQN)
+		a.srv.o.Log("controller %d: replaced by a new connection of %s", old.cntlid, a.who())
 		if err := old.end(ctx); err != nil {
 			return errBusy
 		}
@@ -66,7 +66,7 @@ func (a *association) activate() error {
 		return err
 	}
 	a.set(c)
-	a.srv.o.Log("controller %d: %s has connected to %s", a.cntlid, a.hostNQN, a.sub.NQN)
+	a.srv.o.Log("controller %d: %s has connected to %s", a.cntlid, a.who(), a.sub.NQN)
 	return nil
 }
 
@@ -178,4 +178,12 @@ func (a *association) writeCC(v uint64) drive.Status {
 		a.mu.Unlock()
 	}
 	return a.controller().WriteRegister(regCC, 4, v)
+}
+
+// who names the host in messages.
+func (a *association) who() string {
+	if a.hostNQN == "" {
+		return "a host without a name"
+	}
+	return a.hostNQN
 }

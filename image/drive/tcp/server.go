@@ -305,9 +305,9 @@ func (s *Server) ended(a *association) {
 	orderly := a.orderly
 	a.mu.Unlock()
 	if orderly {
-		s.o.Log("controller %d: %s has disconnected", a.cntlid, a.hostNQN)
+		s.o.Log("controller %d: %s has disconnected", a.cntlid, a.who())
 	} else {
-		s.o.Log("controller %d: lost the connection to %s", a.cntlid, a.hostNQN)
+		s.o.Log("controller %d: lost the connection to %s", a.cntlid, a.who())
 	}
 	s.o.Left(remaining, orderly)
 }
