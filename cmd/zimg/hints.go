@@ -118,7 +118,14 @@ func hintBelow(err error) string {
 		after   *image.DataAfterError
 		unsound *transfer.UnsoundError
 	)
+	var count *foreign.ZoneCountError
 	switch {
+	case errors.As(err, &count):
+		shrink := ""
+		if count.Device < count.Source {
+			shrink = "--shrink "
+		}
+		return fmt.Sprintf("make a copy of the same size first: zimg convert SRC copy.zimg && zimg resize %scopy.zimg %d", shrink, count.Device)
 	case errors.As(err, &dropped):
 		return fmt.Sprintf("reset it first if its data is not needed: zimg zone reset --ns %d %s %d",
 			dropped.Namespace, cli.ShellWord(dropped.Path), dropped.Zone)

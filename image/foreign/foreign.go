@@ -199,3 +199,13 @@ func Linear(file disk.File, base, limit int64) Extents {
 		}
 	}
 }
+
+// ZoneCountError is the refusal to write zones to a device that has another number of them.
+type ZoneCountError struct{ Device, Source uint64 }
+
+func (e *ZoneCountError) Error() string {
+	return fmt.Sprintf("number of zones %d does not match the source (%d)", e.Device, e.Source)
+}
+
+// Unwrap makes it a layout.ErrGeometry.
+func (e *ZoneCountError) Unwrap() error { return layout.ErrGeometry }

@@ -89,7 +89,7 @@ func (z *zones) fits(out *foreign.Output) error {
 	case a.ZoneCap != b.ZoneCap:
 		return mismatch("zone capacity in blocks", a.ZoneCap, b.ZoneCap)
 	case a.ZoneCount != b.ZoneCount:
-		return mismatch("number of zones", a.ZoneCount, b.ZoneCount)
+		return &foreign.ZoneCountError{Device: a.ZoneCount, Source: b.ZoneCount}
 	}
 	var active, open, i uint64
 	var dirty error
