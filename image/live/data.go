@@ -81,9 +81,6 @@ func (n *Namespace) write(p []byte, size int, base int64, lba layout.LBA) error 
 		return err
 	}
 	n.s.wrote.Store(true)
-	if n.s.recorder != nil {
-		return n.s.recorder.Write(n.ID, off-int64(n.DataOff), p)
-	}
 	return nil
 }
 
@@ -140,11 +137,6 @@ func (n *Namespace) punch(lba, blocks layout.LBA) error {
 			return err
 		}
 		n.s.wrote.Store(true)
-		if n.s.recorder != nil {
-			if err := n.s.recorder.Discard(n.ID, off, length); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }

@@ -64,11 +64,6 @@ func (s *Store) commit() (back []snapped, err error) {
 			s.retry()
 		}
 	}()
-	if s.recorder != nil {
-		if err := s.recorder.Flush(); err != nil {
-			return nil, err
-		}
-	}
 	if wrote {
 		if err := s.im.SyncData(); err != nil {
 			return nil, s.fail(err)

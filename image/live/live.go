@@ -78,8 +78,6 @@ type Options struct {
 	BootID [16]byte
 	// LoseUnflushed goes on from the last commit where the live file is gone though the computer was not restarted.
 	LoseUnflushed bool
-	// Recorder, if not nil, is called for everything that changes data, in order.
-	Recorder Recorder
 }
 
 func (o Options) bootID() [16]byte {
@@ -87,17 +85,6 @@ func (o Options) bootID() [16]byte {
 		return o.BootID
 	}
 	return disk.BootID()
-}
-
-// A Recorder notes what changes the data of namespaces, in the order in which it becomes visible: after it is done and
-// before it is answered. It is called by many goroutines. An error is that of the command.
-type Recorder interface {
-	// Write is len(p) bytes from off of the namespace.
-	Write(id layout.NSID, off int64, p []byte) error
-	// Discard is length bytes from off that read as zeroes now.
-	Discard(id layout.NSID, off, length int64) error
-	// Flush is called before a commit: everything recorded before is durable when the flush is answered.
-	Flush() error
 }
 
 // Store has the zones and the data of one image while it is served. It is safe for use by many goroutines; see
@@ -108,7 +95,6 @@ type Store struct {
 	m        *disk.Mapping
 	path     string // of the live file
 	session  layout.Session
-	recorder Recorder
 	recovery Recovery
 	ns       []*Namespace
 
@@ -154,7 +140,7 @@ var ErrNoRecords = errors.New("the zones since the last flush are missing")
 // taken up: zones stay as they were answered if the process died. After a power failure, and where the image was left
 // in order, they are as after a power cycle (zns.AtRest). The caller closes im after the Store.
 func Open(im *image.Image, o Options) (_ *Store, err error) {
-	s := &Store{im: im, recorder: o.Recorder, path: fileName(im), live: map[uint32]bool{}}
+	s := &Store{im: im, path: fileName(im), live: map[uint32]bool{}}
 	defer func() {
 		if err != nil {
 			s.unmap()

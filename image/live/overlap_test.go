@@ -2,51 +2,66 @@ package live_test
 
 import (
 	"bytes"
+	"io/fs"
 	"sync"
 	"testing"
 	"time"
 
+	"zimg/image/disk"
 	"zimg/image/imagetest"
 	"zimg/image/live"
 	"zimg/image/zns"
 	"zimg/layout"
 )
 
-// flushHook is a Recorder that calls a function once, in a flush that has taken its snapshot and has synced nothing yet.
+// flushHook is a file system whose image calls a function once, in the sync of a flush that has taken its snapshot.
 type flushHook struct {
+	disk.FS
 	once  sync.Once
 	flush func()
 	wrote chan struct{} // is sent to, if somebody listens, when data was written
 }
 
-func (h *flushHook) Write(layout.NSID, int64, []byte) error {
-	select {
-	case h.wrote <- struct{}{}:
-	default:
+func (h *flushHook) Open(name string, mode disk.Mode, perm fs.FileMode) (disk.File, error) {
+	f, err := h.FS.Open(name, mode, perm)
+	if err != nil || name != path {
+		return f, err
 	}
-	return nil
+	return &hookedFile{f, h}, nil
 }
 
-func (h *flushHook) Discard(layout.NSID, int64, int64) error { return nil }
+type hookedFile struct {
+	disk.File
+	h *flushHook
+}
 
-func (h *flushHook) Flush() error {
-	if h.flush != nil {
-		h.once.Do(h.flush)
+func (f *hookedFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.File.WriteAt(p, off)
+	select {
+	case f.h.wrote <- struct{}{}:
+	default:
 	}
-	return nil
+	return n, err
+}
+
+func (f *hookedFile) Sync() error {
+	if f.h.flush != nil {
+		f.h.once.Do(f.h.flush)
+	}
+	return f.File.Sync()
 }
 
 // A zone is reset and written again while a flush has a snapshot that calls more of it written: the new data is there
 // afterwards, and after a power failure in the flush so is the old data, since the slots have the old zone.
 func TestResetDuringFlush(t *testing.T) {
 	t.Parallel()
-	fs := imagetest.NewMemFS()
+	mem := imagetest.NewMemFS()
 	s := spec(layout.Trailing)
-	if err := s.Create(fs, path); err != nil {
+	if err := s.Create(mem, path); err != nil {
 		t.Fatal(err)
 	}
-	hook := &flushHook{wrote: make(chan struct{})}
-	im, st, err := openStore(fs, live.Options{BootID: boot, Recorder: hook})
+	hook := &flushHook{FS: mem, wrote: make(chan struct{})}
+	im, st, err := openStore(hook, live.Options{BootID: boot})
 	if err != nil {
 		t.Fatal(err)
 	}
