@@ -194,8 +194,8 @@ func (t *table) assumeOpen(d *foreign.Decoded) error {
 		return err
 	})
 	if err == nil && open > 0 {
-		d.Assumed = append(d.Assumed, fmt.Sprintf("%d zones were open when QEMU ended, zone %d first: the file does not say how far they were written; "+
-			"they are taken to be written to their last byte that is not zero", open, first))
+		d.Assumed = append(d.Assumed, fmt.Sprintf("zones that were open when QEMU ended (%d, the first is zone %d) are written to their last byte that "+
+			"is not zero: the file does not say how far", open, first))
 	}
 	return err
 }

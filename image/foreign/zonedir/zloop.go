@@ -123,8 +123,8 @@ func (d *dir) compareFlushed(dec *foreign.Decoded) error {
 		})
 	}
 	if longer > 0 {
-		dec.Assumed = append(dec.Assumed, fmt.Sprintf("zones are written as far as their files are long: %d of them, zone %d first, have data "+
-			"after the last flush", longer, first))
+		dec.Assumed = append(dec.Assumed, fmt.Sprintf("zones are written as far as their files are long, also those with data after the last flush "+
+			"(%d, the first is zone %d)", longer, first))
 	}
 	return nil
 }
