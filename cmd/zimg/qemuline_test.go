@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -133,9 +134,23 @@ var publishedLines = []deviceLine{
 	},
 }
 
-// What create -o makes of lines of QEMU's.
+// What create -o makes of lines of QEMU's. The published ones are also in testdata, for the test that compares them with
+// QEMU's own drive.
 func TestDeviceLines(t *testing.T) {
 	t.Parallel()
+	const file = "../../testdata/devicelines.txt"
+	var text strings.Builder
+	for _, c := range publishedLines {
+		fmt.Fprintf(&text, "%s %s\n%s\n\n", c.name, c.size, strings.Join(c.lines, "\n"))
+	}
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(file, []byte(text.String()), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != text.String() {
+		t.Errorf("%s is not what the test has (%v): run it with UPDATE=1", file, err)
+	}
 	for _, c := range slices.Concat(publishedLines, []deviceLine{
 		{"plain", "1G", []string{"nvme-ns,drive=d,eui64=0x0102030405060708,bootindex=1,fdp.ruhs=0,atomic.nawun=7"}, "nsid 1 block 512 blocks 2097152 eui64 0102030405060708", "not kept in an image: drive, bootindex, fdp.ruhs, atomic.nawun"},
 		{"zones without zoned=on", "1G", []string{"nvme-ns,zoned.zone_size=64M"}, "nsid 1 block 512 blocks 2097152 zones 16 size 131072 cap 131072 open 0 active 0", "not kept in an image: (zoned=on is missing: QEMU would ignore the zones)"},

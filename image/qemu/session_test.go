@@ -18,11 +18,17 @@ import (
 // paused starts a QEMU with the image attached and nobody in it.
 func paused(t *testing.T, im *image.Image, command ...string) *stock {
 	t.Helper()
+	return pausedWith(t, im, nil, command...)
+}
+
+// pausedWith is paused with properties of the controller.
+func pausedWith(t *testing.T, im *image.Image, controllers [][]Property, command ...string) *stock {
+	t.Helper()
 	imagetest.NeedsPrograms(t, "QEMU")
 	if command == nil {
 		command = []string{"qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg"}
 	}
-	s, err := newSession(Config{Images: []*image.Image{im}, Stderr: os.Stderr, Command: command})
+	s, err := newSession(Config{Images: []*image.Image{im}, Stderr: os.Stderr, Command: command, Controllers: controllers})
 	if err != nil {
 		t.Fatal(err)
 	}
