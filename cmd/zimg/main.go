@@ -33,6 +33,12 @@ func main() {
 	os.Exit(code)
 }
 
+// panicked ends the process where a goroutine that serves a drive panics: with the report and the exit status of an
+// internal error. The image is as after a kill.
+func panicked(cmd *cobra.Command) func(v any) {
+	return func(v any) { os.Exit(cli.Internal(cmd.ErrOrStderr(), v)) }
+}
+
 // streams are the standard streams of a process.
 type streams struct {
 	in       io.Reader
@@ -67,17 +73,17 @@ func sourceDate() (time.Time, error) {
 
 // execute is the whole program except for the exit. It runs the command that args name, and returns the signal that interrupted it, if one did.
 func execute(args []string, s streams) (code int, killed os.Signal) {
+	args, asFsck := fsckArgs(args)
 	defer func() {
 		if v := recover(); v != nil {
 			code, killed = cli.Internal(s.err, v), nil
-			if _, asFsck := fsckArgs(args); asFsck {
+			if asFsck {
 				code = fsckFailed
 			}
 		}
 	}()
 	ctx, received, stop := cli.Interruptible()
 	defer stop()
-	args, asFsck := fsckArgs(args)
 	out := &cli.Output{W: s.out}
 	root := newRootCommand(args)
 	root.SetIn(s.in)

@@ -141,7 +141,8 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 		Paths: paths, Command: command, Sidecar: o.sidecar, Record: o.record, Drive: vm.Drive(o.drive), Controllers: controllers,
 		NoRepair: o.noRepair, Ephemeral: o.ephemeral, AllowLostFaults: o.lostFaults, Answer: o.answer, Limit: o.limit,
 		Stdin: cmd.InOrStdin(), Stdout: cli.ProcessOutput(cmd), Stderr: cmd.ErrOrStderr(),
-		Log: func(format string, args ...any) { o.say(cmd, format, args...) },
+		Log:      func(format string, args ...any) { o.say(cmd, format, args...) },
+		Panicked: panicked(cmd),
 	}
 	if o.dryRun {
 		argv, err := vm.CommandLine(cmd.Context(), options)

@@ -52,6 +52,10 @@ type Options struct {
 	Firmware string // at most 8; "" is "1"
 	NQN      string // of the subsystem; "" derives it from the image's UUID
 	VendorID uint16 // PCI vendor of a controller that is not one of a fabric; 0 is 1AF4h
+
+	// Panicked, if not nil, is called with the value of a panic in whatever works for the drive, from its goroutine. It
+	// does not return: locks may be held.
+	Panicked func(v any)
 }
 
 // Defaults and bounds of the options: those of QEMU's drive.
@@ -164,6 +168,16 @@ func (d *Drive) NQN() string { return d.o.NQN }
 
 // Options are those that the drive was made with, with every default filled in.
 func (d *Drive) Options() Options { return d.o }
+
+// Recover is deferred by what works for the drive: it hands a panic to Options.Panicked.
+func (d *Drive) Recover() {
+	if d.o.Panicked == nil {
+		return
+	}
+	if v := recover(); v != nil {
+		d.o.Panicked(v)
+	}
+}
 
 // Faults is the table of faults that the drive has on purpose.
 func (d *Drive) Faults() *Faults { return &d.faults }

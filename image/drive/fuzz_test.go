@@ -145,3 +145,15 @@ func TestWrongBuffers(t *testing.T) {
 		}
 	}
 }
+
+// A bug in a command ends where the program wants it to, and not in a trace on its standard error.
+func TestPanicked(t *testing.T) {
+	t.Parallel()
+	var got []any
+	r := newRig(t, imagetest.Standard(layout.Trailing), drive.Options{Panicked: func(v any) { got = append(got, v) }}, drive.ControllerOptions{})
+	r.C.Execute(1, nil, nil, nil, nil)
+	r.C.Transfer(1, nil)
+	if len(got) != 2 {
+		t.Errorf("%d panics were handed over: %v", len(got), got)
+	}
+}

@@ -146,6 +146,7 @@ func (c *Controller) begin(fn func()) {
 	done := make(chan struct{})
 	r.settled, r.working = done, true
 	go func() {
+		defer c.d.Recover()
 		if before != nil {
 			<-before
 		}

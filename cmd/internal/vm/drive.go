@@ -148,6 +148,7 @@ func (r *run) reopen(ctx context.Context, d *serve.Disk, path string, o drive.Op
 
 // split parts the properties of controller k into options of the drive and properties of QEMU's end of it.
 func (r *run) split(k int) (o drive.Options, device []qemu.Property, err error) {
+	o.Panicked = r.Panicked
 	for _, p := range qemu.PropertiesOf(r.Controllers, k) {
 		if qemu.IsOwnDeviceProperty(p.Key) {
 			device = append(device, p)

@@ -57,6 +57,8 @@ type Options struct {
 	// Log is called with a line about what is being done. The line may hold text from images and from
 	// QEMU, which is not fit for a terminal as it is. It may be called from one goroutine at a time.
 	Log func(format string, args ...any)
+	// Panicked is drive.Options.Panicked of the drives of the run.
+	Panicked func(v any)
 }
 
 // Outcome is how a run that had a QEMU ended.

@@ -106,6 +106,7 @@ func (s *Server) accept() {
 			return
 		}
 		s.running.Go(func() {
+			defer s.o.Drive.Recover()
 			defer func() {
 				s.mu.Lock()
 				delete(s.conns, conn)

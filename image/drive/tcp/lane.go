@@ -43,6 +43,7 @@ func (c *conn) later(cmd *command) {
 // runLane executes until nothing is left.
 func (c *conn) runLane() {
 	defer c.wg.Done()
+	defer c.srv.recovered()
 	for {
 		c.laneMu.Lock()
 		cmd := c.lane[0]

@@ -131,8 +131,19 @@ func (s *Server) ServeConn(nc net.Conn) {
 	}
 	go func() {
 		defer s.wg.Done()
+		defer s.recovered()
 		c.serve()
 	}()
+}
+
+// recovered is deferred by the goroutines of connections.
+func (s *Server) recovered() {
+	if s.o.Panicked == nil {
+		return
+	}
+	if v := recover(); v != nil {
+		s.o.Panicked(v)
+	}
 }
 
 // settled says that c has become a queue that may be used.

@@ -101,6 +101,9 @@ type Options struct {
 	AdvertisePort int
 
 	Log func(format string, args ...any) // what happens, one line each; nil: nothing
+	// Panicked, if not nil, is called with the value of a panic in the goroutine of a connection. It does not return:
+	// locks may be held.
+	Panicked func(v any)
 
 	// Left is called when an association with an NVM subsystem has ended, with the number that
 	// remain; orderly says that the host had shut its controller down.
