@@ -284,7 +284,11 @@ func printInfo(w io.Writer, im *image.Image, v *infoView) error {
 		fmt.Fprintf(w, "leftover: %s has metadata of an interrupted change of the layout; zimg check --repair removes it\n", cli.OneLine(*d.Leftover))
 	}
 	fmt.Fprintf(w, "generation: %d\n", d.Generation)
-	fmt.Fprintf(w, "created: %s\ncommitted: %s by %s\n", d.Created, d.Committed, cli.OneLine(d.Tool))
+	created := d.Created
+	if created == "" { // the metadata was rebuilt from the data
+		created = "unknown"
+	}
+	fmt.Fprintf(w, "created: %s\ncommitted: %s by %s\n", created, d.Committed, cli.OneLine(d.Tool))
 	fmt.Fprintln(w, "namespaces:")
 	if err := cli.WriteTable(w, namespaceColumns, namespaceRows(im)); err != nil {
 		return err
