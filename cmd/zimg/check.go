@@ -145,7 +145,7 @@ interrupted; for several images, the sum of those that occurred.`,
 // args wants images; "--repair all" names one called all, as the value of --repair may be left out.
 func (o *checkOptions) args(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return cli.UsageError("%s needs an IMAGE", cmd.CommandPath())
+		return cli.UsageError("check needs an IMAGE")
 	}
 	if err := cli.RangeArgs(1, len(args), "IMAGE...")(cmd, args); err != nil {
 		return err

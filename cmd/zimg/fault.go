@@ -283,6 +283,6 @@ func openServed(path, sidecar string) (controlled, error) {
 	closeQuietly(im)
 	return c, &image.HintError{
 		Err:  fmt.Errorf("%s is not being served", path),
-		Hint: "zimg serve " + cli.ShellWord(path) + " serves it",
+		Hint: "to serve it, run: zimg serve " + cli.ShellWord(path),
 	}
 }

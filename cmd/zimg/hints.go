@@ -93,7 +93,7 @@ var kindHints = []struct {
 	hint string
 }{
 	{image.ErrShrink, "use --shrink to remove zones; only Empty zones are removed"},
-	{image.ErrNoSnapshot, "zimg snapshot -l lists the snapshots"},
+	{image.ErrNoSnapshot, "to list the snapshots, run: zimg snapshot -l IMAGE"},
 	{image.ErrNotInPlace, "run zimg convert --in-place --layout sidecar first, or convert to a new file"},
 	{foreign.ErrNoData, "pass the data file as SRC and this file with --source-sidecar"},
 	{transfer.ErrLossy, "use --lossy to convert anyway"},
@@ -162,7 +162,7 @@ func hintForeign(cmd *cobra.Command, paths []string, hint string) string {
 	if len(paths) > 0 {
 		hints = append(hints, "if it was an image and its metadata is lost, run: "+rebuildCommand(cli.ShellWord(paths[0])))
 	}
-	return strings.Join(hints, "; ")
+	return strings.Join(hints, "\n")
 }
 
 // closeQuietly closes an image that was only read.

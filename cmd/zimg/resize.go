@@ -117,7 +117,7 @@ func (o *resizeOptions) zones(cmd *cobra.Command, path, size string) (uint64, er
 	case inBytes:
 		n /= zone
 	case !certain && n > 0 && n%zone == 0:
-		err := cli.UsageError("%s: %s is a number of zones, and looks like a number of bytes", path, size)
+		err := cli.UsageError("%s: %s could be a number of zones or of bytes", path, size)
 		err.Hint = fmt.Sprintf("write %sz for %s zones, or %s for %s",
 			size, digits, strings.TrimSuffix(size, digits)+cli.FormatSize(int64(n)), cli.Count(int(n/zone), "zone", "zones"))
 		return 0, err

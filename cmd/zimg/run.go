@@ -84,7 +84,7 @@ SIGTERM, 129 after SIGHUP.`,
   zimg run --record rec disk.zimg -- qemu-system-x86_64 -m 2G -kernel bzImage`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if dash := cmd.ArgsLenAtDash(); dash < 1 || dash == len(args) {
-				return cli.UsageError("zimg run needs IMAGE... -- and then QEMU with its arguments")
+				return cli.UsageError("run needs IMAGE... -- and then QEMU with its arguments")
 			}
 			return nil
 		},

@@ -91,7 +91,7 @@ Exit status: 0 after an orderly end, 1 after a failure, 64 for wrong usage.`,
   zimg serve --listen 0.0.0.0:4420 --dhchap-key keys a.zimg b.zimg`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return cli.UsageError("zimg serve needs an IMAGE")
+				return cli.UsageError("serve needs an IMAGE")
 			}
 			return nil
 		},

@@ -200,7 +200,7 @@ func (o *zoneOptions) absolute(n *image.Namespace, zones []image.ZoneRange) (ima
 	}
 	start := layout.LBA(zone) * n.ZoneSize
 	if wp := layout.LBA(o.wp); wp < start || wp-start > n.ZoneSize {
-		return image.Pointer{}, fmt.Errorf("LBA %d is not in zone %d, LBA %d to %d", wp, zone, start, start+n.ZoneSize)
+		return image.Pointer{}, layout.Errorf(layout.ErrRange, "the write pointer of zone %d must be from %d to %d, not %d", zone, start, start+n.ZoneSize, wp)
 	}
 	return image.Pointer{Blocks: int64(layout.LBA(o.wp) - start)}, nil
 }

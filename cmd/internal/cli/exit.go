@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -110,10 +111,20 @@ func Report(w io.Writer, cmd *cobra.Command, err error, hintFor func(cmd *cobra.
 		printHint(w, hint)
 		return code
 	}
-	text := Printable(err.Error())
+	text := Printable(errorText(err))
 	fmt.Fprintf(w, "zimg: %s\n", text)
 	printHint(w, hintFor(cmd, err, hint))
 	return code
+}
+
+// errorText is the text of err; a file that cannot be found is named without the system call.
+func errorText(err error) string {
+	text := err.Error()
+	var path *fs.PathError
+	if errors.As(err, &path) && (path.Op == "stat" || path.Op == "lstat") {
+		text = strings.Replace(text, path.Error(), path.Path+": "+path.Err.Error(), 1)
+	}
+	return text
 }
 
 // Internal reports a panic with value v, which is a bug, as one line that a bug
@@ -138,10 +149,12 @@ func Internal(w io.Writer, v any) int {
 	return ExitInternal
 }
 
-// printHint prints what can be done, if that is known.
+// printHint prints what can be done, if that is known: a hint per line.
 func printHint(w io.Writer, hint string) {
-	if hint != "" {
-		fmt.Fprintf(w, "zimg: hint: %s\n", Printable(hint))
+	for line := range strings.SplitSeq(hint, "\n") {
+		if line != "" {
+			fmt.Fprintf(w, "zimg: hint: %s\n", Printable(line))
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := UsageError("%s has no command %q", cmd.CommandPath(), args[0])
+	err := UsageError("unknown command %q", strings.TrimPrefix(cmd.CommandPath()+" "+args[0], "zimg "))
 	if cmd.SuggestionsMinimumDistance <= 0 {
 		cmd.SuggestionsMinimumDistance = 2
 	}
@@ -44,13 +44,13 @@ func FlagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	switch {
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
-		e := UsageError("%s has no flag --%s", cmd.CommandPath(), unknown.GetSpecifiedName())
+		e := UsageError("unknown flag --%s", unknown.GetSpecifiedName())
 		if similar := similarFlags(cmd, unknown.GetSpecifiedName()); len(similar) > 0 {
 			e.Hint = "did you mean " + strings.Join(similar, " or ") + "?"
 		}
 		return e
 	case errors.As(err, &unknown):
-		return UsageError("%s has no flag -%s", cmd.CommandPath(), unknown.GetSpecifiedName())
+		return UsageError("unknown flag -%s", unknown.GetSpecifiedName())
 	case errors.As(err, &invalid):
 		flag := "--" + invalid.GetFlag().Name
 		var number *strconv.NumError
@@ -141,6 +141,9 @@ func NewHelpCommand() *cobra.Command {
 	}
 }
 
+// commandName is the name of cmd in an error, which begins with zimg already.
+func commandName(cmd *cobra.Command) string { return strings.TrimPrefix(cmd.CommandPath(), "zimg ") }
+
 // ExactArgs wants the arguments that names lists, separated by spaces.
 func ExactArgs(names string) cobra.PositionalArgs {
 	n := len(strings.Fields(names))
@@ -152,18 +155,18 @@ func RangeArgs(low, high int, names string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		for _, a := range args {
 			if a == "" {
-				return UsageError("%s needs %s; an argument is empty", cmd.CommandPath(), names)
+				return UsageError("%s needs %s; an argument is empty", commandName(cmd), names)
 			}
 		}
 		switch {
 		case len(args) >= low && len(args) <= high:
 			return nil
 		case names == "":
-			return UsageError("%s takes no argument, got %q", cmd.CommandPath(), args[0])
+			return UsageError("%s takes no argument, got %q", commandName(cmd), args[0])
 		case len(args) < low:
-			return UsageError("%s needs %s", cmd.CommandPath(), names)
+			return UsageError("%s needs %s", commandName(cmd), names)
 		}
-		return UsageError("%s takes only %s; unexpected argument %q", cmd.CommandPath(), names, args[high])
+		return UsageError("%s takes only %s; unexpected argument %q", commandName(cmd), names, args[high])
 	}
 }
 
