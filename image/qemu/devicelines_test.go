@@ -14,7 +14,7 @@ import (
 )
 
 // answers are what a guest sees of namespace nsid of the controller called id: identify controller without what makes it
-// this one, identify namespace, identify namespace of the zoned command set, and all zones.
+// this one, identify namespace, both of the zoned command set, and all zones that fit a transfer.
 func answers(t *testing.T, d *stock, id string, nsid uint32, ext bool) map[string][]byte {
 	t.Helper()
 	m, err := findMachine(d.qmp, d.qtest)
@@ -46,9 +46,10 @@ func answers(t *testing.T, d *stock, id string, nsid uint32, ext bool) map[strin
 		})
 	}
 	got := map[string][]byte{
-		"id-ctrl":   identify(0, cnsController, 0),
-		"id-ns":     identify(nsid, 0, 0),
-		"zns id-ns": identify(nsid, 5, 2),
+		"id-ctrl":     identify(0, cnsController, 0),
+		"id-ns":       identify(nsid, 0, 0),
+		"zns id-ns":   identify(nsid, 5, 2),
+		"zns id-ctrl": identify(0, 6, 2), // the limit of appends
 	}
 	clear(got["id-ctrl"][4:24])     // serial number
 	clear(got["id-ctrl"][768:1024]) // subsystem, which has it in its name
