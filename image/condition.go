@@ -74,6 +74,12 @@ func (im *Image) Warning() (string, error) {
 	case InUse:
 		return fmt.Sprintf("%s is in use by pid %d; its zones may have changed since", im.path, im.hdr.Session.PID), err
 	case Crashed:
+		switch {
+		case im.ShowsOthers():
+			return fmt.Sprintf("%s: pid %d, which served it, was killed; these are the zones that it left", im.path, im.hdr.Session.PID), err
+		case im.hdr.Session.Kind == layout.Served:
+			return fmt.Sprintf("%s: the last service was interrupted; these are the zones of its last flush", im.path), err
+		}
 		return fmt.Sprintf("%s: the last run was interrupted; these are the zones before that run", im.path), err
 	case Interrupted:
 		return fmt.Sprintf("%s: a command was interrupted while changing the image", im.path), err

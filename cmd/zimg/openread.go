@@ -20,7 +20,8 @@ func openToRead(cmd *cobra.Command, path string, o image.Options) (*image.Image,
 	if err != nil {
 		return nil, err
 	}
-	if o.ForceShare && showServed(im) {
+	showServed(im)
+	if c, err := im.Condition(); err == nil && c == image.InUse && im.ShowsOthers() {
 		return im, nil
 	}
 	warning, err := im.Warning()
@@ -76,12 +77,12 @@ func openZones(cmd *cobra.Command, path string, o image.Options) (*image.Image, 
 	return nil, err
 }
 
-// showServed makes im show the zones of the process that serves it, if there is one.
+// showServed makes im show the zones of the process that serves it, or of one that was killed and left them.
 func showServed(im *image.Image) bool {
 	h := im.Header()
 	if h.Flags&layout.InUse == 0 || h.Session.Kind != layout.Served {
 		return false
 	}
 	c, err := im.Condition()
-	return err == nil && c == image.InUse && live.Watch(im, live.Options{}) == nil
+	return err == nil && (c == image.InUse || c == image.Crashed) && live.Watch(im, live.Options{}) == nil
 }

@@ -142,3 +142,31 @@ func TestServeControl(t *testing.T) {
 
 // statusField is the status of a completion without the phase bit.
 func statusField(c host.Completion) uint16 { return uint16(c.Status) }
+
+// After a service was killed its zones are shown as it left them, with a warning, although no flush has committed them.
+func TestServeKilledShowsZones(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "d.zimg")
+	zimg(t, "create", "--zones", "8", "--zone-size", "1M", "--block-size", "4096", path)
+	s := startServing(t, "-q", "--nqn", serveNQN, path)
+	c, err := connectHost(s, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	data := bytes.Repeat([]byte("zimg"), 2048)
+	if cpl, err := c.IO[0].Do(zoneCommand(1, 512, 1, 0), data, nil); err != nil || cpl.Status != 0 {
+		t.Fatalf("%+v, %v", cpl, err)
+	}
+	s.end(syscall.SIGKILL)
+	for _, c := range []struct{ args, want string }{
+		{"report -o csv --zone 2", "implicitly-opened,512,256,256,514,2"},
+		{"info", "1 Implicitly Opened"},
+		{"read --lba 512 --count 2", string(data)},
+	} {
+		out, errs, code := zimgStatus(append(strings.Fields(c.args), path)...)
+		if code != 0 || !strings.Contains(out, c.want) || !strings.Contains(errs, "was killed; these are the zones that it left") {
+			t.Errorf("%s: exit %d\n%.200s%s", c.args, code, out, errs)
+		}
+	}
+}

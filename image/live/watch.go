@@ -13,7 +13,7 @@ import (
 )
 
 // Watch makes im, which is open for reading only and being served by another process, show the zones as they are at
-// the moment they are asked for, instead of those of the last commit. Each zone is whole, but a walk over several sees
+// the moment they are asked for, instead of those of the last commit. After that process was killed they are those that it left. Each zone is whole, but a walk over several sees
 // changes that are made meanwhile. Nothing is locked and nobody waits. It returns an error, and im stays as it was, if
 // the image is not being served on this computer.
 //
