@@ -74,5 +74,5 @@ func (r *Report) count(f *Finding) {
 		r.Lossy++
 	}
 	r.Lost = r.Lost || f.Code == SlotsLost
-	r.NeedsAll = r.NeedsAll || f.Code == BlockLost || f.Code == SlotsSalvaged || f.Code == MetadataLost
+	r.NeedsAll = r.NeedsAll || f.Code == BlockLost || f.Code == LiveRecordDamaged || f.Code == SlotsSalvaged || f.Code == MetadataLost
 }

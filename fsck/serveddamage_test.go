@@ -71,8 +71,8 @@ func TestDamagedLiveRecord(t *testing.T) {
 					}
 				}}
 				want := []fsck.Code{fsck.LiveRecordDamaged, fsck.DriveDied}
-				if _, err := fsck.Check(servedPath, o); err != nil || !slices.Equal(codes, want) {
-					t.Fatalf("found %v, %v", codes, err)
+				if r, err := fsck.Check(servedPath, o); err != nil || !slices.Equal(codes, want) || !r.NeedsAll {
+					t.Fatalf("found %v, %+v, %v", codes, r, err)
 				}
 				o.Mode = fsck.Safe
 				if r, err := fsck.Repair(servedPath, o); err != nil || r.Changed || r.Errors != 1 || r.ExitCode() != 2 {

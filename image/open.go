@@ -154,6 +154,9 @@ type RepairError struct {
 func (e *RepairError) Error() string { return e.Err.Error() }
 func (e *RepairError) Unwrap() error { return e.Err }
 
+// NeedsRepair is err as a RepairError about im.
+func (im *Image) NeedsRepair(err error) error { return needsRepair(im.files, im.path, err) }
+
 // needsRepair makes a RepairError about the image at path.
 func needsRepair(f *Files, path string, err error) error {
 	return &RepairError{Path: path, Sidecar: f.named, Err: err}

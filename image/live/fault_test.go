@@ -118,7 +118,8 @@ func TestDamagedRecords(t *testing.T) {
 		}
 		b[at] ^= 0x80
 		fs.WriteFile(path+live.Suffix, b)
-		if _, _, err := openStore(fs, live.Options{BootID: boot}); !errors.Is(err, layout.ErrDamaged) {
+		var repair *image.RepairError
+		if _, _, err := openStore(fs, live.Options{BootID: boot}); !errors.Is(err, layout.ErrDamaged) || !errors.As(err, &repair) || repair.Path != path {
 			t.Errorf("byte %d: %v", at, err)
 		}
 		im, st, err = openStore(fs, live.Options{BootID: boot, LoseUnflushed: true})

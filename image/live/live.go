@@ -169,8 +169,11 @@ func Open(im *image.Image, o Options) (_ *Store, err error) {
 		s.session = im.Header().Session
 		s.session.PID = uint32(os.Getpid())
 		err := s.resume()
-		if err == nil || !o.LoseUnflushed || !errors.Is(err, layout.ErrDamaged) {
+		if err == nil || !errors.Is(err, layout.ErrDamaged) {
 			return s, err
+		}
+		if !o.LoseUnflushed {
+			return s, im.NeedsRepair(fmt.Errorf("%s: %w", s.path, err))
 		}
 		s.unmap()
 		s.reset()
