@@ -22,19 +22,10 @@ func TestServeFileSystems(t *testing.T) {
 	zimg(t, "create", "--like", "btrfs", "--zones", "40", a)
 	zimg(t, "create", "--ns", "zones=200,zone-size=2M,block-size=4096", "--ns", "type=nvm,size=128M,block-size=4096", b)
 	s := startServing(t, a, b)
-	var nqns []string
-	for line := range strings.Lines(s.String()) {
-		if f := strings.Fields(line); len(f) > 9 && f[5] == "127.0.0.1" {
-			nqns = append(nqns, f[9])
-		}
-	}
-	if len(nqns) != 2 {
-		t.Fatalf("printed %s", s)
-	}
+	nqns := s.printedNQNs(2)
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	vm, err := builtGuest(t).Start(ctx, network, "set -e\n"+connect(s.port, nqns[0])+`
-nvme connect -t tcp -a 10.0.2.2 -s `+s.port+` -n `+nqns[1]+` -q nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555 -I 11111111-2222-3333-4444-555555555555 -c 1
+	vm, err := builtGuest(t).Start(ctx, network, "set -e\n"+connect(s.port, nqns[0])+connectMore(s.port, nqns[1])+`
 until [ -b /dev/drive0n1 ] && [ -b /dev/drive1n1 ] && [ -b /dev/drive1n2 ]; do usleep 10000; namespaces; done
 modprobe btrfs; modprobe f2fs
 mkfs.btrfs -q -O zoned -d single -m single /dev/drive0n1

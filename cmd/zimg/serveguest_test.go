@@ -104,13 +104,33 @@ var network = []string{"-m", "768M", "-netdev", "user,id=net", "-device", "e1000
 
 // connect is the part of a script that connects to what port serves.
 func connect(port, nqn string) string {
-	return fmt.Sprintf(`
+	return `
 modprobe e1000; modprobe nvme-tcp
 ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
-nvme connect -t tcp -a 10.0.2.2 -s %s -n %s -q nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555 -I 11111111-2222-3333-4444-555555555555 -c 1
+` + connectMore(port, nqn) + `
 until [ -b "$(echo /dev/nvme[0-9]*n1)" ]; do usleep 10000; done
 d=$(echo /dev/nvme[0-9]*n1)
-`, port, nqn)
+`
+}
+
+// connectMore connects to one more subsystem, without waiting for its namespaces.
+func connectMore(port, nqn string) string {
+	const id = "11111111-2222-3333-4444-555555555555"
+	return fmt.Sprintf("nvme connect -t tcp -a 10.0.2.2 -s %s -n %s -q nqn.2014-08.org.nvmexpress:uuid:%s -I %s -c 1", port, nqn, id, id)
+}
+
+// printedNQNs are the names of the n subsystems that are served, from the commands that were printed.
+func (s *served) printedNQNs(n int) (nqns []string) {
+	s.t.Helper()
+	for line := range strings.Lines(s.String()) {
+		if f := strings.Fields(line); len(f) > 9 && f[5] == "127.0.0.1" {
+			nqns = append(nqns, f[9])
+		}
+	}
+	if len(nqns) != n {
+		s.t.Fatalf("printed %s", s)
+	}
+	return nqns
 }
 
 func (s *served) boot(script string) string {
