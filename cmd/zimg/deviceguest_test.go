@@ -107,6 +107,13 @@ for dev in /dev/nullb0 /dev/nvme0n1; do
 	rm /tmp/again.zimg
 done
 
+# a new image like the device
+columns() { zimg report --output csv $1 | cut -d, -f1-3,5-7; }
+zimg create -q --like /dev/nvme0n1 /tmp/like.zimg
+columns /dev/nvme0n1 >/tmp/like.device
+columns /tmp/like.zimg | cmp /tmp/like.device -
+zimg info /tmp/like.zimg | grep '4M  *3M  *4  *6'
+
 # limits: as many zones are active, and as many open, as the device allows, and others are Full
 zimg create -q --zones 16 --zone-size 4M --zone-capacity 3M --max-open 4 --max-active 6 /tmp/m.zimg
 for z in 14 15 0 1 2 3 4 5; do head -c 8192 /tmp/r | zimg write --zone $z /tmp/m.zimg; [ $z -lt 14 ] || zimg zone finish /tmp/m.zimg $z; done
