@@ -120,7 +120,12 @@ func testedTexts(t *testing.T) map[string]string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			texts[strings.TrimPrefix(filepath.ToSlash(name), root+"/")] = string(b)
+			text := string(b)
+			if pattern == "README.md" { // only the tour is compared with what zimg prints
+				_, text, _ = strings.Cut(text, "<!-- tour -->")
+				text, _, _ = strings.Cut(text, "<!-- end of tour -->")
+			}
+			texts[strings.TrimPrefix(filepath.ToSlash(name), root+"/")] = text
 		}
 	}
 	// What regular expressions escape, and what quoting doubles.
