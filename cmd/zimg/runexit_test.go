@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 package main
 
@@ -64,6 +64,9 @@ func wantWritten(t *testing.T, path string) {
 }
 
 const fsckUndo = ".zundo"
+
+// patience is how long a test waits for what must come.
+const patience = time.Minute
 
 // While a run has an image nobody else gets it.
 func TestRunHoldsImage(t *testing.T) {

@@ -25,9 +25,6 @@ import (
 	"zimg/image/imagetest/guest"
 )
 
-// patience is how long a test waits for what must come.
-const patience = time.Minute
-
 // transcript is what a process has printed so far.
 type transcript struct {
 	mu   sync.Mutex
