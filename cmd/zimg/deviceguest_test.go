@@ -142,10 +142,10 @@ report /dev/nvme0n1 | cmp - /tmp/nvme0n1.after
 # what is not for this device, or not ours
 refused 'type of zone 0' zimg convert --force /tmp/nvme0n1.zimg /dev/nullb0
 zimg create -q --zones 8 --zone-size 4M --zone-capacity 3M --max-open 4 --max-active 6 /tmp/half.zimg
-refused 'zones: 16, the source has 8' zimg convert --force /tmp/half.zimg /dev/nvme0n1
+refused 'number of zones 16 does not match the source (8)' zimg convert --force /tmp/half.zimg /dev/nvme0n1
 blkzone reset -o $((2*8192)) -l $((14*8192)) /dev/nullb0
 zimg convert -q --keep-open /dev/nullb0 /tmp/conv.zimg
-refused 'zone 0 is conventional and not blank' zimg convert /tmp/conv.zimg /dev/nullb0
+refused 'zone 0 is conventional and has data' zimg convert /tmp/conv.zimg /dev/nullb0
 dd if=/dev/zero of=/dev/nullb0 bs=4k count=3 oflag=direct 2>/dev/null
 zimg convert -q /tmp/conv.zimg /dev/nullb0
 zimg convert -q /dev/nullb0 /tmp/conv2.zimg

@@ -188,7 +188,7 @@ nvme disconnect -n ` + serveNQN + `
 		if i := strings.Index(got, "Zone 00000"); form.output == "zbd" && i > 0 {
 			got = got[i:]
 		}
-		got = fullWP.ReplaceAllString(got, "wptr N/A $1")
+		got = withoutWP(got)
 		if got != want {
 			t.Errorf("%s: %s", form.section, firstDifference(got, want))
 		}

@@ -38,7 +38,7 @@ type Server struct {
 	running sync.WaitGroup
 	doing   sync.Mutex // one request at a time
 	mu      sync.Mutex
-	conns   map[*net.UnixConn]bool
+	conns   map[*net.UnixConn]bool // whether it has sent a request
 	closed  bool
 }
 
@@ -75,13 +75,16 @@ func Listen(path string, o Options) (*Server, error) {
 	return s, nil
 }
 
-// Close removes the socket, ends connections and waits for a request that is being done.
+// Close removes the socket, ends connections that have not sent a request, and waits until requests are done and
+// answered.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	err := errors.Join(os.Remove(s.path), s.l.Close())
-	for c := range s.conns {
-		_ = c.Close()
+	for c, requested := range s.conns {
+		if !requested {
+			_ = c.Close()
+		}
 	}
 	s.mu.Unlock()
 	s.running.Wait()
@@ -125,6 +128,16 @@ func (s *Server) begin(conn *net.UnixConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
+		s.conns[conn] = false
+	}
+	return !s.closed
+}
+
+// request notes that conn has sent a request. It returns false if the server is being closed.
+func (s *Server) request(conn *net.UnixConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
 		s.conns[conn] = true
 	}
 	return !s.closed
@@ -151,6 +164,9 @@ func (s *Server) serve(conn *net.UnixConn) error {
 			return err
 		}
 		return nil // as above
+	}
+	if !s.request(conn) {
+		return nil
 	}
 	s.doing.Lock()
 	r := s.do(&q)
