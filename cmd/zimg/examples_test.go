@@ -41,7 +41,7 @@ var exampleSetups = map[string]string{
 // exampleFault serves the image while the examples run, with a fault to be cleared.
 const exampleFault = `
 zimg serve -q --listen 127.0.0.1:0 --ready-fd 9 disk.zimg 9>started & service=$!
-trap 'kill $service 2>/dev/null; wait $service' EXIT
+trap 'kill $service 2>/dev/null || :; wait $service || :' EXIT
 until [ -s started ] || ! kill -0 $service 2>/dev/null; do sleep 0.02; done
 zimg fault add --delay 1ms disk.zimg
 `
