@@ -73,7 +73,9 @@ func (r *rig) flushed(st *live.Store) error {
 			}
 			ok := func(s zoneState) bool { return s.atRest(k.sh.n) == got }
 			if k.sh.n.ZRWAS > 0 {
-				ok = func(s zoneState) bool { return s.atRest(k.sh.n).zone == got.zone && overwritten(k.sh.n, got, allowed) }
+				ok = func(s zoneState) bool {
+					return s.atRest(k.sh.n).zone == got.zone && r.overwritten(k.sh.n, got, allowed)
+				}
 			}
 			if !slices.ContainsFunc(allowed, ok) {
 				return fmt.Errorf("namespace %d zone %d: %s, allowed: %v", n.ID, i, got, allowed)
@@ -96,8 +98,16 @@ func (r *rig) flushed(st *live.Store) error {
 }
 
 // overwritten reports whether each block, and its metadata, is that of one of the states: in a random write area
-// blocks are written again, one by one.
-func overwritten(n *layout.Namespace, got zoneState, allowed []zoneState) bool {
+// blocks are written again, one by one. If a write could be done in part, that holds for each byte.
+func (r *rig) overwritten(n *layout.Namespace, got zoneState, allowed []zoneState) bool {
+	if r.inPart {
+		for at := range len(got.data) {
+			if !slices.ContainsFunc(allowed, func(s zoneState) bool { return byteAt(s.data, at) == got.data[at] }) {
+				return false
+			}
+		}
+		return true
+	}
 	size := 1 << n.BlockBits
 	for at := 0; at < len(got.data); at += blockBytes(n) {
 		for _, part := range [][2]int{{at, at + size}, {at + size, at + blockBytes(n)}} {
@@ -111,6 +121,14 @@ func overwritten(n *layout.Namespace, got zoneState, allowed []zoneState) bool {
 		}
 	}
 	return true
+}
+
+// byteAt is the byte of data at an offset, 0 beyond its end.
+func byteAt(data string, at int) byte {
+	if at >= len(data) {
+		return 0
+	}
+	return data[at]
 }
 
 // The power fails at random operations of random histories, and what was not synced is kept, dropped and torn.
@@ -196,7 +214,7 @@ func (r *rig) answered(st *live.Store) error {
 			ok := slices.Contains(last, got)
 			if k.sh.n.ZRWAS > 0 { // the blocks of a write that was under way may be old or new
 				same := func(s zoneState) bool { return s.zone == got.zone }
-				ok = slices.ContainsFunc(last, same) && overwritten(k.sh.n, got, last)
+				ok = slices.ContainsFunc(last, same) && r.overwritten(k.sh.n, got, last)
 			}
 			if !ok {
 				return fmt.Errorf("namespace %d zone %d: %s, answered: %v", n.ID, i, got, last)

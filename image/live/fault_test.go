@@ -50,7 +50,7 @@ func TestEveryCallFails(t *testing.T) {
 					if err != nil && !errors.Is(err, errDisk) || err == nil && faulty.Hit() == "" {
 						t.Fatalf("call %d of %d (%s): %v", n, calls, faulty.Hit(), err)
 					}
-					source, err := afterFault(fs, r)
+					source, err := afterFault(fs, r, plan.name == "in part")
 					if err != nil {
 						t.Fatalf("call %d of %d (%s): %v", n, calls, faulty.Hit(), err)
 					}
@@ -80,14 +80,15 @@ func failing(fs *imagetest.FaultFS, seed uint64) (*rig, error) {
 	return r, errors.Join(err, r.im.Close())
 }
 
-// afterFault opens the image on the same computer.
-func afterFault(fs *imagetest.MemFS, r *rig) (live.Source, error) {
+// afterFault opens the image on the same computer. If inPart is set, a write may have been done in part.
+func afterFault(fs *imagetest.MemFS, r *rig, inPart bool) (live.Source, error) {
 	im, st, err := openStore(fs, live.Options{BootID: boot})
 	if err != nil {
 		return 0, err
 	}
 	source := st.Recovery().Source
 	if r != nil {
+		r.inPart = inPart
 		check := (*rig).answered
 		if source != live.Records {
 			check = (*rig).flushed

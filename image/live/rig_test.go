@@ -64,6 +64,8 @@ type rig struct {
 	since []map[byte]bool
 	rng   *rand.Rand
 	epoch byte
+	// inPart: a write that failed may have been done in part, to a byte.
+	inPart bool
 }
 
 func openStore(fs disk.FS, o live.Options) (*image.Image, *live.Store, error) {
