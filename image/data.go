@@ -40,7 +40,7 @@ func (n *Namespace) WriteAt(p []byte, off int64) (int, error) {
 // space back: the data of the whole zone size, beyond the capacity too, and its
 // per-block metadata.
 func (n *Namespace) DiscardZone(i uint64, from layout.LBA) error {
-	if err := n.inRange(i); err != nil {
+	if err := n.CheckZoneNumber(i); err != nil {
 		return err
 	}
 	end := layout.LBA(i+1) * n.ZoneSize

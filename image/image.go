@@ -252,20 +252,10 @@ func (n *Namespace) at(off layout.Bytes, size, i uint64) (num uint64, in int) {
 	return pos / layout.BlockLen, int(pos % layout.BlockLen)
 }
 
-func (n *Namespace) inRange(i uint64) error {
-	if i < n.ZoneCount {
-		return nil
-	}
-	if !n.Zoned() {
-		return layout.Errorf(layout.ErrRange, "namespace %d has no zones", n.ID)
-	}
-	return layout.Errorf(layout.ErrRange, "namespace %d has zones 0 to %d; there is no zone %d", n.ID, n.ZoneCount-1, i)
-}
-
 // Zone returns zone i.
 func (n *Namespace) Zone(i uint64) (layout.Zone, error) {
 	var z layout.Zone
-	if err := n.inRange(i); err != nil {
+	if err := n.CheckZoneNumber(i); err != nil {
 		return z, err
 	}
 	if n.source != nil {

@@ -74,7 +74,7 @@ func (n *Namespace) Write(r io.Reader, at layout.LBA, o WriteOptions) error {
 // bytes. It returns where they went. An error leaves zone and data as they were, also if
 // only the last append did not fit (Zone Boundary Error).
 func (n *Namespace) Append(r io.Reader, i uint64, o WriteOptions) ([]Extent, error) {
-	if err := n.inRange(i); err != nil {
+	if err := n.CheckZoneNumber(i); err != nil {
 		return nil, err
 	}
 	w := newWriting(n, o)

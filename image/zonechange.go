@@ -72,7 +72,7 @@ var selectAll = map[ZoneAction]zns.Action{
 // rules refuse is a *zns.StatusError. The order of steps is argued in write.go.
 func (n *Namespace) ChangeZones(c ZoneChange) (changed uint64, err error) {
 	for _, r := range c.Zones {
-		if err := n.inRange(r.Last); err != nil {
+		if err := n.CheckZoneNumber(r.Last); err != nil {
 			return 0, err
 		}
 		if r.First > r.Last {

@@ -9,7 +9,7 @@ import (
 // Extension returns the zone descriptor extension of zone i, to be read only;
 // nil for a namespace without.
 func (n *Namespace) Extension(i uint64) ([]byte, error) {
-	if err := n.inRange(i); err != nil || n.ZDES == 0 {
+	if err := n.CheckZoneNumber(i); err != nil || n.ZDES == 0 {
 		return nil, err
 	}
 	if n.source != nil {
@@ -28,7 +28,7 @@ func (n *Namespace) Extension(i uint64) ([]byte, error) {
 
 // SetExtension replaces the extension of zone i, ExtSize bytes; a shorter one is padded with zeroes.
 func (n *Namespace) SetExtension(i uint64, ext []byte) error {
-	if err := n.inRange(i); err != nil {
+	if err := n.CheckZoneNumber(i); err != nil {
 		return err
 	}
 	if len(ext) > n.ExtSize() {
@@ -77,7 +77,7 @@ func (n *Namespace) All(first, count uint64) iter.Seq2[layout.Zone, error] {
 			return
 		}
 		if first >= n.ZoneCount || count > n.ZoneCount-first {
-			yield(layout.Zone{}, n.inRange(max(first, first+count-1)))
+			yield(layout.Zone{}, n.CheckZoneNumber(max(first, first+count-1)))
 			return
 		}
 		desc := make([]byte, min(count+layout.DescriptorsPerBlock, scanChunk)/layout.DescriptorsPerBlock*layout.BlockLen+layout.BlockLen)

@@ -89,6 +89,17 @@ func (n *Namespace) MetadataOff() Bytes { return n.ByteOff(n.Blocks) }
 // MaxActive is the number of zones that may be active, 0 for no limit.
 func (n *Namespace) MaxActive() uint64 { return limit(n.MAR) }
 
+// CheckZoneNumber returns an error that wraps ErrRange if the namespace has no zone i.
+func (n *Namespace) CheckZoneNumber(i uint64) error {
+	if i < n.ZoneCount {
+		return nil
+	}
+	if !n.Zoned() {
+		return Errorf(ErrRange, "namespace %d has no zones", n.ID)
+	}
+	return Errorf(ErrRange, "namespace %d has zones 0 to %d; there is no zone %d", n.ID, n.ZoneCount-1, i)
+}
+
 // MaxOpen is the number of zones that may be open, 0 for no limit.
 func (n *Namespace) MaxOpen() uint64 { return limit(n.MOR) }
 

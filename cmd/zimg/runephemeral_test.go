@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"zimg/image/imagetest"
 )
 
 // Several guests use one image at the same time, each for itself: all see what is in it, none sees what another writes,
@@ -31,7 +33,7 @@ func TestRunEphemeral(t *testing.T) {
 			if err := os.Remove(data); err != nil {
 				t.Fatal(err)
 			}
-			before := filesOf(t, dir)
+			before := imagetest.Files(t, dir)
 			g := runner(t, "--ephemeral", path)
 			g.Command = append([]string{"env", "TMPDIR=" + upper}, g.Command...)
 			var guests sync.WaitGroup
@@ -59,7 +61,7 @@ echo all-is-well
 				})
 			}
 			guests.Wait()
-			for name, b := range filesOf(t, dir) {
+			for name, b := range imagetest.Files(t, dir) {
 				if !bytes.Equal(b, before[name]) {
 					t.Errorf("%s has changed", name)
 				}
@@ -73,20 +75,4 @@ echo all-is-well
 			}
 		})
 	}
-}
-
-// filesOf are the files of a folder.
-func filesOf(t *testing.T, dir string) map[string][]byte {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string][]byte{}
-	for _, e := range entries {
-		if files[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return files
 }

@@ -16,10 +16,7 @@ import (
 // "all". The ranges that it returns are sorted and do not overlap.
 func parseZones(list string, n *layout.Namespace) ([]image.ZoneRange, error) {
 	return numbering{
-		first: 0, last: n.ZoneCount - 1, noun: "zone",
-		absent: func(i uint64) error {
-			return layout.Errorf(layout.ErrRange, "namespace %d has zones 0 to %d; there is no zone %d", n.ID, n.ZoneCount-1, i)
-		},
+		first: 0, last: n.ZoneCount - 1, noun: "zone", absent: n.CheckZoneNumber,
 	}.parse(list)
 }
 

@@ -116,11 +116,11 @@ func (h *history) marked(i int) (resets bool, err error) {
 // zoneOf is the index of namespace id, which has the zone.
 func (r *Recording) zoneOf(id layout.NSID, zone uint64) (int, error) {
 	for i, n := range r.ns {
-		if n.ID == id && zone < n.ZoneCount {
-			return i, nil
+		if n.ID == id {
+			return i, n.CheckZoneNumber(zone)
 		}
 	}
-	return 0, layout.Errorf(layout.ErrRange, "there is no zone %d of namespace %d", zone, id)
+	return 0, layout.Errorf(layout.ErrRange, "there is no namespace %d", id)
 }
 
 // zoneSet is the step of mark i, which was parsed before.

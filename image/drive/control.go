@@ -51,10 +51,7 @@ func (d *Drive) zoned(id layout.NSID, zone uint64) (*namespace, error) {
 	if n == nil {
 		return nil, layout.Errorf(layout.ErrRange, "there is no namespace %d", id)
 	}
-	if !n.Zoned() || zone >= n.ZoneCount {
-		return nil, layout.Errorf(layout.ErrRange, "namespace %d has %d zones; there is no zone %d", id, n.ZoneCount, zone)
-	}
-	return n, nil
+	return n, n.CheckZoneNumber(zone)
 }
 
 // pointerOf is the write pointer that a zone is to get.

@@ -143,8 +143,8 @@ func (s *jsonStream) zone(n *layout.Namespace, again func(i uint64) bool, set fu
 			if err := s.number(&dz.Zone, math.MaxUint64); err != nil {
 				return err
 			}
-			if dz.Zone >= n.ZoneCount {
-				return s.errorf("namespace %d has %d zones; there is no zone %d", n.ID, n.ZoneCount, dz.Zone)
+			if err := n.CheckZoneNumber(dz.Zone); err != nil {
+				return s.errorf("%v", err)
 			}
 			if again(dz.Zone) {
 				return s.errorf("zone %d is listed twice", dz.Zone)

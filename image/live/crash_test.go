@@ -100,35 +100,23 @@ func (r *rig) flushed(st *live.Store) error {
 // overwritten reports whether each block, and its metadata, is that of one of the states: in a random write area
 // blocks are written again, one by one. If a write could be done in part, that holds for each byte.
 func (r *rig) overwritten(n *layout.Namespace, got zoneState, allowed []zoneState) bool {
-	if r.inPart {
-		for at := range len(got.data) {
-			if !slices.ContainsFunc(allowed, func(s zoneState) bool { return byteAt(s.data, at) == got.data[at] }) {
-				return false
-			}
-		}
-		return true
+	var padded []string
+	for _, s := range allowed {
+		padded = append(padded, s.data+string(make([]byte, max(0, len(got.data)-len(s.data)))))
 	}
-	size := 1 << n.BlockBits
-	for at := 0; at < len(got.data); at += blockBytes(n) {
-		for _, part := range [][2]int{{at, at + size}, {at + size, at + blockBytes(n)}} {
-			ok := slices.ContainsFunc(allowed, func(s zoneState) bool {
-				data := s.data + string(make([]byte, max(0, part[1]-len(s.data))))
-				return data[part[0]:part[1]] == got.data[part[0]:part[1]]
-			})
-			if !ok {
-				return false
-			}
+	same := func(from, to int) bool {
+		return slices.ContainsFunc(padded, func(data string) bool { return data[from:to] == got.data[from:to] })
+	}
+	size, step := 1<<n.BlockBits, blockBytes(n)
+	if r.inPart {
+		size, step = 1, 1
+	}
+	for at := 0; at < len(got.data); at += step {
+		if !same(at, at+size) || !same(at+size, at+step) {
+			return false
 		}
 	}
 	return true
-}
-
-// byteAt is the byte of data at an offset, 0 beyond its end.
-func byteAt(data string, at int) byte {
-	if at >= len(data) {
-		return 0
-	}
-	return data[at]
 }
 
 // The power fails at random operations of random histories, and what was not synced is kept, dropped and torn.

@@ -35,7 +35,7 @@ func (s *Store) Disconnect(peer uint32) {
 // to: it was made over a connection that is gone, and the zone was not reset since. The same data may be written there
 // again without a change of the zone.
 func (n *Namespace) Repeatable(i uint64, w Write) bool {
-	if n.inRange(i) != nil || w.Host == 0 {
+	if n.CheckZoneNumber(i) != nil || w.Host == 0 {
 		return false
 	}
 	n.s.mu.Lock()

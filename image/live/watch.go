@@ -97,8 +97,8 @@ func (w *watched) decode(r *record, b *scratch, i uint64) (z layout.Zone, ext ui
 }
 
 func (w *watched) zone(i uint64) (z layout.Zone, ext uint8, err error) {
-	if i >= w.ZoneCount {
-		return z, 0, layout.Errorf(layout.ErrRange, "namespace %d has %d zones; there is no zone %d", w.ID, w.ZoneCount, i)
+	if err := w.CheckZoneNumber(i); err != nil {
+		return z, 0, err
 	}
 	var r record
 	if err := w.read(r[:], i); err != nil {

@@ -59,16 +59,9 @@ func (n *Namespace) wrote(i uint64) error {
 	return n.s.m.Wrote(int(recordsOff+(n.base+i)*recordLen), recordLen)
 }
 
-func (n *Namespace) inRange(i uint64) error {
-	if i < n.ZoneCount {
-		return nil
-	}
-	return layout.Errorf(layout.ErrRange, "namespace %d has %d zones; there is no zone %d", n.ID, n.ZoneCount, i)
-}
-
 // Zone returns zone i as it is now.
 func (n *Namespace) Zone(i uint64) (z layout.Zone, err error) {
-	if err := n.inRange(i); err != nil {
+	if err := n.CheckZoneNumber(i); err != nil {
 		return z, err
 	}
 	defer n.s.unlock(n.s.lock(), &err)
@@ -120,7 +113,7 @@ func (n *Namespace) SetZone(i uint64, z layout.Zone) error { return n.setZone(i,
 func (n *Namespace) SetWritten(i uint64, z layout.Zone, w Write) error { return n.setZone(i, z, &w) }
 
 func (n *Namespace) setZone(i uint64, z layout.Zone, w *Write) error {
-	if err := n.inRange(i); err != nil {
+	if err := n.CheckZoneNumber(i); err != nil {
 		return err
 	}
 	done, err := n.trySet(i, z, w)
@@ -197,7 +190,7 @@ func (n *Namespace) put(i uint64, old, z layout.Zone, ext uint8, w *Write) error
 func (n *Namespace) All(first, count uint64) iter.Seq2[layout.Zone, error] {
 	return func(yield func(layout.Zone, error) bool) {
 		if count > 0 && (first >= n.ZoneCount || count > n.ZoneCount-first) {
-			yield(layout.Zone{}, n.inRange(max(first, first+count-1)))
+			yield(layout.Zone{}, n.CheckZoneNumber(max(first, first+count-1)))
 			return
 		}
 		for i := range count {
@@ -219,7 +212,7 @@ func (n *Namespace) Counts() layout.Counts {
 // SetExtension stores the extension of zone i, padded with zeroes. It takes effect with the next SetZone of the zone,
 // which is to set its attribute.
 func (n *Namespace) SetExtension(i uint64, ext []byte) (err error) {
-	if err := n.inRange(i); err != nil {
+	if err := n.CheckZoneNumber(i); err != nil {
 		return err
 	}
 	if n.ZDES == 0 || len(ext) > n.ExtSize() {
@@ -252,7 +245,7 @@ func (n *Namespace) extAt(i uint64, sel uint8) int64 {
 
 // Extension returns the extension of zone i, ExtSize bytes; zeroes if none was set, nil if the namespace has none.
 func (n *Namespace) Extension(i uint64) (ext []byte, err error) {
-	if err := n.inRange(i); err != nil || n.ZDES == 0 {
+	if err := n.CheckZoneNumber(i); err != nil || n.ZDES == 0 {
 		return nil, err
 	}
 	defer n.s.unlock(n.s.lock(), &err)

@@ -3,7 +3,6 @@ package serve
 import (
 	"bytes"
 	"errors"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -11,6 +10,7 @@ import (
 	"zimg/image/disk"
 	"zimg/image/drive"
 	"zimg/image/drive/drivetest"
+	"zimg/image/imagetest"
 	"zimg/layout"
 )
 
@@ -38,7 +38,7 @@ func TestOverlaidDisks(t *testing.T) {
 			if err := errors.Join(err, im.Close()); err != nil {
 				t.Fatal(err)
 			}
-			before := contents(t, dir)
+			before := imagetest.Files(t, dir)
 
 			var disks []*Disk
 			var hosts []*drivetest.Host
@@ -79,7 +79,7 @@ func TestOverlaidDisks(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			after := contents(t, dir)
+			after := imagetest.Files(t, dir)
 			if len(after) != len(before) {
 				t.Errorf("%d files, there were %d", len(after), len(before))
 			}
@@ -90,20 +90,4 @@ func TestOverlaidDisks(t *testing.T) {
 			}
 		})
 	}
-}
-
-// contents are the files of a folder.
-func contents(t *testing.T, dir string) map[string][]byte {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string][]byte{}
-	for _, e := range entries {
-		if files[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return files
 }

@@ -28,7 +28,7 @@ type stopper struct {
 	cancel  context.CancelFunc
 	signals chan os.Signal
 	done    chan struct{}
-	off     <-chan struct{} // closed when there is no power any more: that ends the run at once
+	off     <-chan struct{} // closed when the power was cut, which ends the run at once
 
 	mu      sync.Mutex
 	signal  syscall.Signal // the first one

@@ -104,7 +104,7 @@ func (s *Server) accept() {
 			time.Sleep(100 * time.Millisecond) // too many open files, which may pass
 			continue
 		}
-		if !s.begin(conn) {
+		if !s.note(conn, false) {
 			_ = conn.Close()
 			return
 		}
@@ -124,21 +124,12 @@ func (s *Server) accept() {
 	}
 }
 
-func (s *Server) begin(conn *net.UnixConn) bool {
+// note keeps conn, and whether it has sent a request, for Close. It returns false if the server is being closed.
+func (s *Server) note(conn *net.UnixConn, requested bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
-		s.conns[conn] = false
-	}
-	return !s.closed
-}
-
-// request notes that conn has sent a request. It returns false if the server is being closed.
-func (s *Server) request(conn *net.UnixConn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.conns[conn] = true
+		s.conns[conn] = requested
 	}
 	return !s.closed
 }
@@ -165,7 +156,7 @@ func (s *Server) serve(conn *net.UnixConn) error {
 		}
 		return nil // as above
 	}
-	if !s.request(conn) {
+	if !s.note(conn, true) {
 		return nil
 	}
 	s.doing.Lock()
