@@ -75,7 +75,6 @@ func (s *session) start(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, conns[0].Close())
 	}
-	s.qtest.running = s.qmp.Running
 	if s.qmp.Version.Before(7, 1) {
 		return tooOld(s.qmp.Version)
 	}

@@ -30,6 +30,38 @@ var machines = []struct {
 	{"riscv64 riscv32", "virt", []configSpace{ecam(0x30000000)}, 0x40000000, 0x80000000},
 }
 
+// shadows are the first and the last register of host bridges, by their identity, that map RAM over the firmware's ROM
+// (PAM0 to PAM6: 82441FX, section 3.2.18; Q35, section 5.1.16).
+var shadows = map[uint32][2]int{0x12378086: {0x59, 0x5f}, 0x29c08086: {0x90, 0x96}}
+
+// unshadow maps the firmware's ROM again, as at power-on. QEMU's reset does not do that, and a firmware that was stopped
+// while it made its copy in RAM would be started from half a copy.
+func (m *machine) unshadow(t *QTest) error {
+	id, err := m.config.read(t, pciAddress{}, pciVendor)
+	if err != nil {
+		return err
+	}
+	pam, ok := shadows[id]
+	if !ok {
+		return nil
+	}
+	for reg := pam[0] &^ 3; reg <= pam[1]; reg += 4 {
+		v, err := m.config.read(t, pciAddress{}, reg)
+		if err != nil {
+			return err
+		}
+		for i := range 4 {
+			if at := reg + i; at >= pam[0] && at <= pam[1] {
+				v &^= 0xff << (8 * i)
+			}
+		}
+		if err := m.config.write(t, pciAddress{}, reg, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // findMachine finds out which machine QEMU emulates.
 func findMachine(q *QMP, t *QTest) (*machine, error) {
 	var target struct{ Arch string }

@@ -45,6 +45,23 @@ func (d *stock) unmark(err error) error {
 	return errors.Join(err, d.abort())
 }
 
+// suspend takes the mark off until begin sets it again: the resets of another attempt to restore zones must not be
+// in the journal of an image in use, where a repair would take them for the guest's.
+func (d *stock) suspend() error {
+	for _, im := range d.Images {
+		if err := im.EndSession(); err != nil {
+			return err
+		}
+	}
+	d.began = false
+	if d.trace == nil {
+		return nil
+	}
+	err := d.trace.disable(d.session)
+	d.endTrace()
+	return err
+}
+
 // abort takes the mark off again.
 func (d *stock) abort() error {
 	errs := []error{d.removeJournal()}

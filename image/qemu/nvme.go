@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -236,6 +237,9 @@ func (c *Controller) writePRPs() error {
 // prp, if not 0, is the first one's PRP1.
 func (c *Controller) run(q *queue, commands []command, prp uint64) error {
 	for len(commands) > 0 {
+		if c.t.interrupted() {
+			return errRunning
+		}
 		// A full queue has one entry free; not wrapping keeps a batch in one piece.
 		n := min(len(commands), q.depth-1, q.depth-q.tail)
 		b := make([]byte, n*sqeLen)
@@ -259,6 +263,9 @@ func (c *Controller) run(q *queue, commands []command, prp uint64) error {
 }
 
 // complete waits until every one of commands has ended, and fails with the first error.
+//
+// It waits also if the guest was started meanwhile, unless the guest has disabled the controller: QEMU 7.2 crashes when a
+// controller is reset that has commands in flight.
 func (c *Controller) complete(q *queue, commands []command) error {
 	deadline := time.Now().Add(c.t.timeout)
 	var failed error
@@ -291,14 +298,28 @@ func (c *Controller) complete(q *queue, commands []command) error {
 			continue
 		}
 		if c.t.interrupted() {
-			return errRunning
+			if enabled, err := c.halted(); err != nil || !enabled {
+				return errors.Join(err, errRunning)
+			}
 		}
 		if time.Now().After(deadline) {
+			if c.t.interrupted() { // the guest may have written over the queues
+				return errRunning
+			}
 			return fmt.Errorf("%s: %w", commands[0].what, ErrTimeout)
 		}
 		time.Sleep(200 * time.Microsecond)
 	}
 	return failed
+}
+
+// halted stops a guest that was started, and reports whether the controller is still enabled.
+func (c *Controller) halted() (bool, error) {
+	if err := c.t.halt(); err != nil {
+		return false, err
+	}
+	csts, err := c.t.ReadL(c.base + regCSTS)
+	return csts&cstsReady != 0 && csts != ^uint32(0), err
 }
 
 // close leaves the controller to the reset that is to come, and memory as a machine has it that was switched on.

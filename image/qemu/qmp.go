@@ -24,6 +24,7 @@ type QMP struct {
 	mu      sync.Mutex
 	last    uint64 // id of the last command
 	running atomic.Bool
+	resumes atomic.Uint64 // how often the guest was started
 	closed  chan struct{}
 	once    sync.Once
 }
@@ -115,6 +116,7 @@ func (q *QMP) read(events chan<- Event) {
 		}
 		switch m.Event {
 		case "RESUME":
+			q.resumes.Add(1)
 			q.running.Store(true)
 		case "STOP":
 			q.running.Store(false)
@@ -156,6 +158,15 @@ func (q *QMP) queueEvents(in <-chan Event) {
 
 // Running reports whether the guest's processors run, by the last event that said so.
 func (q *QMP) Running() bool { return q.running.Load() }
+
+// disturbed reports whether the guest has run, or runs, since resumes was the number of its starts. It asks QEMU, whose
+// answer comes after every event until then: other sockets of QEMU's may be ahead of its events.
+func (q *QMP) disturbed(resumes uint64) (bool, error) {
+	if err := q.Do("query-status", nil, nil); err != nil {
+		return false, err
+	}
+	return q.Running() || q.resumes.Load() != resumes, nil
+}
 
 // answer waits for the answer to command id.
 func (q *QMP) answer(what string, id uint64, patience time.Duration) (qmpMessage, error) {

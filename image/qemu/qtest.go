@@ -17,11 +17,12 @@ type QTest struct {
 	conn    net.Conn
 	r       *bufio.Reader
 	timeout time.Duration
-	running func() bool // the guest runs, so that nobody is to touch its devices; nil for never
+	resumed func() bool  // whether the guest has run since the work began, so that the work is void; nil for never
+	halt    func() error // stops the guest if it runs
 }
 
 // interrupted reports whether the guest was started while its devices were being driven.
-func (t *QTest) interrupted() bool { return t.running != nil && t.running() }
+func (t *QTest) interrupted() bool { return t.resumed != nil && t.resumed() }
 
 // NewQTest speaks qtest over conn.
 func NewQTest(conn net.Conn, timeout time.Duration) *QTest {

@@ -23,7 +23,10 @@ func (c *Controller) Restore(im *image.Image, again bool) error {
 		}
 		r := restorer{c: c, n: n, limit: int(n.MaxOpen())}
 		if again {
-			r.batch = append(r.batch, zoneSend(n.ID, zns.ActionReset, 0, true))
+			// By itself: commands of one batch may run while QEMU is still resetting zone after zone.
+			if err := c.run(&c.io, []command{zoneSend(n.ID, zns.ActionReset, 0, true)}, 0); err != nil {
+				return fmt.Errorf("restore: %w", err)
+			}
 		}
 		if err := r.all(); err != nil {
 			return fmt.Errorf("restore: %w", err)

@@ -201,6 +201,32 @@ func (s *session) run(ctx context.Context, stop <-chan struct{}) (err error) {
 	return nil
 }
 
+// undisturbed is work on the paused machine. Its error is errRunning if the guest was started meanwhile, however briefly: it
+// uses the same registers and memory, so neither a result nor another error means anything then.
+func (s *session) undisturbed(work func() error) error {
+	resumes := s.qmp.resumes.Load()
+	s.qtest.resumed = func() bool { return s.qmp.Running() || s.qmp.resumes.Load() != resumes }
+	s.qtest.halt = func() error {
+		if !s.qmp.Running() {
+			return nil
+		}
+		return s.qmp.Do("stop", nil, nil)
+	}
+	err := work()
+	s.qtest.resumed, s.qtest.halt = nil, nil
+	if errors.Is(err, ErrQEMUGone) || errors.Is(err, ErrTimeout) {
+		return err
+	}
+	disturbed, askErr := s.qmp.disturbed(resumes)
+	switch {
+	case askErr != nil:
+		return errors.Join(err, askErr)
+	case disturbed:
+		return errRunning
+	}
+	return err
+}
+
 // setActions says what the events that end a run do: the machine stops, and QEMU stays for its zones to be saved.
 func (s *session) setActions() error {
 	actions := map[string]any{"shutdown": "pause", "reboot": "reset"}
@@ -219,6 +245,29 @@ func (s *session) reset() error {
 		return err
 	}
 	return s.qmp.Do("system_reset", nil, nil)
+}
+
+// restart stops a guest that somebody may have started, and takes the machine back to its beginning.
+func (s *session) restart() error {
+	for range attempts {
+		if err := s.qmp.Do("stop", nil, nil); err != nil {
+			return err
+		}
+		err := s.undisturbed(func() error {
+			m, err := findMachine(s.qmp, s.qtest)
+			if err != nil {
+				return err
+			}
+			if err := m.unshadow(s.qtest); err != nil {
+				return err
+			}
+			return s.reset()
+		})
+		if !errors.Is(err, errRunning) {
+			return err
+		}
+	}
+	return errRunning
 }
 
 // explain makes the error of a QEMU that did not get as far as the guest.

@@ -181,22 +181,17 @@ func (d *stock) attach(ctx context.Context) error {
 	if err := d.addFiles(); err != nil {
 		return d.unmark(err)
 	}
+	var resumes uint64
 	for try := 0; ; try++ {
-		err := d.meet()
-		if err == nil {
-			err = d.each(func(c *Controller, im *image.Image) error { return c.Restore(im, try > 0) })
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err == nil && !d.began {
-			err = d.begin()
-		}
-		if err == nil && d.qmp.Running() {
-			err = errRunning
-		}
+		resumes = d.qmp.resumes.Load()
+		err := d.undisturbed(func() error { return d.restore(ctx, try > 0) })
 		if errors.Is(err, errRunning) && try < attempts {
 			d.caller.paused = false
+			if d.began {
+				if err := d.suspend(); err != nil {
+					return d.unmark(err)
+				}
+			}
 			if err := d.restart(); err != nil {
 				return d.unmark(err)
 			}
@@ -210,7 +205,27 @@ func (d *stock) attach(ctx context.Context) error {
 	if err := d.reopen(); err != nil {
 		return err
 	}
-	return d.reset()
+	if err := d.restart(); err != nil {
+		return err
+	}
+	if d.qmp.resumes.Load() != resumes { // started since the last look, and stopped by restart
+		d.caller.paused = false
+	}
+	return nil
+}
+
+// restore brings the zones into the controllers, the second time from zones in any state, and marks the images.
+func (d *stock) restore(ctx context.Context, again bool) error {
+	if err := d.meet(); err != nil {
+		return err
+	}
+	if err := d.each(func(c *Controller, im *image.Image) error { return c.Restore(im, again) }); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return d.begin()
 }
 
 // discard cleans up after a QEMU that has not come as far as attach.
@@ -219,14 +234,6 @@ func (d *stock) discard() error {
 		return d.closeTrace()
 	}
 	return d.removeJournal()
-}
-
-// restart stops a guest that somebody has started, and takes the machine back to its beginning.
-func (d *stock) restart() error {
-	if err := d.qmp.Do("stop", nil, nil); err != nil {
-		return err
-	}
-	return d.reset()
 }
 
 // prepare makes the file that QEMU logs to. If the image's folder cannot be written to there is none: then a run
@@ -263,16 +270,14 @@ func (d *stock) save(again bool) error {
 	if err := d.restart(); err != nil {
 		return err
 	}
-	if err := d.each(d.capture); err != nil {
-		return err
-	}
-	if again { // the guest, if it is started, is to find the machine after a reset
-		if err := d.reset(); err != nil {
+	err := d.undisturbed(func() error {
+		if err := d.each(d.capture); err != nil || !again {
 			return err
 		}
-	}
-	if d.qmp.Running() {
-		return errRunning
+		return d.reset() // the guest, if it is started, is to find the machine after a reset
+	})
+	if err != nil {
+		return err
 	}
 	for _, im := range d.Images {
 		if err := im.SyncData(); err != nil {

@@ -140,10 +140,7 @@ func (s *session) keep() error {
 	err := s.drives.save(true)
 	if errors.Is(err, errRunning) {
 		// The caller was quicker. The guest starts over, since zimg has been at its drives.
-		if err := s.qmp.Do("stop", nil, nil); err != nil {
-			return err
-		}
-		if err := s.reset(); err != nil {
+		if err := s.restart(); err != nil {
 			return err
 		}
 		if err := s.setActions(); err != nil {
