@@ -205,7 +205,7 @@ func TestRunEarlyCont(t *testing.T) {
 		q.do("cont")
 		b.await(b.console, "READY", 1)
 		eventually(t, "the mark that the image is in use", func() bool { return zimgState(t, path) == "in use" })
-		if round%4 == 2 { // nothing of what zimg did to start again is taken for the guest's
+		if round%4 == 2 { // a repair must not count zimg's own resets as the guest's
 			qemu := b.findQEMU()
 			if err := b.cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
