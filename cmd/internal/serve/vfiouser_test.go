@@ -63,7 +63,7 @@ func TestSockets(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the service does not end with its client")
 	}
 	if err := d.Close(); err != nil {

@@ -233,7 +233,7 @@ func (c *client) request(command uint16, fds []int, payload ...[]byte) *message 
 			c.t.Fatalf("command %d: the connection ended", command)
 		}
 		return m
-	case <-time.After(5 * time.Second): // QEMU's limit
+	case <-time.After(20 * time.Second):
 		c.t.Fatalf("command %d: no answer", command)
 	}
 	return nil

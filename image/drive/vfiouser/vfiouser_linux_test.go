@@ -352,7 +352,7 @@ func FuzzMessages(f *testing.F) {
 		_ = ours.Close()
 		select {
 		case <-ended:
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatal("Serve does not end")
 		}
 	})
