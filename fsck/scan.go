@@ -2,14 +2,12 @@ package fsck
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"zimg/image"
 	"zimg/image/disk"
+	"zimg/image/goroutine"
 	"zimg/layout"
 )
 
@@ -96,24 +94,15 @@ func (w *extentWalk) next(off int64) (int64, error) {
 
 // parallel fills the ends of list.
 func (sc *scanner) parallel(n *layout.Namespace, list []scanned) {
-	var wg sync.WaitGroup
-	var crashed atomic.Value // a panic belongs to the goroutine that waits, which can report it
+	var workers goroutine.Group
 	slots := make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 	for k := range list {
 		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() {
-				<-slots
-				if v := recover(); v != nil {
-					crashed.Store(fmt.Sprint(v))
-				}
-			}()
+		workers.Go(func() {
+			defer func() { <-slots }()
 			p := &list[k]
 			p.end, p.err = image.NonZeroEnd(sc.files.Data[n.DataFile], n, p.from, layout.LBA(p.i+1)*n.ZoneSize)
 		})
 	}
-	wg.Wait()
-	if v := crashed.Load(); v != nil {
-		panic(v)
-	}
+	workers.Wait()
 }

@@ -10,12 +10,12 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
 
 	"zimg/cmd/internal/cli"
 	"zimg/fsck"
+	"zimg/image/goroutine"
 )
 
 // badness orders the exit codes of checks from the best to the worst; what is not named is worse than all of them.
@@ -60,7 +60,7 @@ func (o *checkOptions) runSeveral(cmd *cobra.Command, paths []string, opts fsck.
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	opts.Context = ctx
-	var workers sync.WaitGroup
+	var workers goroutine.Group
 	defer workers.Wait()
 	defer cancel()
 	work := make(chan int)

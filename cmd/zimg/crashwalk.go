@@ -9,12 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
 
 	"zimg/cmd/internal/cli"
 	"zimg/image/crash"
+	"zimg/image/goroutine"
 )
 
 // chosen are the points that --points and --step choose of count, from 1.
@@ -66,8 +66,8 @@ type trial struct {
 	point     int
 	path      string
 	out, errs io.Writer
-	done      chan struct{}
-	err       error // how it ended
+	running   goroutine.Group // the command
+	err       error           // how it ended
 }
 
 // walk makes the image of each chosen point in turn and runs the command on it, on several at the same time. Results are
@@ -97,7 +97,7 @@ func (o *crashOptions) walk(cmd *cobra.Command, r *crash.Recording) (err error) 
 	window := make(chan struct{}, 2*o.jobs-1)
 	trials := make(chan *trial, cap(window))
 	var makeErr error
-	var running sync.WaitGroup
+	var running goroutine.Group
 	running.Go(func() {
 		defer close(trials)
 		makeErr = o.start(ctx, cmd, w, all, points, window, trials)
@@ -105,7 +105,7 @@ func (o *crashOptions) walk(cmd *cobra.Command, r *crash.Recording) (err error) 
 	tried, failed := 0, 0
 	var tryErr error
 	for t := range trials {
-		<-t.done
+		t.running.Wait()
 		if tryErr == nil {
 			tryErr = bar.Update(int64(tried), int64(len(points)))
 		}
@@ -156,18 +156,17 @@ func (o *crashOptions) start(
 		if err := ctx.Err(); err != nil { // both may have been possible
 			return err
 		}
-		t := &trial{point: n, path: w.Path(fmt.Sprintf("%s-%d", o.every, n)), done: make(chan struct{}), out: cli.ProcessOutput(cmd), errs: cmd.ErrOrStderr()}
+		t := &trial{point: n, path: w.Path(fmt.Sprintf("%s-%d", o.every, n)), out: cli.ProcessOutput(cmd), errs: cmd.ErrOrStderr()}
 		if err := w.Make(t.path, all[n-1]); err != nil {
 			return err
 		}
 		if o.jobs > 1 {
 			t.out, t.errs = &bytes.Buffer{}, &bytes.Buffer{}
 		}
-		go func() {
-			defer close(t.done)
+		t.running.Go(func() {
+			defer func() { <-slots }()
 			t.err = o.tryOne(ctx, t)
-			<-slots
-		}()
+		})
 		trials <- t
 	}
 	return nil

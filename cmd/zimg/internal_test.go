@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -29,9 +32,27 @@ func TestInternalError(t *testing.T) {
 			t.Errorf("%v: exit status %d, %v, want %d", c.args, code, killed, c.want)
 		}
 		text := stderr.String()
-		if !strings.HasPrefix(text, `zimg: internal error: output \x1b[31m lost (zimg/cmd/zimg.panicking.Write, internal_test.go:14)`+"\n") ||
+		if !strings.HasPrefix(text, `zimg: internal error: output \x1b[31m lost (zimg/cmd/zimg.panicking.Write, internal_test.go:17)`+"\n") ||
 			!strings.Contains(text, "This is a bug in zimg.") || strings.Contains(text, "goroutine") {
 			t.Errorf("%v: %s", c.args, text)
 		}
 	}
 }
+
+// buggy is standard error that panics once, when the line of a connection is written that did not keep to the protocol.
+// That is in the goroutine of the connection.
+type buggy struct {
+	io.Writer
+	done bool
+}
+
+func (b *buggy) Write(p []byte) (int, error) {
+	if n, err := b.Writer.Write(p); b.done || !regexp.MustCompile(`connection ended|control socket:|vfio-user`).Match(p) {
+		return n, err
+	}
+	b.done = true
+	panic("a bug in a connection")
+}
+
+// buggyMain is zimg with such a standard error.
+func buggyMain() { os.Exit(run(os.Args, streams{os.Stdin, os.Stdout, &buggy{Writer: os.Stderr}})) }

@@ -33,12 +33,6 @@ func main() {
 	os.Exit(code)
 }
 
-// panicked ends the process where a goroutine that serves a drive panics: with the report and the exit status of an
-// internal error. The image is as after a kill.
-func panicked(cmd *cobra.Command) func(v any) {
-	return func(v any) { os.Exit(cli.Internal(cmd.ErrOrStderr(), v)) }
-}
-
 // streams are the standard streams of a process.
 type streams struct {
 	in       io.Reader

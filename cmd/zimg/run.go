@@ -142,7 +142,7 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 		NoRepair: o.noRepair, Ephemeral: o.ephemeral, AllowLostFaults: o.lostFaults, Answer: o.answer, Limit: o.limit,
 		Stdin: cmd.InOrStdin(), Stdout: cli.ProcessOutput(cmd), Stderr: cmd.ErrOrStderr(),
 		Log:      func(format string, args ...any) { o.say(cmd, format, args...) },
-		Panicked: panicked(cmd),
+		Panicked: cli.Panicked(cmd.ErrOrStderr()),
 	}
 	if o.dryRun {
 		argv, err := vm.CommandLine(cmd.Context(), options)

@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 		"fsck.zimg": func() {
 			os.Exit(run(append([]string{"fsck.zimg"}, os.Args[1:]...), streams{os.Stdin, os.Stdout, os.Stderr}))
 		},
+		"zimg-buggy": buggyMain,
 	})
 }
 

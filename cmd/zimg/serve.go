@@ -158,7 +158,7 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 	}()
 	for _, path := range paths {
 		d, err := serve.OpenDisk(cmd.Context(), serve.Image{Path: path, FS: fsys, Sidecar: o.sidecar, Stamp: stamp(), Private: o.ephemeral, Record: o.record, PowerCut: o.cut, Drive: drive.Options{
-			NQN: o.nqn, MDTS: o.mdts, IOQueues: uint16(o.queues), NoWriteCache: o.noCache, Panicked: panicked(cmd),
+			NQN: o.nqn, MDTS: o.mdts, IOQueues: uint16(o.queues), NoWriteCache: o.noCache, Panicked: cli.Panicked(cmd.ErrOrStderr()),
 		}}, log)
 		if err != nil {
 			return err
@@ -172,7 +172,7 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 		return o.serveSockets(cmd, disks, log)
 	}
 	options := serve.TCP{Listen: []string{o.listen}, Once: o.once, Options: tcp.Options{
-		Hosts: hosts, MaxHosts: o.maxHosts, IOQueues: o.queues, Advertise: o.advertise, EnforceKeepAlive: o.keepAlive, Log: log, Panicked: panicked(cmd),
+		Hosts: hosts, MaxHosts: o.maxHosts, IOQueues: o.queues, Advertise: o.advertise, EnforceKeepAlive: o.keepAlive, Log: log, Panicked: cli.Panicked(cmd.ErrOrStderr()),
 	}}
 	if o.discoverAt != "" {
 		options.Listen = append(options.Listen, o.discoverAt)

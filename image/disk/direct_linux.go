@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"zimg/image/goroutine"
 )
 
 // A long copy on a local file system that cannot share blocks costs most in the page cache: the
@@ -76,7 +78,8 @@ func (d *directCopy) move(srcOff, off, length int64) (done int64, err error) {
 		free <- i
 	}
 	stop := make(chan struct{})
-	go func() {
+	var reader goroutine.Group
+	reader.Go(func() {
 		defer close(full)
 		for at := int64(0); at < length; {
 			var i int
@@ -99,11 +102,12 @@ func (d *directCopy) move(srcOff, off, length int64) (done int64, err error) {
 			}
 			at += n
 		}
-	}()
+	})
 	defer func() { // the reader must be out of the buffers before they go
 		close(stop)
 		for range full {
 		}
+		reader.Wait()
 	}()
 	for p := range full {
 		if p.err != nil {

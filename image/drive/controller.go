@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"zimg/image/goroutine"
 )
 
 // ControllerOptions say whom a controller is for.
@@ -75,7 +77,7 @@ func (c *Controller) Drive() *Drive { return c.d }
 // What it answers is bounded by the drive's MaxTransfer, and by pages of 4096 bytes for
 // admin commands.
 func (c *Controller) Transfer(qid uint16, cmd *Command) (dir Direction, data, meta int, st Status) {
-	defer c.d.Recover()
+	defer goroutine.Recover(c.d.o.Panicked)
 	if qid == 0 {
 		dir, data, st = c.adminTransfer(cmd)
 	} else {
@@ -97,7 +99,7 @@ func (c *Controller) Transfer(qid uint16, cmd *Command) (dir Direction, data, me
 // the controller is reset or abandoned, commands that wait end with Command Aborted due to
 // SQ Deletion. Queue 0 is the admin queue.
 func (c *Controller) Execute(qid uint16, cmd *Command, data, meta []byte, done func(Completion)) (Completion, bool) {
-	defer c.d.Recover()
+	defer goroutine.Recover(c.d.o.Panicked)
 	if qid == 0 {
 		return c.executeAdmin(cmd, data, done)
 	}

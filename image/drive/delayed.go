@@ -3,6 +3,8 @@ package drive
 import (
 	"sync"
 	"time"
+
+	"zimg/image/goroutine"
 )
 
 // delayed are the commands that a fault delays. How many there are is bounded by the
@@ -30,6 +32,7 @@ func (c *Controller) later(delay time.Duration, qid uint16, cmd *Command, data, 
 	}
 	c.delayed.list[w] = true
 	w.timer = time.AfterFunc(delay, func() {
+		defer goroutine.Recover(c.d.o.Panicked)
 		c.gate.RLock()
 		if !c.delayed.remove(w) { // aborted
 			c.gate.RUnlock()

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"zimg/image"
+	"zimg/image/goroutine"
 	"zimg/image/live"
 	"zimg/layout"
 )
@@ -53,8 +54,7 @@ type Options struct {
 	NQN      string // of the subsystem; "" derives it from the image's UUID
 	VendorID uint16 // PCI vendor of a controller that is not one of a fabric; 0 is 1AF4h
 
-	// Panicked, if not nil, is called with the value of a panic in whatever works for the drive, from its goroutine. It
-	// does not return: locks may be held.
+	// Panicked, if not nil, is called with a panic in whatever works for the drive, see goroutine.Recover.
 	Panicked func(v any)
 }
 
@@ -169,15 +169,8 @@ func (d *Drive) NQN() string { return d.o.NQN }
 // Options are those that the drive was made with, with every default filled in.
 func (d *Drive) Options() Options { return d.o }
 
-// Recover is deferred by what works for the drive: it hands a panic to Options.Panicked.
-func (d *Drive) Recover() {
-	if d.o.Panicked == nil {
-		return
-	}
-	if v := recover(); v != nil {
-		d.o.Panicked(v)
-	}
-}
+// Go runs fn, which works for the drive, in a goroutine of its own. A panic in it is passed to Options.Panicked.
+func (d *Drive) Go(fn func()) { goroutine.Go(d.o.Panicked, fn) }
 
 // Faults is the table of faults that the drive has on purpose.
 func (d *Drive) Faults() *Faults { return &d.faults }

@@ -145,8 +145,7 @@ func (c *Controller) begin(fn func()) {
 	before := r.settled
 	done := make(chan struct{})
 	r.settled, r.working = done, true
-	go func() {
-		defer c.d.Recover()
+	c.d.Go(func() {
 		if before != nil {
 			<-before
 		}
@@ -160,7 +159,7 @@ func (c *Controller) begin(fn func()) {
 		}
 		r.mu.Unlock()
 		close(done)
-	}()
+	})
 }
 
 // settle waits for what WriteRegister began.

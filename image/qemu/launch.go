@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"runtime"
 	"time"
+
+	"zimg/image/goroutine"
 )
 
 // CommandLine is the whole command line that Run would start QEMU with; dir stands for the folder that Run makes.
@@ -57,7 +59,10 @@ func (s *session) start(ctx context.Context) error {
 	if s.caller.waits {
 		// It goes on when somebody connects to a socket of the caller's.
 		patience = 1 << 62
-		notice := time.AfterFunc(s.Timeout/4, func() { s.Log("QEMU is waiting for a client to connect to one of its sockets") })
+		notice := time.AfterFunc(s.Timeout/4, func() {
+			defer goroutine.Recover(s.Panicked)
+			s.Log("QEMU is waiting for a client to connect to one of its sockets")
+		})
 		defer notice.Stop()
 	}
 	var conns []net.Conn
@@ -91,8 +96,11 @@ func closeAll(conns []net.Conn) error {
 
 // greet takes up QMP; the end of ctx ends it.
 func (s *session) greet(ctx context.Context, conn net.Conn, patience time.Duration) (*QMP, error) {
-	undo := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	q, err := NewQMP(conn, patience, s.Timeout)
+	undo := context.AfterFunc(ctx, func() {
+		defer goroutine.Recover(s.Panicked)
+		_ = conn.Close()
+	})
+	q, err := NewQMP(conn, patience, s.Timeout, s.Panicked)
 	if !undo() {
 		return nil, ctx.Err()
 	}
@@ -110,7 +118,7 @@ func (s *session) spawn(argv []string) error {
 	// If zimg is killed QEMU must not go on with nobody to save its zones.
 	setParentDeathSignal(cmd)
 	started := make(chan error)
-	go func() {
+	goroutine.Go(s.Panicked, func() {
 		// The death signal comes when the thread ends, not the process: keep it.
 		runtime.LockOSThread()
 		restore := blockSignals()
@@ -122,7 +130,7 @@ func (s *session) spawn(argv []string) error {
 		}
 		s.status = exitStatus(cmd.Wait())
 		close(s.exited)
-	}()
+	})
 	if err := <-started; err != nil {
 		return fmt.Errorf("start QEMU: %w", err)
 	}
@@ -137,10 +145,10 @@ func (s *session) accept(ctx context.Context, l net.Listener, patience time.Dura
 		err  error
 	}
 	got := make(chan result, 1)
-	go func() {
+	goroutine.Go(s.Panicked, func() {
 		conn, err := l.Accept()
 		got <- result{conn, err}
-	}()
+	})
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {

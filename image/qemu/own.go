@@ -66,7 +66,7 @@ func (d *own) prepare() error {
 		d.listeners = append(d.listeners, l)
 		d.mu.Unlock()
 		d.clients.Add(1)
-		go d.serve(l, dr)
+		dr.Go(func() { d.serve(l, dr) })
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"zimg/image/goroutine"
 )
 
 // QMP is a client of QEMU's machine protocol: one command at a time, events
@@ -74,12 +76,12 @@ type qmpMessage struct {
 }
 
 // NewQMP waits for the greeting of the QEMU at the other end of conn, as long as patience, and takes
-// part in the protocol from then on. timeout is for every answer after that.
-func NewQMP(conn net.Conn, patience, timeout time.Duration) (*QMP, error) {
+// part in the protocol from then on. timeout is for every answer after that. A panic in what reads is passed to panicked, see goroutine.Recover.
+func NewQMP(conn net.Conn, patience, timeout time.Duration, panicked func(v any)) (*QMP, error) {
 	q := &QMP{conn: conn, answers: make(chan qmpMessage, 1), Events: make(chan Event), closed: make(chan struct{}), timeout: timeout}
 	events := make(chan Event)
-	go q.read(events)
-	go q.queueEvents(events)
+	goroutine.Go(panicked, func() { q.read(events) })
+	goroutine.Go(panicked, func() { q.queueEvents(events) })
 	m, err := q.answer("greeting", 0, patience)
 	if err != nil {
 		return nil, err

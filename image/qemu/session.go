@@ -37,6 +37,8 @@ type Config struct {
 	Stdout, Stderr io.Writer
 	// Log, if not nil, is called with what happens, from one goroutine at a time.
 	Log func(format string, args ...any)
+	// Panicked, if not nil, is called with a panic in a goroutine of the run, see goroutine.Recover.
+	Panicked func(v any)
 	// Record, if not nil, says where the run of the only image, which has one data file, is recorded.
 	Record *Record
 	// Overlay, if not empty, is a folder for what the guest writes to Images whose files are those of a disk.Overlay. There is

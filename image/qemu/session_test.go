@@ -162,17 +162,17 @@ func TestCommandFails(t *testing.T) {
 func TestNoQEMU(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { _ = b.Close() }()
-	if _, err := NewQMP(a, 100*time.Millisecond, time.Second); !errors.Is(err, ErrTimeout) {
+	if _, err := NewQMP(a, 100*time.Millisecond, time.Second, nil); !errors.Is(err, ErrTimeout) {
 		t.Errorf("silence: %v", err)
 	}
 	c, d := net.Pipe()
 	go func() { _ = d.Close() }()
-	if _, err := NewQMP(c, time.Second, time.Second); !errors.Is(err, ErrQEMUGone) {
+	if _, err := NewQMP(c, time.Second, time.Second, nil); !errors.Is(err, ErrQEMUGone) {
 		t.Errorf("a closed connection: %v", err)
 	}
 	e, f := net.Pipe()
 	go func() { _, _ = f.Write([]byte("{\"return\": {}}\n")) }()
-	if _, err := NewQMP(e, time.Second, time.Second); err == nil {
+	if _, err := NewQMP(e, time.Second, time.Second, nil); err == nil {
 		t.Error("no greeting")
 	}
 }

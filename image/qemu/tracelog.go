@@ -11,6 +11,7 @@ import (
 
 	"zimg/image"
 	"zimg/image/disk"
+	"zimg/image/goroutine"
 	"zimg/image/journal"
 	"zimg/image/zns"
 	"zimg/layout"
@@ -244,7 +245,8 @@ func (d *stock) beginTrace() error {
 	}
 	t.follower.Wants = t.wants
 	t.stop, t.done = make(chan struct{}), make(chan error, 1)
-	go func(f *journal.Follower, stop <-chan struct{}, done chan<- error) { done <- f.Run(stop) }(t.follower, t.stop, t.done)
+	f, stop, done := t.follower, t.stop, t.done
+	goroutine.Go(d.Panicked, func() { done <- f.Run(stop) })
 	names := journal.Events()
 	if d.Record != nil {
 		names = append(names, d.Record.TraceEvents...)

@@ -13,14 +13,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"zimg/image"
 	"zimg/image/disk"
+	"zimg/image/goroutine"
 )
 
 // Exit codes of every command; check and compare have more.
@@ -130,23 +129,20 @@ func errorText(err error) string {
 // Internal reports a panic with value v, which is a bug, as one line that a bug
 // report can quote, and returns the exit code. It is called by the function that recovered.
 func Internal(w io.Writer, v any) int {
+	p := goroutine.Recovered(v)
 	place := ""
-	pcs := make([]uintptr, 64)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
-	for panicking := false; ; {
-		f, more := frames.Next()
-		if panicking && !strings.HasPrefix(f.Function, "runtime.") {
-			place = fmt.Sprintf(" (%s, %s:%d)", f.Function, filepath.Base(f.File), f.Line)
-			break
-		}
-		panicking = panicking || f.Function == "runtime.gopanic"
-		if !more {
-			break
-		}
+	if p.Place != "" {
+		place = " (" + p.Place + ")"
 	}
-	fmt.Fprintf(w, "zimg: internal error: %s%s\n", Printable(fmt.Sprint(v)), place)
+	fmt.Fprintf(w, "zimg: internal error: %s%s\n", Printable(p.String()), place)
 	fmt.Fprintln(w, "This is a bug in zimg. Please report it with the line above and the command you ran.")
 	return ExitInternal
+}
+
+// Panicked ends the process where a goroutine panics that nobody waits for: with the report of an internal error and its exit
+// status. An image that is being served or changed is as after a kill.
+func Panicked(w io.Writer) func(v any) {
+	return func(v any) { os.Exit(Internal(w, v)) }
 }
 
 // printHint prints what can be done, if that is known: a hint per line.

@@ -6,6 +6,8 @@ import (
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+
+	"zimg/image/goroutine"
 )
 
 // ExitBySignal is added to the number of the signal that interrupted a command.
@@ -13,13 +15,15 @@ const ExitBySignal = 128
 
 // Interruptible is a context that SIGINT and SIGTERM end, for a command to leave everything as it was.
 // received is the signal, if there was one. A second one ends the process as it does every other: a
-// command may be waiting for what does not come.
+// command may be waiting for what does not come. SIGQUIT, Ctrl-\ of a terminal, ends the process at once until stop is
+// called. Go would print the stacks of all goroutines and exit with status 2, which check and compare use.
 func Interruptible() (ctx context.Context, received func() os.Signal, stop func()) {
+	unquit := quitOnSignal()
 	ctx, cancel := context.WithCancel(context.Background())
 	var got atomic.Value
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
+	goroutine.Go(Panicked(os.Stderr), func() {
 		select {
 		case s := <-signals:
 			got.Store(s)
@@ -27,12 +31,35 @@ func Interruptible() (ctx context.Context, received func() os.Signal, stop func(
 		case <-ctx.Done():
 		}
 		signal.Stop(signals)
-	}()
+	})
 	received = func() os.Signal {
 		s, _ := got.Load().(os.Signal)
 		return s
 	}
-	return ctx, received, cancel
+	return ctx, received, func() {
+		cancel()
+		unquit()
+	}
+}
+
+// quitOnSignal has SIGQUIT end the process with the exit status of a signal, unless it is ignored.
+func quitOnSignal() (stop func()) {
+	if signal.Ignored(syscall.SIGQUIT) {
+		return func() {}
+	}
+	signals, over := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGQUIT)
+	goroutine.Go(Panicked(os.Stderr), func() {
+		select {
+		case <-signals:
+			os.Exit(ExitBySignal + SignalNumber(syscall.SIGQUIT))
+		case <-over:
+		}
+	})
+	return func() {
+		signal.Stop(signals)
+		close(over)
+	}
 }
 
 // SignalNumber is the number that shells know s by.

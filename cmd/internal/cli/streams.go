@@ -13,6 +13,7 @@ import (
 	"zimg/image/disk"
 	"zimg/image/foreign"
 	"zimg/image/foreign/all"
+	"zimg/image/goroutine"
 )
 
 // Output is standard output. It keeps the first error, so that no command has to look at
@@ -98,10 +99,10 @@ func (r *waitingReader) Read(b []byte) (int, error) {
 		err error
 	}
 	done := make(chan result, 1)
-	go func() {
+	goroutine.Go(Panicked(os.Stderr), func() {
 		n, err := r.ReadCloser.Read(b)
 		done <- result{n, err}
-	}()
+	})
 	select {
 	case got := <-done:
 		return got.n, got.err

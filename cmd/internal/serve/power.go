@@ -112,15 +112,16 @@ func anyOff(ctx context.Context, disks []*Disk) <-chan struct{} {
 	off := make(chan struct{})
 	var once sync.Once
 	end := func() { once.Do(func() { close(off) }) }
-	context.AfterFunc(ctx, end)
 	for _, d := range disks {
-		go func() {
+		d.Drive.Go(func() {
 			select {
 			case <-d.noted.Off():
 				end()
+			case <-ctx.Done():
+				end()
 			case <-off:
 			}
-		}()
+		})
 	}
 	return off
 }
@@ -129,13 +130,13 @@ func anyOff(ctx context.Context, disks []*Disk) <-chan struct{} {
 // the guest is to be ended at once. The end of ctx ends the watch.
 func PowerCuts(ctx context.Context, disks []*Disk) <-chan struct{} {
 	off := make(chan struct{})
-	go func() {
+	disks[0].Drive.Go(func() {
 		<-anyOff(ctx, disks)
 		if cut(disks) {
 			close(off)
 			powerOff(disks)
 		}
-	}()
+	})
 	return off
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"zimg/image/drive"
 	"zimg/image/drive/tcp"
+	"zimg/image/goroutine"
 )
 
 // Target serves disks over NVMe/TCP.
@@ -35,7 +36,7 @@ const comeBack = 15 * time.Second
 func Listen(disks []*Disk, o TCP) (_ *Target, err error) {
 	t := &Target{disks: disks}
 	if o.Once {
-		t.idle = newIdle()
+		t.idle = newIdle(o.Panicked)
 		o.Left = t.idle.left
 	}
 	var subs []tcp.Subsystem
@@ -71,7 +72,7 @@ func Listen(disks []*Disk, o TCP) (_ *Target, err error) {
 func (t *Target) Serve(ctx context.Context) error {
 	errs := make(chan error, len(t.Listeners))
 	for _, l := range t.Listeners {
-		go func() { errs <- t.Server.Serve(l) }()
+		t.disks[0].Drive.Go(func() { errs <- t.Server.Serve(l) })
 	}
 	var over <-chan struct{}
 	if t.idle != nil {
@@ -106,9 +107,13 @@ type idle struct {
 	hosts func() int
 	over  chan struct{}
 	once  sync.Once
+
+	panicked func(v any)
 }
 
-func newIdle() *idle { return &idle{over: make(chan struct{})} }
+func newIdle(panicked func(v any)) *idle {
+	return &idle{over: make(chan struct{}), panicked: panicked}
+}
 
 func (i *idle) end() { i.once.Do(func() { close(i.over) }) }
 
@@ -121,6 +126,7 @@ func (i *idle) left(remaining int, orderly bool) {
 		i.end()
 	default:
 		time.AfterFunc(comeBack, func() {
+			defer goroutine.Recover(i.panicked)
 			if i.hosts() == 0 {
 				i.end()
 			}

@@ -59,15 +59,15 @@ func removeStale(path string) error {
 func (s *Sockets) Serve(ctx context.Context) error {
 	errs := make(chan error, len(s.listeners))
 	for i := range s.listeners {
-		go func() { errs <- s.serve(i) }()
+		s.disks[i].Drive.Go(func() { errs <- s.serve(i) })
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() {
+	s.disks[0].Drive.Go(func() {
 		<-anyOff(ctx, s.disks)
 		_ = s.close()
 		powerOff(s.disks)
-	}()
+	})
 	var err error
 	for range s.listeners {
 		err = errors.Join(err, <-errs)

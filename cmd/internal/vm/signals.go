@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"zimg/image/goroutine"
 )
 
 const (
@@ -36,12 +38,14 @@ type stopper struct {
 }
 
 // newStopper listens until close is called. off ends the run at once when it is closed. limit is how long the run may take, 0 for no limit.
-func newStopper(limit time.Duration, off <-chan struct{}) *stopper {
+func newStopper(limit time.Duration, off <-chan struct{}, panicked func(v any)) *stopper {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stopper{ctx: ctx, cancel: cancel, stop: make(chan struct{}), signals: make(chan os.Signal, 16), done: make(chan struct{}), off: off}
-	// SIGQUIT, which a terminal sends for Ctrl-\, ends QEMU at once; the zones are recovered after that.
+	// SIGQUIT, which a terminal sends for Ctrl-\, ends QEMU at once; the zones are recovered after that. It ended zimg, too,
+	// until here.
+	signal.Reset(syscall.SIGQUIT)
 	signal.Notify(s.signals, syscall.SIGHUP, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
-	go s.listen(limit)
+	goroutine.Go(panicked, func() { s.listen(limit) })
 	return s
 }
 

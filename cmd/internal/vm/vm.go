@@ -57,7 +57,7 @@ type Options struct {
 	// Log is called with a line about what is being done. The line may hold text from images and from
 	// QEMU, which is not fit for a terminal as it is. It may be called from one goroutine at a time.
 	Log func(format string, args ...any)
-	// Panicked is drive.Options.Panicked of the drives of the run.
+	// Panicked is called with a panic in a goroutine of the run, see goroutine.Recover.
 	Panicked func(v any)
 }
 
@@ -129,7 +129,7 @@ func Run(ctx context.Context, o Options) (_ Outcome, err error) {
 
 // runQEMU runs QEMU, and does what is to be done when it has ended.
 func (r *run) runQEMU(ctx context.Context, c *qemu.Config) (Outcome, error) {
-	stop := newStopper(r.Limit, r.off)
+	stop := newStopper(r.Limit, r.off, r.Panicked)
 	defer stop.close()
 	var ended qemu.Outcome
 	err := ctx.Err() // a signal that came before the stopper listened
@@ -190,7 +190,7 @@ func (r *run) prepare(ctx context.Context) (*qemu.Config, error) {
 func (r *run) config() *qemu.Config {
 	return &qemu.Config{
 		Command: r.Command, Controllers: r.Controllers, Timeout: r.Answer, Guard: guard, Overlay: r.upper,
-		Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Log: r.Log,
+		Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Log: r.Log, Panicked: r.Panicked,
 	}
 }
 

@@ -71,7 +71,7 @@ func Listen(path string, o Options) (*Server, error) {
 		return nil, errors.Join(err, l.Close(), os.Remove(path))
 	}
 	s := &Server{o: o, path: path, l: l, clients: make(chan struct{}, maxClients), conns: map[*net.UnixConn]bool{}}
-	s.running.Go(s.accept)
+	s.start(s.accept)
 	return s, nil
 }
 
@@ -91,6 +91,15 @@ func (s *Server) Close() error {
 	return err
 }
 
+// start runs fn in a goroutine of its own, for which Close waits.
+func (s *Server) start(fn func()) {
+	s.running.Add(1)
+	s.o.Drive.Go(func() {
+		defer s.running.Done()
+		fn()
+	})
+}
+
 func (s *Server) accept() {
 	for {
 		s.clients <- struct{}{}
@@ -108,8 +117,7 @@ func (s *Server) accept() {
 			_ = conn.Close()
 			return
 		}
-		s.running.Go(func() {
-			defer s.o.Drive.Recover()
+		s.start(func() {
 			defer func() {
 				s.mu.Lock()
 				delete(s.conns, conn)

@@ -135,7 +135,7 @@ func (a *association) end(ctx context.Context) error {
 	a.ending = true
 	a.mu.Unlock()
 	if first {
-		go a.finish()
+		a.srv.start(a.finish)
 	}
 	select {
 	case <-a.finished:

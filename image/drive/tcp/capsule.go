@@ -51,7 +51,7 @@ func (c *conn) take() *command {
 	cmd := &command{c: c, tag: uint16(len(c.slots))}
 	// Never in the goroutine that calls it, which belongs to the controller and must not
 	// wait for a peer.
-	cmd.done = func(cpl drive.Completion) { go cmd.late(cpl) }
+	cmd.done = func(cpl drive.Completion) { c.srv.start(func() { cmd.late(cpl) }) }
 	c.slots = append(c.slots, cmd)
 	return cmd
 }

@@ -36,14 +36,13 @@ func (c *conn) later(cmd *command) {
 	c.lane = append(c.lane, cmd)
 	if len(c.lane) == 1 {
 		c.wg.Add(1)
-		go c.runLane()
+		c.srv.start(c.runLane)
 	}
 }
 
 // runLane executes until nothing is left.
 func (c *conn) runLane() {
 	defer c.wg.Done()
-	defer c.srv.recovered()
 	for {
 		c.laneMu.Lock()
 		cmd := c.lane[0]

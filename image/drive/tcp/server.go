@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"zimg/image/goroutine"
 )
 
 // DiscoveryNQN is the well-known name of the discovery subsystem, which every server has.
@@ -129,22 +131,14 @@ func (s *Server) ServeConn(nc net.Conn) {
 	if oldest != nil {
 		oldest.kill()
 	}
-	go func() {
+	s.start(func() {
 		defer s.wg.Done()
-		defer s.recovered()
 		c.serve()
-	}()
+	})
 }
 
-// recovered is deferred by the goroutines of connections.
-func (s *Server) recovered() {
-	if s.o.Panicked == nil {
-		return
-	}
-	if v := recover(); v != nil {
-		s.o.Panicked(v)
-	}
-}
+// start runs fn in a goroutine of its own.
+func (s *Server) start(fn func()) { goroutine.Go(s.o.Panicked, fn) }
 
 // settled says that c has become a queue that may be used.
 func (s *Server) settled(c *conn) {

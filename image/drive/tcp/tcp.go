@@ -101,8 +101,7 @@ type Options struct {
 	AdvertisePort int
 
 	Log func(format string, args ...any) // what happens, one line each; nil: nothing
-	// Panicked, if not nil, is called with the value of a panic in the goroutine of a connection. It does not return:
-	// locks may be held.
+	// Panicked, if not nil, is called with a panic in a goroutine of the server, see goroutine.Recover.
 	Panicked func(v any)
 
 	// Left is called when an association with an NVM subsystem has ended, with the number that

@@ -46,7 +46,7 @@ func (w *worker) execute(sq *submission, cmd *drive.Command) {
 		return
 	}
 	if dir == drive.None {
-		done := func(cpl drive.Completion) { go sq.post(cid, cpl) }
+		done := func(cpl drive.Completion) { c.Drive().Go(func() { sq.post(cid, cpl) }) }
 		if cpl, ok := c.Execute(sq.id, cmd, nil, nil, done); ok {
 			sq.post(cid, cpl)
 		}
@@ -77,10 +77,10 @@ func (w *worker) execute(sq *submission, cmd *drive.Command) {
 		sq.post(cid, cpl)
 	}
 	later := func(cpl drive.Completion) {
-		go func() {
+		c.Drive().Go(func() {
 			allowFaults()
 			finish(append([]segment(nil), segments...), cpl)
-		}()
+		})
 	}
 	// The completion may come later, and with it the time to copy: then the buffers are not ours any more.
 	cpl, ok := c.Execute(sq.id, cmd, data, meta, later)

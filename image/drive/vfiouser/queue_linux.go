@@ -186,7 +186,7 @@ func (e *epoch) addSQ(id uint16, base uint64, size uint32, cq *completions) {
 	cq.users++
 	e.mu.Unlock()
 	e.s.workers.Add(1)
-	go sq.run()
+	e.s.c.Drive().Go(sq.run)
 }
 
 // run executes the commands of the queue.
