@@ -20,6 +20,10 @@ func (s *state) checkServed() error {
 	if s.fresh || s.flags&layout.InUse == 0 || h.Session.Kind != layout.Served {
 		return nil
 	}
+	condition, err := s.im.Condition()
+	if err != nil || condition == image.InUse { // it is being served, and the zones are changing
+		return err
+	}
 	s.served = true
 	v, err := live.NewView(s.im, live.Options{BootID: s.o.bootID()})
 	lost := errors.Is(err, live.ErrNoRecords)
