@@ -29,7 +29,7 @@ func TestServeCheckUnlocked(t *testing.T) {
 	}
 	s.end(syscall.SIGKILL)
 	for _, args := range [][]string{{"check", path}, {"check", "-U", path}} {
-		if out, errs, code := zimgStatus(args...); code != checkWarnings || !strings.Contains(out, "WARNING drive-died: ") {
+		if out, errs, code := zimgStatus(args...); code != checkWarnings || !strings.Contains(errs, "WARNING drive-died: ") {
 			t.Errorf("killed, %s: exit status %d: %s%s", args, code, out, errs)
 		}
 	}
