@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -112,58 +111,19 @@ func (q *callerQMP) do(command string) string {
 	return ""
 }
 
-// With -no-shutdown, which libvirt always gives, a guest that has shut down stays: its zones are saved, and it may be
-// started again, or ended.
-func TestRunNoShutdown(t *testing.T) {
-	t.Parallel()
-	socket := filepath.Join(t.TempDir(), "q")
-	b := startBoxed(t, smallImage(t), nil, nil, serial(t, "-no-shutdown", "-qmp", "unix:"+socket+",server=on,wait=off"), nil)
-	b.await(b.console, "READY", 1)
-	q := dialQMP(t, socket)
-	for n := 2; n <= 3; n++ { // started again at once, as libvirt does for a reboot
-		b.typed("o")
-		b.await(b.console, "<o>", n-1)
-		eventually(t, "a stopped guest", func() bool { return strings.Contains(q.do("query-status"), `"running": false`) })
-		if n == 3 {
-			break
+// event waits for an event, which must come after the answer to the last command.
+func (q *callerQMP) event(name string) {
+	q.t.Helper()
+	for q.r.Scan() {
+		var m struct{ Event string }
+		if err := json.Unmarshal(q.r.Bytes(), &m); err != nil {
+			q.t.Fatal(err)
 		}
-		q.do("system_reset")
-		q.do("cont")
-		b.await(b.console, "READY", n)
+		if m.Event == name {
+			return
+		}
 	}
-	// Saved, and ended by its user.
-	eventually(t, "the reset after it", func() bool { return strings.Contains(q.do("query-status"), `"prelaunch"`) })
-	eventually(t, "the image in use", func() bool { return b.findQEMU() == 0 || zimgState(t, b.path) == "in use" })
-	if err := syscall.Kill(b.findQEMU(), syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	b.end(0, syscall.SIGTERM)
-	b.saved()
-}
-
-// A guest that would stay after a shutdown does not when zimg was sent a signal: the caller wants QEMU to end, and soon.
-func TestRunNoShutdownEnded(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct{ typed, want string }{
-		"powers down":        {"", "asking the guest to power down"},
-		"ignores the button": {"i", "the guest has not powered down: saving the zones"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := startBoxed(t, smallImage(t), nil, nil, serial(t, "-no-shutdown"), nil)
-			b.await(b.console, "READY", 1)
-			if c.typed != "" {
-				b.typed(c.typed)
-				b.await(b.console, "<"+c.typed+">", 1)
-			}
-			if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
-			b.end(0, syscall.SIGTERM)
-			b.await(b.stderr, c.want, 1)
-			b.saved()
-		})
-	}
+	q.t.Fatalf("%s: QEMU has ended", name)
 }
 
 // zimgState is what info says of the state of an image that may be in use.

@@ -148,6 +148,14 @@ func (b *boxed) typed(s string) {
 	}
 }
 
+// signal sends zimg a signal.
+func (b *boxed) signal(s syscall.Signal) {
+	b.t.Helper()
+	if err := b.cmd.Process.Signal(s); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // end waits until zimg has ended and wants it to have ended so: with an exit status, or by a signal.
 func (b *boxed) end(status int, by syscall.Signal) {
 	b.t.Helper()

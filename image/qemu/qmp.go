@@ -43,8 +43,9 @@ func (v Version) Before(major, minor int) bool {
 
 // Event is an asynchronous message of QEMU.
 type Event struct {
-	Name string
-	Data json.RawMessage
+	Name    string
+	Data    json.RawMessage
+	resumes uint64 // how often the guest had been started by then
 }
 
 // QMPError is the refusal of a command.
@@ -123,7 +124,7 @@ func (q *QMP) read(events chan<- Event) {
 		case "STOP":
 			q.running.Store(false)
 		}
-		events <- Event{m.Event, m.Data}
+		events <- Event{m.Event, m.Data, q.resumes.Load()}
 	}
 }
 

@@ -91,7 +91,8 @@ type session struct {
 	qmp      *QMP
 	qtest    *QTest
 	guard    *guardian
-	saved    bool // the zones are committed, and the guest has not run since
+	saved    bool   // the zones are committed, and the guest has not run since
+	resumes  uint64 // how often the guest had been started when it shut down, of a machine that stays
 	panicked bool
 	signal   int
 	pending  int // see pendingSignal

@@ -270,6 +270,15 @@ func (d *stock) save(again bool) error {
 	if err := d.restart(); err != nil {
 		return err
 	}
+	if again { // its caller may have been quicker than this stop
+		started, err := d.qmp.disturbed(d.resumes)
+		if err != nil {
+			return err
+		}
+		if started {
+			return errRunning
+		}
+	}
 	err := d.undisturbed(func() error {
 		if err := d.each(d.capture); err != nil || !again {
 			return err

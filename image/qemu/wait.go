@@ -41,6 +41,7 @@ func (s *session) wait(ctx context.Context, stop <-chan struct{}) error {
 			if !s.caller.stays || ctx.Err() != nil {
 				return s.save()
 			}
+			s.resumes = e.resumes
 			if err := s.keep(); err != nil {
 				return err
 			}
