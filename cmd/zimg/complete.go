@@ -14,6 +14,7 @@ import (
 	"zimg/cmd/internal/cli"
 	"zimg/cmd/internal/report"
 	"zimg/image"
+	"zimg/image/crash"
 	"zimg/image/foreign/all"
 	"zimg/layout"
 )
@@ -21,7 +22,7 @@ import (
 // values are what flags with a fixed set of values complete to.
 var values = map[string][]string{
 	"layout": {"trailing", "sidecar"}, "repair": {"safe", "all"}, "repair-as-qemu": {"leaks", "all"},
-	"preallocation": {"off", "falloc", "full"}, "unflushed": {"keep", "drop", "torn"}, "every": {"flush", "write"}, "like": likeNames(),
+	"preallocation": {"off", "falloc", "full"}, "unflushed": crash.Fates(), "every": {"flush", "write"}, "like": likeNames(),
 }
 
 // outputs are the values of --output, by command.

@@ -83,7 +83,7 @@ docs/CRASH.md describes the assumptions about the drive.`,
 }
 
 func (o *crashOptions) run(cmd *cobra.Command, args []string) (err error) {
-	if err := cli.OneOf("unflushed", o.unflushed, string(crash.Keep), string(crash.Drop), string(crash.Torn)); err != nil {
+	if err := cli.OneOf("unflushed", o.unflushed, crash.Fates()...); err != nil {
 		return err
 	}
 	if err := cli.OneOf("output", o.output, "human", "json"); err != nil {

@@ -14,11 +14,6 @@ import (
 	"zimg/image/drive/record"
 )
 
-// checkFate checks the value of --unflushed.
-func checkFate(fate string) error {
-	return cli.OneOf("unflushed", fate, string(crash.Keep), string(crash.Drop), string(crash.Torn))
-}
-
 // onRequest is the point of a power cut that zimg power-cut asks for.
 const onRequest = "request"
 
@@ -42,7 +37,7 @@ func parsePowerCut(s string) (*record.Trigger, error) {
 				return nil, cli.UsageError("--power-cut %q: invalid seed %q", s, value)
 			}
 			at.Seed = seed
-		case word == string(crash.Keep), word == string(crash.Drop), word == string(crash.Torn):
+		case crash.Unflushed(word).Check() == nil:
 			at.Fate = crash.Unflushed(word)
 		default:
 			return nil, cli.UsageError("--power-cut %q: %q is not keep, drop, torn or seed=N", s, word)
@@ -88,7 +83,7 @@ does so from the start, and --at from now on.`,
 }
 
 func (o *powerCutOptions) run(cmd *cobra.Command, path string) error {
-	if err := checkFate(o.unflushed); err != nil {
+	if err := cli.OneOf("unflushed", o.unflushed, crash.Fates()...); err != nil {
 		return err
 	}
 	q := &control.PowerCut{Fate: o.unflushed, Seed: o.seed}

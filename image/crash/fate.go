@@ -2,6 +2,7 @@ package crash
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"math/bits"
 	"slices"
@@ -22,6 +23,17 @@ const (
 	Drop Unflushed = "drop"
 	Torn Unflushed = "torn"
 )
+
+// Fates lists the values of Unflushed.
+func Fates() []string { return []string{string(Keep), string(Drop), string(Torn)} }
+
+// Check refuses a value that is not one of Fates.
+func (u Unflushed) Check() error {
+	if slices.Contains(Fates(), string(u)) {
+		return nil
+	}
+	return fmt.Errorf("invalid value %q for unflushed writes: must be keep, drop or torn", u)
+}
 
 // tail is what is pending in a zone: its blocks from first to end.
 type tail struct{ first, end layout.LBA }

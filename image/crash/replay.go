@@ -3,7 +3,6 @@ package crash
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -27,8 +26,8 @@ type replay struct {
 }
 
 func newReplay(r *Recording, fate Unflushed, seed uint64, file disk.File) (*replay, error) {
-	if fate != Keep && fate != Drop && fate != Torn {
-		return nil, fmt.Errorf("invalid value %q for unflushed writes: must be keep, drop or torn", fate)
+	if err := fate.Check(); err != nil {
+		return nil, err
 	}
 	p := &replay{model: newModel(recorded{r}, fate, seed), rec: r, file: file, buf: make([]byte, chunk)}
 	for i, n := range r.ns {

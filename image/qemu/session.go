@@ -39,6 +39,8 @@ type Config struct {
 	Log func(format string, args ...any)
 	// Panicked, if not nil, is called with a panic in a goroutine of the run, see goroutine.Recover.
 	Panicked func(v any)
+	// Off, if not nil, is closed when the power of one of Drives was cut: QEMU is ended at once.
+	Off <-chan struct{}
 	// Record, if not nil, says where the run of the only image, which has one data file, is recorded.
 	Record *Record
 	// Overlay, if not empty, is a folder for what the guest writes to Images whose files are those of a disk.Overlay. There is

@@ -63,6 +63,9 @@ func (s *session) wait(ctx context.Context, stop <-chan struct{}) error {
 		case <-stop:
 			s.Log("saving the zones and ending QEMU")
 			return s.save()
+		case <-s.Off:
+			s.Log("the power was cut: ending QEMU")
+			return s.save()
 		case <-ticker.C:
 			if s.signal = s.pendingSignal(ctx); s.signal != 0 {
 				s.Log("QEMU received signal %d: saving the zones", s.signal)

@@ -1,6 +1,9 @@
 package qemu
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // Which of QEMU's events end a run. For -action watchdog=poweroff QEMU has to pause instead (see setActions).
 func TestEndingEvents(t *testing.T) {
@@ -31,6 +34,27 @@ func TestEndingEvents(t *testing.T) {
 		over, err := s.event(Event{Name: c.name, Data: []byte(c.data)})
 		if over != c.over || (err != nil) != c.gone {
 			t.Errorf("%s %s with %+v: %v, %v; want %v", c.name, c.data, c.caller, over, err, c.over)
+		}
+	}
+}
+
+// What ends a run says so: a power cut saves nothing.
+func TestWaitSays(t *testing.T) {
+	t.Parallel()
+	ended := make(chan struct{})
+	close(ended)
+	for _, c := range []struct {
+		stop, off <-chan struct{}
+		want      string
+	}{
+		{stop: ended, want: "saving the zones and ending QEMU"},
+		{off: ended, want: "the power was cut: ending QEMU"},
+	} {
+		got := ""
+		s := &session{Config: Config{Off: c.off, Log: func(format string, args ...any) { got += fmt.Sprintf(format, args...) }}}
+		s.qmp, s.drives = &QMP{}, &own{session: s}
+		if err := s.wait(t.Context(), c.stop); err != nil || got != c.want || !s.saved {
+			t.Errorf("%v, %q; want %q", err, got, c.want)
 		}
 	}
 }

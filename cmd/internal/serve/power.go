@@ -86,11 +86,12 @@ const notReadyHint = "name a point to come with --at, or serve the image with --
 // cutPower does what a client of the control socket asks for.
 func (d *Disk) cutPower(q control.PowerCut) error {
 	at := record.Trigger{Fate: crash.Unflushed(q.Fate), Seed: q.Seed, Kind: crash.Kind(q.Kind), N: q.N}
+	fateErr := at.Fate.Check()
 	switch {
 	case d.noted.IsOff():
 		return record.ErrPowerCut
-	case at.Fate != crash.Keep && at.Fate != crash.Drop && at.Fate != crash.Torn:
-		return fmt.Errorf("invalid value %q for unflushed writes: must be keep, drop or torn", at.Fate)
+	case fateErr != nil:
+		return fateErr
 	case at.Kind != "" && (at.N < 1 || at.Kind != crash.AtFlush && at.Kind != crash.AtWrite):
 		return fmt.Errorf("invalid point %s:%d", at.Kind, at.N)
 	case at.Kind == "" && at.Fate != crash.Keep && !d.noted.Armed():

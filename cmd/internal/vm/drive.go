@@ -128,7 +128,7 @@ func (r *run) runOwn(ctx context.Context) (_ Outcome, err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r.off = serve.PowerCuts(ctx, disks)
+	c.Off = serve.PowerCuts(ctx, disks)
 	out, err := r.runQEMU(ctx, c)
 	if err != nil && r.Record != "" { // of a guest that never ran
 		err = errors.Join(err, closeAll(), crash.Remove(r.Record))

@@ -30,17 +30,16 @@ type stopper struct {
 	cancel  context.CancelFunc
 	signals chan os.Signal
 	done    chan struct{}
-	off     <-chan struct{} // closed when the power was cut, which ends the run at once
 
 	mu      sync.Mutex
 	signal  syscall.Signal // the first one
 	expired bool           // the run has reached its limit
 }
 
-// newStopper listens until close is called. off ends the run at once when it is closed. limit is how long the run may take, 0 for no limit.
-func newStopper(limit time.Duration, off <-chan struct{}, panicked func(v any)) *stopper {
+// newStopper listens until close is called. limit is how long the run may take, 0 for no limit.
+func newStopper(limit time.Duration, panicked func(v any)) *stopper {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &stopper{ctx: ctx, cancel: cancel, stop: make(chan struct{}), signals: make(chan os.Signal, 16), done: make(chan struct{}), off: off}
+	s := &stopper{ctx: ctx, cancel: cancel, stop: make(chan struct{}), signals: make(chan os.Signal, 16), done: make(chan struct{})}
 	// SIGQUIT, which a terminal sends for Ctrl-\, ends QEMU at once; the zones are recovered after that. It ended zimg, too,
 	// until here.
 	signal.Reset(syscall.SIGQUIT)
@@ -55,7 +54,7 @@ func (s *stopper) listen(limit time.Duration) {
 		expiry = time.After(limit)
 	}
 	var first time.Time
-	stopped, off := false, s.off
+	stopped := false
 	for {
 		select {
 		case got := <-s.signals:
@@ -81,12 +80,6 @@ func (s *stopper) listen(limit time.Duration) {
 				s.note(0, true)
 				s.cancel()
 				grace = time.After(limitGrace)
-			}
-		case <-off:
-			off = nil
-			if !stopped {
-				stopped = true
-				close(s.stop)
 			}
 		case <-grace:
 			if !stopped {

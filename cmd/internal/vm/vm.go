@@ -129,7 +129,7 @@ func Run(ctx context.Context, o Options) (_ Outcome, err error) {
 
 // runQEMU runs QEMU, and does what is to be done when it has ended.
 func (r *run) runQEMU(ctx context.Context, c *qemu.Config) (Outcome, error) {
-	stop := newStopper(r.Limit, r.off, r.Panicked)
+	stop := newStopper(r.Limit, r.Panicked)
 	defer stop.close()
 	var ended qemu.Outcome
 	err := ctx.Err() // a signal that came before the stopper listened
@@ -160,7 +160,6 @@ type run struct {
 	dry    bool   // nothing may be changed
 	upper  string // folder of the changes of an ephemeral run
 	images []*image.Image
-	off    <-chan struct{} // closed when the power of a drive was cut; nil if that cannot be
 }
 
 // prepare opens the images, in order, and makes the recording.
