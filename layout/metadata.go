@@ -3,6 +3,7 @@ package layout
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -68,6 +69,18 @@ type Namespace struct {
 
 // Zoned reports whether n has zones.
 func (n *Namespace) Zoned() bool { return n.CSI == ZNS }
+
+// Distinguished is n with the identifiers of copy k of its image: a host refuses a namespace that has an identifier of
+// another one. Each identifier that n has differs in its last byte; k = 0 changes none.
+func (n *Namespace) Distinguished(k uint8) *Namespace {
+	c := *n
+	for _, id := range [][]byte{c.EUI64[:], c.NGUID[:], c.UUID[:]} {
+		if slices.ContainsFunc(id, func(b byte) bool { return b != 0 }) {
+			id[len(id)-1] += k
+		}
+	}
+	return &c
+}
 
 // BlockSize is the logical block size in bytes.
 func (n *Namespace) BlockSize() int64 { return 1 << n.BlockBits }

@@ -52,6 +52,7 @@ type Options struct {
 	Model    string // at most 40; "" is "zimg"
 	Firmware string // at most 8; "" is "1"
 	NQN      string // of the subsystem; "" derives it from the image's UUID
+	Copy     uint8  // if not 0, namespaces have the identifiers of that copy of the image (layout.Namespace.Distinguished)
 	VendorID uint16 // PCI vendor of a controller that is not one of a fabric; 0 is 1AF4h
 
 	// Panicked, if not nil, is called with a panic in whatever works for the drive, see goroutine.Recover.

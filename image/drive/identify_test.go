@@ -150,3 +150,34 @@ func TestInactiveNamespace(t *testing.T) {
 		t.Errorf("namespaces after 5: % x", b[:8])
 	}
 }
+
+// A copy of an image beside the image has identifiers of its own: Linux refuses a namespace with one that it knows.
+func TestIdentifyCopy(t *testing.T) {
+	t.Parallel()
+	spec := imagetest.Spec{Layout: layout.Trailing, UUID: [16]byte{1}, Namespaces: []imagetest.SpecNamespace{
+		{Namespace: layout.Namespace{
+			ID: 1, CSI: layout.NVM, BlockBits: 12, Blocks: 256,
+			EUI64: [8]byte{1, 7: 0xFF}, NGUID: [16]byte{2, 15: 3}, UUID: [16]byte{4, 15: 5},
+		}},
+		{Namespace: layout.Namespace{ID: 2, CSI: layout.NVM, BlockBits: 12, Blocks: 256}}, // has a UUID of the image's
+	}}
+	first := newRig(t, spec, drive.Options{}, drive.ControllerOptions{CNTLID: 1})
+	second := newRig(t, spec, drive.Options{Copy: 2}, drive.ControllerOptions{CNTLID: 1})
+	for _, c := range []struct {
+		r    *rig
+		want string
+	}{
+		{first, "01080000" + "01000000000000ff" + "02100000" + "02000000000000000000000000000003" + "03100000" + "04000000000000000000000000000005"},
+		{second, "01080000" + "0100000000000001" + "02100000" + "02000000000000000000000000000005" + "03100000" + "04000000000000000000000000000007"},
+	} {
+		if got := hex.EncodeToString(c.r.identify(3, 1, 0)[:12+20+20]); got != c.want {
+			t.Errorf("descriptors %s, want %s", got, c.want)
+		}
+		if b := c.r.identify(0, 1, 0); !bytes.Equal(b[104:128], append(c.r.identify(3, 1, 0)[16:32:32], c.r.identify(3, 1, 0)[4:12]...)) {
+			t.Errorf("NGUID and EUI64 % x", b[104:128])
+		}
+	}
+	if a, b := first.identify(3, 2, 0)[4:20], second.identify(3, 2, 0)[4:20]; bytes.Equal(a, b) {
+		t.Errorf("both have the UUID % x", a)
+	}
+}

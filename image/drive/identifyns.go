@@ -82,7 +82,7 @@ func (n *namespace) identifyDescriptors(b []byte) {
 	if n.NGUID != [16]byte{} {
 		add(nidNGUID, n.NGUID[:])
 	}
-	add(nidUUID, n.uuid[:])
+	add(nidUUID, n.UUID[:])
 	add(nidCSI, []byte{uint8(n.CSI)})
 }
 

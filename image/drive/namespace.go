@@ -14,9 +14,8 @@ import (
 // A namespace is one namespace of the drive.
 type namespace struct {
 	*layout.Namespace
-	d    *Drive
-	st   NamespaceStore
-	uuid [16]byte
+	d  *Drive
+	st NamespaceStore
 
 	pi pi.Format
 
@@ -26,10 +25,11 @@ type namespace struct {
 }
 
 func newNamespace(d *Drive, n *image.Namespace) *namespace {
-	ns := &namespace{Namespace: n.Namespace, d: d, st: d.st.Namespace(n.ID), uuid: n.UUID, pi: pi.Of(n.Namespace)}
-	if ns.uuid == [16]byte{} {
-		ns.uuid = identity(d.im, n.ID)
+	seen := *n.Namespace // by hosts, which want a UUID
+	if seen.UUID == [16]byte{} {
+		seen.UUID = identity(d.im, n.ID)
 	}
+	ns := &namespace{Namespace: seen.Distinguished(d.o.Copy), d: d, st: d.st.Namespace(n.ID), pi: pi.Of(n.Namespace)}
 	if n.Zoned() {
 		ns.zones.NamespaceStore = ns.st
 		ns.m = zns.New(n.Namespace, &ns.zones, ns.st.Counts())

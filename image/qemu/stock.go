@@ -75,13 +75,7 @@ func (s *session) distinguish(i *stockImage, k int, serials map[string]string) {
 	serials[renamed] = i.Path()
 	i.controller = set(i.controller, "serial", renamed)
 	for j, n := range i.namespaces {
-		c := *n
-		for _, id := range [][]byte{c.UUID[:], c.NGUID[:], c.EUI64[:]} {
-			if slices.ContainsFunc(id, func(b byte) bool { return b != 0 }) {
-				id[len(id)-1] += byte(k)
-			}
-		}
-		i.namespaces[j] = &c
+		i.namespaces[j] = n.Distinguished(uint8(k))
 	}
 }
 

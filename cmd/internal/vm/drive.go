@@ -83,7 +83,8 @@ func setOption(o *drive.Options, p qemu.Property) (known bool, err error) {
 
 // runOwn runs QEMU with drives that zimg is itself. However QEMU ends, the zones are in the images.
 func (r *run) runOwn(ctx context.Context) (_ Outcome, err error) {
-	var disks []*serve.Disk
+	c := r.config()
+	disks, err := r.openDisks(ctx, c)
 	closed := false
 	closeAll := func() error {
 		if closed {
@@ -100,31 +101,8 @@ func (r *run) runOwn(ctx context.Context) (_ Outcome, err error) {
 		return errors.Join(errs...)
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	c := r.config()
-	c.Controllers = nil
-	nqns := map[string]bool{}
-	for k, path := range r.Paths {
-		options, device, err := r.split(k)
-		if err != nil {
-			return Outcome{}, err
-		}
-		d, err := r.openDisk(ctx, path, options)
-		if err != nil {
-			return Outcome{}, err
-		}
-		disks = append(disks, d)
-		if nqn := d.Drive.NQN(); nqns[nqn] {
-			// A copy of an image: a guest refuses a second drive of the same name.
-			options.NQN = fmt.Sprintf("%s:%d", nqn, k+1)
-			if d, err = r.reopen(ctx, d, path, options, k); err != nil {
-				disks = disks[:k]
-				return Outcome{}, err
-			}
-			disks[k] = d
-		}
-		nqns[d.Drive.NQN()] = true
-		c.Drives = append(c.Drives, d.Drive)
-		c.Controllers = append(c.Controllers, device)
+	if err != nil {
+		return Outcome{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -136,9 +114,37 @@ func (r *run) runOwn(ctx context.Context) (_ Outcome, err error) {
 	return out, err
 }
 
+// openDisks opens the drives of the run, which c then has. The caller closes those that are returned, also with an error.
+func (r *run) openDisks(ctx context.Context, c *qemu.Config) (disks []*serve.Disk, err error) {
+	c.Controllers = nil
+	nqns := map[string]bool{}
+	for k, path := range r.Paths {
+		options, device, err := r.split(k)
+		if err != nil {
+			return disks, err
+		}
+		d, err := r.openDisk(ctx, path, options)
+		if err != nil {
+			return disks, err
+		}
+		if nqn := d.Drive.NQN(); nqns[nqn] {
+			// A copy of an image: a guest refuses a second drive of the same name.
+			options.NQN = fmt.Sprintf("%s:%d", nqn, k+1)
+			if d, err = r.reopen(ctx, d, path, options, k); err != nil {
+				return disks, err
+			}
+		}
+		disks = append(disks, d)
+		nqns[d.Drive.NQN()] = true
+		c.Drives = append(c.Drives, d.Drive)
+		c.Controllers = append(c.Controllers, device)
+	}
+	return disks, nil
+}
+
 // reopen opens a copy with another identity.
 func (r *run) reopen(ctx context.Context, d *serve.Disk, path string, o drive.Options, k int) (*serve.Disk, error) {
-	o.Serial = qemu.OtherSerial(d.Drive.Options().Serial, k)
+	o.Serial, o.Copy = qemu.OtherSerial(d.Drive.Options().Serial, k), uint8(k)
 	if err := d.Close(); err != nil {
 		return nil, err
 	}
