@@ -148,6 +148,13 @@ func (b *boxed) typed(s string) {
 	}
 }
 
+// ignoresButton has the guest ignore the power button. It answers to the next letter when it does.
+func (b *boxed) ignoresButton() {
+	b.t.Helper()
+	b.typed("ix")
+	b.await(b.console, "<x>", 1)
+}
+
 // signal sends zimg a signal.
 func (b *boxed) signal(s syscall.Signal) {
 	b.t.Helper()
