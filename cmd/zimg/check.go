@@ -256,9 +256,13 @@ func (o *checkOptions) progress(cmd *cobra.Command, path string) (*cli.Progress,
 	}
 	fd, err := strconv.ParseUint(o.progressFD, 10, 16)
 	if err != nil {
-		return nil, cli.UsageError("-C %s: must be a file descriptor", o.progressFD)
+		return nil, cli.UsageError("invalid file descriptor %q for the progress: must be a number", o.progressFD)
 	}
-	bar.Lines(os.NewFile(uintptr(fd), "progress"), path)
+	file := os.NewFile(uintptr(fd), "progress")
+	if _, err := file.Stat(); err != nil {
+		return nil, cli.UsageError("file descriptor %d for the progress is not open", fd)
+	}
+	bar.Lines(file, path)
 	return bar, nil
 }
 

@@ -64,7 +64,7 @@ func (c controlled) changeZones(n *image.Namespace, a zoneAction, change image.Z
 	}})
 	var refused *control.RefusedError
 	if errors.As(err, &refused) && refused.Changed > 0 {
-		return 0, fmt.Errorf("%w; %s changed before", err, cli.Count(int(refused.Changed), "zone was", "zones were"))
+		return 0, fmt.Errorf("%w; %s changed before that", err, cli.Count(int(refused.Changed), "zone was", "zones were"))
 	}
 	if err != nil {
 		return 0, err

@@ -77,7 +77,7 @@ func (f *faultSpec) resolve(im *image.Image) (*control.Fault, error) {
 	c := &control.Fault{NSID: n.ID, Ops: f.ops, Status: f.status, Delay: f.delay, Count: f.count}
 	switch {
 	case f.lba != "" && f.zone != "":
-		return nil, cli.UsageError("a fault is at blocks or at zones, not at both")
+		return nil, cli.UsageError("--lba and --zone cannot be used together")
 	case f.zone != "":
 		if !n.Zoned() {
 			return nil, layout.Errorf(layout.ErrRange, "namespace %d has no zones", n.ID)
@@ -87,7 +87,7 @@ func (f *faultSpec) resolve(im *image.Image) (*control.Fault, error) {
 			return nil, err
 		}
 		if len(zones) > 1 {
-			return nil, cli.UsageError("a fault is at one zone or one range of zones, not at %s", f.zone)
+			return nil, cli.UsageError("invalid zones %q for a fault: use one zone, one range or all", f.zone)
 		}
 		c.LBA, c.Blocks = layout.LBA(zones[0].First)*n.ZoneSize, layout.LBA(zones[0].Last-zones[0].First+1)*n.ZoneSize
 	case f.lba != "":

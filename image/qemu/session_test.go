@@ -167,13 +167,13 @@ func TestNoQEMU(t *testing.T) {
 	}
 	c, d := net.Pipe()
 	go func() { _ = d.Close() }()
-	if _, err := NewQMP(c, time.Second, time.Second, nil); !errors.Is(err, ErrQEMUGone) {
+	if _, err := NewQMP(c, time.Second, time.Second, nil); !errors.Is(err, ErrQEMUGone) || !strings.Contains(err.Error(), "QEMU has exited") {
 		t.Errorf("a closed connection: %v", err)
 	}
 	e, f := net.Pipe()
 	go func() { _, _ = f.Write([]byte("{\"return\": {}}\n")) }()
-	if _, err := NewQMP(e, time.Second, time.Second, nil); err == nil {
-		t.Error("no greeting")
+	if _, err := NewQMP(e, time.Second, time.Second, nil); err == nil || !strings.Contains(err.Error(), "not a QMP greeting") {
+		t.Errorf("no greeting: %v", err)
 	}
 }
 
@@ -201,14 +201,14 @@ func TestCallerArgs(t *testing.T) {
 		{"q -serial tcp::1,server", callerArgs{waits: true}, ""},
 		{"q -serial tcp::1,server=on,wait=off", callerArgs{}, ""},
 		{"q -chardev socket,id=a,path=b,server=on,wait=on", callerArgs{waits: true}, ""},
-		{"q --daemonize", callerArgs{}, "outlive"},
+		{"q --daemonize", callerArgs{}, "-daemonize: zimg has to outlive QEMU to save the zones; put zimg itself in the background instead"},
 		{"q -M q35 -device pxb-pcie,id=p", callerArgs{machine: "q35", expander: true}, ""},
 		{"q -machine accel=tcg,type=virt -device {\"driver\":\"pxb-pcie\"}", callerArgs{machine: "virt", expander: true}, ""},
 		{"q -device pxb,id=p", callerArgs{expander: true}, ""},
 		{"q -snapshot", callerArgs{}, "-snapshot"},
-		{"q -qtest x", callerArgs{}, "qtest"},
+		{"q -qtest x", callerArgs{}, "-qtest: QEMU has one qtest socket, and zimg needs it"},
 		{"q -loadvm x", callerArgs{}, "zones of its own past"},
-		{"q -preconfig", callerArgs{}, "-preconfig"},
+		{"q -preconfig", callerArgs{}, "-preconfig is not supported: QEMU creates drives only after its user continues"},
 	} {
 		got, err := parseCallerArgs(strings.Fields(c.args))
 		if c.err == "" && (err != nil || got != c.want) {

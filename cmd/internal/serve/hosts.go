@@ -75,7 +75,7 @@ func readKeys(name string) (keys, error) {
 		}
 		key, err := tcp.ParseKey(words[len(words)-1])
 		if len(words) > 2 {
-			err = fmt.Errorf("must be a host NQN and a key, got %d words", len(words))
+			err = fmt.Errorf("a line has a host NQN and a key, or a key alone; this one has %d words", len(words))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s, line %d: %w", name, n, err)

@@ -79,9 +79,9 @@ func (d *Disk) PowerCut() string {
 }
 
 // errNotReady refuses a power cut that could not undo anything.
-var errNotReady = errors.New("the drive does not keep what a power failure would undo")
+var errNotReady = errors.New("the power cannot be cut at once: the drive does not record its unflushed writes")
 
-const notReadyHint = "name a point to come with --at, or serve the image with --power-cut request"
+const notReadyHint = "choose a later point with --at, or serve the image with --power-cut request"
 
 // cutPower does what a client of the control socket asks for.
 func (d *Disk) cutPower(q control.PowerCut) error {

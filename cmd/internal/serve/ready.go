@@ -12,12 +12,12 @@ import (
 func Ready(fd int, text string) error {
 	var errs []error
 	if fd >= 0 {
-		f := os.NewFile(uintptr(fd), "ready-fd")
-		if f == nil {
-			return fmt.Errorf("descriptor %d is not open", fd)
-		}
+		f := os.NewFile(uintptr(fd), fmt.Sprintf("file descriptor %d", fd))
 		_, err := fmt.Fprintln(f, text)
-		errs = append(errs, err, f.Close())
+		if closed := f.Close(); err == nil {
+			err = closed
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, notify("READY=1"))...)
 }
@@ -36,7 +36,7 @@ func notify(state string) error {
 	}
 	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err != nil {
-		return fmt.Errorf("NOTIFY_SOCKET: %w", err)
+		return fmt.Errorf("cannot notify the service manager at NOTIFY_SOCKET: %w", err)
 	}
 	_, err = c.Write([]byte(state))
 	return errors.Join(err, c.Close())

@@ -9,11 +9,8 @@ import (
 	"zimg/image/qemu"
 )
 
-// record makes the folder of a recording. The image stays locked while it is copied.
+// record makes the folder of a recording of the only image of the run. The image stays locked while it is copied.
 func (r *run) record(ctx context.Context) (*qemu.Record, error) {
-	if len(r.images) != 1 {
-		return nil, fmt.Errorf("only one image can be recorded, not %d", len(r.images))
-	}
 	if err := crash.Recordable(r.images[0].Namespaces()); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.Paths[0], err)
 	}

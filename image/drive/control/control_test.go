@@ -1,8 +1,10 @@
 package control
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -172,17 +174,22 @@ func TestRequests(t *testing.T) {
 	if _, err := zones(Zones{Zones: []image.ZoneRange{{First: 0, Last: 0}}, Action: "offline"}); err != nil {
 		t.Fatal(err)
 	}
-	for _, z := range []Zones{
-		{Zones: []image.ZoneRange{{First: 0, Last: 0}}, Action: "reset"}, // an Offline zone
-		{Zones: []image.ZoneRange{{First: 1, Last: 0}}, Action: "reset"},
-		{Zones: []image.ZoneRange{{First: 1 << 40, Last: 1 << 40}}, Action: "reset"},
-		{Zones: []image.ZoneRange{{First: 1, Last: 1}}, Action: "melt"},
-		{Zones: []image.ZoneRange{{First: 1, Last: 1}}, Action: "offline", All: true},
-		{Zones: []image.ZoneRange{{First: 1, Last: 1}}, Action: "set-wp", Pointer: image.Pointer{Blocks: 1 << 62}},
+	for _, c := range []struct {
+		first, last uint64
+		rest        Zones
+		want        string
+	}{
+		{0, 0, Zones{Action: "reset"}, "namespace 1 zone 0 (Offline): Invalid Zone State Transition: the zone cannot be reset"},
+		{1, 0, Zones{Action: "reset"}, "invalid zones 1 to 0"},
+		{1 << 40, 1 << 40, Zones{Action: "reset"}, "there is no zone 1099511627776"},
+		{1, 1, Zones{Action: "melt"}, "melt is not possible while the image is in use"},
+		{1, 1, Zones{Action: "offline", All: true}, "offline cannot be applied to all zones at once"},
+		{1, 1, Zones{Action: "set-wp", Pointer: image.Pointer{Blocks: 1 << 62}}, "is outside the zone (128 to 224)"},
 	} {
+		c.rest.Zones = []image.ZoneRange{{First: c.first, Last: c.last}}
 		var refused *RefusedError
-		if _, err := zones(z); !errors.As(err, &refused) {
-			t.Errorf("%+v: %v", z, err)
+		if _, err := zones(c.rest); !errors.As(err, &refused) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %s", c.rest, err, c.want)
 		}
 	}
 	var clients sync.WaitGroup
@@ -210,18 +217,64 @@ func TestRequests(t *testing.T) {
 	if left := d.Faults().List(); len(left) != 0 {
 		t.Errorf("faults that were cleared: %v", left)
 	}
-	for _, f := range []Fault{
-		{NSID: 1},
-		{NSID: 99, Status: "busy"},
-		{NSID: 1, Status: "0x8000"},
-		{NSID: 1, Status: "12"},
-		{NSID: 1, Status: "busy", Ops: []string{"erase"}},
-		{NSID: 1, LBA: 1 << 62, Blocks: 1 << 62, Status: "busy"},
-		{NSID: 1, Delay: -1},
-		{NSID: 1, Status: "busy", Count: -1},
+	for want, f := range map[string]Fault{
+		"a fault needs a status or a delay": {NSID: 1},
+		"there is no namespace 99":          {NSID: 99, Status: "busy"},
+		`invalid status "0x8000": must be `: {NSID: 1, Status: "0x8000"},
+		`invalid status "12": must be one `: {NSID: 1, Status: "12"},
+		`invalid operation "erase": must b`: {NSID: 1, Status: "busy", Ops: []string{"erase"}},
+		"namespace 1 has LBAs 0 to":         {NSID: 1, LBA: 1 << 62, Blocks: 1 << 62, Status: "busy"},
+		"invalid delay -1ns: must be from ": {NSID: 1, Delay: -1},
+		"invalid count -1: must be 1 or mo": {NSID: 1, Status: "busy", Count: -1},
 	} {
-		if _, err := Do(path, session, &Request{Fault: &f}); err == nil {
-			t.Errorf("%+v is added", f)
+		if _, err := Do(path, session, &Request{Fault: &f}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %s", f, err, want)
 		}
+	}
+	for range maxFaults {
+		if _, err := AddFault(d, &Fault{NSID: 1, Blocks: 1, Status: "busy"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "the drive has 1000 faults already, and no more are possible"
+	if _, err := Do(path, session, &Request{Fault: &Fault{NSID: 1, Status: "busy"}}); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// A process that answers something else than this version of the protocol does is an error that says so.
+func TestOtherAnswers(t *testing.T) {
+	t.Parallel()
+	ours := Hello{Version: Version, Session: fmt.Sprintf("%x", session), PID: 7}
+	for want, answer := range map[string][]any{
+		"the process that serves the image: EOF":        {},
+		"pid 7 serves another image":                    {Hello{Version: Version, Session: "12", PID: 7}},
+		"pid 7 ended without an answer: EOF":            {ours},
+		"pid 7, which serves the image, is another ver": {Hello{Version: 99, PID: 7}},
+	} {
+		var b bytes.Buffer
+		for _, v := range answer {
+			if err := send(&b, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := exchange(&script{answer: bytes.NewReader(b.Bytes())}, session, &Request{Faults: true})
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	want := fmt.Sprintf("the process that serves the image: 4294967295 bytes, at most %d are possible", MaxMessage)
+	if _, err := exchange(&script{answer: bytes.NewReader([]byte{255, 255, 255, 255})}, session, &Request{}); err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Do(name, session, &Request{}); !errors.Is(err, ErrNobody) || !strings.HasPrefix(err.Error(), name+" is not a socket") {
+		t.Errorf("%v", err)
+	}
+	if _, err := Do(name+"x", session, &Request{}); err == nil || err.Error() != name+"x: nobody answers at the control socket" {
+		t.Errorf("%v", err)
 	}
 }

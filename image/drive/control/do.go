@@ -48,7 +48,7 @@ func (s *Server) do(q *Request) *Reply {
 		s.o.Drive.Faults().Clear()
 	case q.Clear != nil:
 		if !s.o.Drive.Faults().Remove(q.Clear.ID) {
-			err = fmt.Errorf("no fault %d", q.Clear.ID)
+			err = fmt.Errorf("there is no fault %d", q.Clear.ID)
 		}
 	case q.Snapshot != nil && s.o.Snapshot != nil:
 		err = s.o.Drive.Still(func() error { return s.o.Snapshot(*q.Snapshot) })
@@ -74,7 +74,7 @@ func changeZones(d *drive.Drive, q *Zones) (changed uint64, err error) {
 	case !ok:
 		return 0, fmt.Errorf("%s is not possible while the image is in use", q.Action)
 	case q.All && a.all == 0:
-		return 0, fmt.Errorf("%s has no Select All", q.Action)
+		return 0, fmt.Errorf("%s cannot be applied to all zones at once", q.Action)
 	}
 	selected := func(layout.ZoneState) bool { return true }
 	if q.All {

@@ -24,7 +24,7 @@ type Key struct {
 func ParseKey(text string) (*Key, error) {
 	rest, ok := strings.CutPrefix(strings.TrimSpace(text), "DHHC-1:")
 	if !ok {
-		return nil, errors.New(`a key begins with "DHHC-1:"`)
+		return nil, errors.New(`a key must begin with "DHHC-1:"`)
 	}
 	hash, rest, ok := strings.Cut(rest, ":")
 	if !ok || len(hash) != 2 || hash[0] != '0' || hash[1] < '0' || hash[1] > '3' {
