@@ -17,7 +17,7 @@ import (
 // this one, identify namespace, both of the zoned command set, and all zones that fit a transfer.
 func answers(t *testing.T, d *stock, id string, nsid uint32, ext bool) map[string][]byte {
 	t.Helper()
-	m, err := findMachine(d.qmp, d.qtest)
+	m, err := d.machine()
 	if err != nil {
 		t.Fatal(err)
 	}

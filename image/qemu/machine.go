@@ -62,6 +62,18 @@ func (m *machine) unshadow(t *QTest) error {
 	return nil
 }
 
+// machine is the one that QEMU emulates, which is looked up once: a QEMU never changes its type.
+func (s *session) machine() (*machine, error) {
+	if s.found == nil {
+		m, err := findMachine(s.qmp, s.qtest)
+		if err != nil {
+			return nil, err
+		}
+		s.found = m
+	}
+	return s.found, nil
+}
+
 // findMachine finds out which machine QEMU emulates.
 func findMachine(q *QMP, t *QTest) (*machine, error) {
 	var target struct{ Arch string }

@@ -271,12 +271,14 @@ func (c *Controller) complete(q *queue, commands []command) error {
 	var failed error
 	ring := make([]byte, q.depth*cqeLen)
 	for left := len(commands); left > 0; {
-		if err := c.t.Read(q.cq, ring); err != nil {
+		// The entries that are still to come, up to the end of the ring.
+		next := ring[:min(left, q.depth-q.head)*cqeLen]
+		if err := c.t.Read(q.cq+uint64(q.head*cqeLen), next); err != nil {
 			return err
 		}
 		seen := 0
-		for left > 0 {
-			e := ring[q.head*cqeLen:][:cqeLen]
+		for ; len(next) > 0; next = next[cqeLen:] {
+			e := next[:cqeLen]
 			status := le.Uint16(e[14:])
 			if status&1 != q.phase {
 				break

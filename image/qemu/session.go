@@ -92,6 +92,7 @@ type session struct {
 	status   int
 	qmp      *QMP
 	qtest    *QTest
+	found    *machine // see session.machine
 	guard    *guardian
 	saved    bool   // the zones are committed, and the guest has not run since
 	resumes  uint64 // how often the guest had been started when it shut down, of a machine that stays
@@ -259,7 +260,7 @@ func (s *session) restart() error {
 			return err
 		}
 		err := s.undisturbed(func() error {
-			m, err := findMachine(s.qmp, s.qtest)
+			m, err := s.machine()
 			if err != nil {
 				return err
 			}

@@ -136,7 +136,7 @@ func recordNode(id string) string { return id + "-record" }
 
 // each opens the controller of every image in turn.
 func (d *stock) each(work func(c *Controller, im *image.Image) error) error {
-	m, err := findMachine(d.qmp, d.qtest)
+	m, err := d.machine()
 	if err != nil {
 		return err
 	}
