@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"zimg/image/drive"
 	"zimg/image/drive/vfiouser"
@@ -166,23 +164,4 @@ func memorySize(value string) string {
 		return ""
 	}
 	return strconv.FormatUint(n<<shift, 10)
-}
-
-// HasOwnDrive reports whether the QEMU that command starts can have a drive that is zimg's own.
-func HasOwnDrive(ctx context.Context, command []string) bool {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	program := command
-	for i, word := range command {
-		if isQEMU(word) {
-			program = command[:i+1]
-			break
-		}
-	}
-	if len(program) == len(command) && !isQEMU(program[len(program)-1]) {
-		program = command[:1] // a wrapper that ends in QEMU itself
-	}
-	argv := append(append([]string(nil), program...), "-device", "vfio-user-pci,help")
-	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
-	return err == nil && strings.Contains(string(out), "socket")
 }
