@@ -59,7 +59,7 @@ func (m *machine) unshadow(t *QTest) error {
 			return err
 		}
 	}
-	return nil
+	return t.Flush()
 }
 
 // machine is the one that QEMU emulates, which is looked up once: a QEMU never changes its type.

@@ -251,7 +251,7 @@ func (c *Controller) run(q *queue, commands []command, prp uint64) error {
 		}
 		at := q.sq + uint64(q.tail*sqeLen)
 		q.tail = (q.tail + n) % q.depth
-		if _, err := c.t.send(writeMem(at, b), writeL(q.doorbell, uint32(q.tail))); err != nil {
+		if err := c.t.post(writeMem(at, b), writeL(q.doorbell, uint32(q.tail))); err != nil {
 			return err
 		}
 		if err := c.complete(q, commands[:n]); err != nil {
@@ -270,6 +270,7 @@ func (c *Controller) complete(q *queue, commands []command) error {
 	deadline := time.Now().Add(c.t.timeout)
 	var failed error
 	ring := make([]byte, q.depth*cqeLen)
+	looks := 0 // in vain, since the last completion
 	for left := len(commands); left > 0; {
 		// The entries that are still to come, up to the end of the ring.
 		next := ring[:min(left, q.depth-q.head)*cqeLen]
@@ -297,6 +298,7 @@ func (c *Controller) complete(q *queue, commands []command) error {
 			if err := c.t.WriteL(q.doorbell+q.stride, uint32(q.head)); err != nil {
 				return err
 			}
+			looks = 0
 			continue
 		}
 		if c.t.interrupted() {
@@ -310,7 +312,10 @@ func (c *Controller) complete(q *queue, commands []command) error {
 			}
 			return fmt.Errorf("%s: %w", commands[0].what, ErrTimeout)
 		}
-		time.Sleep(200 * time.Microsecond)
+		// The first look goes to QEMU together with the commands, and the second finds most of them done.
+		if looks++; looks > 1 {
+			time.Sleep(200 * time.Microsecond)
+		}
 	}
 	return failed
 }
@@ -329,7 +334,13 @@ func (c *Controller) close() error {
 	if err := c.pci.disable(c.t, c.machine); err != nil {
 		return err
 	}
-	return c.t.Clear(c.ram+memAdminSQ, memData+dataLen-memAdminSQ)
+	if err := c.t.Clear(c.ram+memAdminSQ, memPRPs+pageSize-memAdminSQ); err != nil {
+		return err
+	}
+	if err := c.t.Clear(c.ram+memData, dataLen); err != nil {
+		return err
+	}
+	return c.t.Flush()
 }
 
 // zoneSend is a Zone Management Send (ZNS 1.1, section 3.4.3).

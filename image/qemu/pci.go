@@ -51,8 +51,7 @@ func (p ports) read(t *QTest, at pciAddress, reg int) (uint32, error) {
 }
 
 func (p ports) write(t *QTest, at pciAddress, reg int, v uint32) error {
-	_, err := t.send(fmt.Sprintf("outl %#x %#x", pciAddressPort, p.address(at, reg)), fmt.Sprintf("outl %#x %#x", pciDataPort, v))
-	return err
+	return t.post(fmt.Sprintf("outl %#x %#x", pciAddressPort, p.address(at, reg)), fmt.Sprintf("outl %#x %#x", pciDataPort, v))
 }
 
 // ecam is the address of an Enhanced Configuration Access Mechanism (PCI Express 4.0, section 7.2.2).

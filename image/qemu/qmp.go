@@ -199,30 +199,73 @@ func (q *QMP) Do(command string, arguments, result any) error {
 func (q *QMP) do(command string, arguments, result any, file *os.File) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	b, err := q.request(command, arguments)
+	if err != nil {
+		return err
+	}
+	if err := q.send(b, file); err != nil {
+		return fmt.Errorf("%s: %w: %w", command, ErrQEMUGone, err)
+	}
+	value, err := q.result(command, q.last)
+	if err != nil || result == nil {
+		return err
+	}
+	return json.Unmarshal(value, result)
+}
+
+// doEach executes a command once with each of arguments, all of them on their way before the first answer is read. QEMU
+// executes them in order, also after one that it has refused: refused is the first of those.
+func (q *QMP) doEach(command string, arguments []any) (refused *QMPError, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	first := q.last + 1
+	var all []byte
+	for _, a := range arguments {
+		b, err := q.request(command, a)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, b...)
+	}
+	if err := q.send(all, nil); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", command, ErrQEMUGone, err)
+	}
+	for id := first; id <= q.last; id++ {
+		_, err := q.result(command, id)
+		var e *QMPError
+		switch {
+		case err == nil:
+		case !errors.As(err, &e):
+			return nil, err
+		case refused == nil:
+			refused = e
+		}
+	}
+	return refused, nil
+}
+
+// request is the line of the next command.
+func (q *QMP) request(command string, arguments any) ([]byte, error) {
 	q.last++
 	request := map[string]any{"execute": command, "id": q.last}
 	if arguments != nil {
 		request["arguments"] = arguments
 	}
 	b, err := json.Marshal(request)
+	return append(b, '\n'), err
+}
+
+// result waits for what command id returns.
+func (q *QMP) result(command string, id uint64) (json.RawMessage, error) {
+	m, err := q.answer(command, id, q.timeout)
 	if err != nil {
-		return err
-	}
-	if err := q.send(append(b, '\n'), file); err != nil {
-		return fmt.Errorf("%s: %w: %w", command, ErrQEMUGone, err)
-	}
-	m, err := q.answer(command, q.last, q.timeout)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	if m.Error != nil {
 		m.Error.Command = command
-		return m.Error
+		return nil, m.Error
 	}
-	if result == nil {
-		return nil
-	}
-	return json.Unmarshal(m.Return, result)
+	return m.Return, nil
 }
 
 func (q *QMP) send(b []byte, file *os.File) error {

@@ -13,10 +13,14 @@ import (
 
 // QTest is a client of QEMU's qtest protocol (docs/devel/qtest.rst): port I/O and
 // guest memory, from outside, also while the machine is paused and under any accelerator.
+//
+// Writes are collected and go out before the next read, or with Flush: waiting for an answer takes longer than what is
+// waited for. QEMU executes all in order. The error of a write is returned by the call that sends it.
 type QTest struct {
 	conn    net.Conn
 	r       *bufio.Reader
 	timeout time.Duration
+	posted  []string     // lines that were not sent yet
 	resumed func() bool  // whether the guest has run since the work began, so that the work is void; nil for never
 	halt    func() error // stops the guest if it runs
 }
@@ -32,9 +36,35 @@ func NewQTest(conn net.Conn, timeout time.Duration) *QTest {
 // Close ends the connection.
 func (t *QTest) Close() error { return t.conn.Close() }
 
-// send executes lines, all of them on their way before the first answer is
+// maxPosted bounds how many lines are collected.
+const maxPosted = 64
+
+// post collects lines that return no value.
+func (t *QTest) post(lines ...string) error {
+	t.posted = append(t.posted, lines...)
+	if len(t.posted) < maxPosted {
+		return nil
+	}
+	return t.Flush()
+}
+
+// Flush sends what was collected. It is to be called before QEMU is asked for something in another way.
+func (t *QTest) Flush() error {
+	if len(t.posted) == 0 {
+		return nil
+	}
+	_, err := t.send()
+	return err
+}
+
+// drop forgets what was collected.
+func (t *QTest) drop() { t.posted = nil }
+
+// send executes the lines that were collected and then lines, all of them on their way before the first answer is
 // read, and returns the value of the last.
 func (t *QTest) send(lines ...string) (string, error) {
+	lines = append(t.posted, lines...)
+	t.drop()
 	if err := t.conn.SetDeadline(time.Now().Add(t.timeout)); err != nil {
 		return "", err
 	}
@@ -85,8 +115,7 @@ func (t *QTest) number(line string) (uint64, error) {
 
 // OutL and InL are 32-bit port I/O.
 func (t *QTest) OutL(port uint16, v uint32) error {
-	_, err := t.send(fmt.Sprintf("outl %#x %#x", port, v))
-	return err
+	return t.post(fmt.Sprintf("outl %#x %#x", port, v))
 }
 
 // InL reads a 32-bit port.
@@ -97,16 +126,14 @@ func (t *QTest) InL(port uint16) (uint32, error) {
 
 // WriteL writes a 32-bit register.
 func (t *QTest) WriteL(addr uint64, v uint32) error {
-	_, err := t.send(writeL(addr, v))
-	return err
+	return t.post(writeL(addr, v))
 }
 
 func writeL(addr uint64, v uint32) string { return fmt.Sprintf("writel %#x %#x", addr, v) }
 
 // WriteQ writes a 64-bit register.
 func (t *QTest) WriteQ(addr, v uint64) error {
-	_, err := t.send(fmt.Sprintf("writeq %#x %#x", addr, v))
-	return err
+	return t.post(fmt.Sprintf("writeq %#x %#x", addr, v))
 }
 
 // ReadL reads a 32-bit register.
@@ -125,14 +152,12 @@ func writeMem(addr uint64, b []byte) string {
 
 // Write writes guest memory.
 func (t *QTest) Write(addr uint64, b []byte) error {
-	_, err := t.send(writeMem(addr, b))
-	return err
+	return t.post(writeMem(addr, b))
 }
 
 // Clear zeroes guest memory.
 func (t *QTest) Clear(addr uint64, n int) error {
-	_, err := t.send(fmt.Sprintf("memset %#x %#x 0x0", addr, n))
-	return err
+	return t.post(fmt.Sprintf("memset %#x %#x 0x0", addr, n))
 }
 
 // Read reads guest memory.

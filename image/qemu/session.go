@@ -219,6 +219,10 @@ func (s *session) undisturbed(work func() error) error {
 		return s.qmp.Do("stop", nil, nil)
 	}
 	err := work()
+	if err == nil {
+		err = s.qtest.Flush()
+	}
+	s.qtest.drop() // what is left of work that was given up
 	s.qtest.resumed, s.qtest.halt = nil, nil
 	if errors.Is(err, ErrQEMUGone) || errors.Is(err, ErrTimeout) {
 		return err

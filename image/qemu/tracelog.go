@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,6 +89,7 @@ func (t *tracelog) enable(s *session, events []string) error {
 	const family = "pci_nvme_"
 	off := map[string]bool{} // the events that are known, and not enabled
 	asked := map[string]bool{}
+	var list []string
 	for _, event := range events {
 		pattern := event
 		if strings.HasPrefix(event, family) {
@@ -98,16 +101,13 @@ func (t *tracelog) enable(s *session, events []string) error {
 				return err
 			}
 		}
-		if !off[event] {
-			continue
-		}
-		t.own[event] = true
-		var refused *QMPError
-		if err := setEvent(s, event, true); err != nil && !errors.As(err, &refused) {
-			return err
+		if off[event] && !slices.Contains(list, event) {
+			t.own[event] = true
+			list = append(list, event)
 		}
 	}
-	return nil
+	_, err := setEvents(s, list, true)
+	return err
 }
 
 // findDisabled adds the events to off whose names match pattern and that are disabled: none, if QEMU has no such event.
@@ -128,17 +128,26 @@ func findDisabled(s *session, pattern string, off map[string]bool) error {
 
 // disable undoes enable.
 func (t *tracelog) disable(s *session) error {
-	for event := range t.own {
-		if err := setEvent(s, event, false); err != nil {
-			return err
-		}
+	refused, err := setEvents(s, slices.Collect(maps.Keys(t.own)), false)
+	if err != nil {
+		return err
+	}
+	if refused != nil {
+		return refused
 	}
 	clear(t.own)
 	return nil
 }
 
-func setEvent(s *session, event string, on bool) error {
-	return s.qmp.Do("trace-event-set-state", map[string]any{"name": event, "enable": on}, nil)
+func setEvents(s *session, events []string, on bool) (refused *QMPError, err error) {
+	var arguments []any
+	for _, event := range events {
+		arguments = append(arguments, map[string]any{"name": event, "enable": on})
+	}
+	if len(arguments) == 0 {
+		return nil, nil
+	}
+	return s.qmp.doEach("trace-event-set-state", arguments)
 }
 
 // meet finds the block backend of each zoned namespace, by the line that a command of ours leaves in the trace. The
