@@ -92,5 +92,5 @@ func (n *Namespace) checkZone(i uint64, z layout.Zone, b []byte) error {
 	if err == nil {
 		return nil
 	}
-	return needsRepair(n.im.files, n.im.path, fmt.Errorf("namespace %d %w", n.ID, err))
+	return needsRepair(n.im.files, n.im.path, fmt.Errorf("%s: namespace %d %w", n.im.path, n.ID, err))
 }

@@ -220,6 +220,9 @@ func (f *Files) openData(sidecar string, o Options) error {
 		return fmt.Errorf("%s: cannot read the name of the data file: %w", sidecar, err)
 	}
 	for _, name := range names {
+		if name == "" {
+			return &HintError{Err: fmt.Errorf("%s does not name its data file", sidecar), Hint: "pass both the data file and this sidecar"}
+		}
 		file, err := f.openOwn(name, o)
 		if errors.Is(err, fs.ErrNotExist) {
 			return &DataMissingError{Sidecar: sidecar, Name: name, Err: err}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -46,11 +47,10 @@ func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
 	}
 	trailing := loc != nil && loc.Kind == layout.Trailing
 	sidecar := name + SidecarSuffix
-	info, err := fsys.Stat(sidecar)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !(trailing && leadsNowhere(err)) {
+	haveSidecar, err := sidecarBeside(fsys, sidecar, trailing)
+	if err != nil {
 		return found{}, err
 	}
-	haveSidecar := err == nil && !info.IsDir() && (info.Mode().IsRegular() || info.Mode()&fs.ModeDevice != 0)
 	if trailing {
 		covered := false
 		if haveSidecar {
@@ -92,6 +92,22 @@ func probe(fsys disk.FS, file disk.File, o Options) (found, error) {
 		Err:  fmt.Errorf("%s: %w", name, layout.ErrNotImage),
 		Hint: fmt.Sprintf("no zimg locator, slot header or sidecar (%s) found", sidecar),
 	}
+}
+
+// sidecarBeside reports whether there is a file called name that may be a sidecar. Beside a trailing image everything
+// else is passed over; a symbolic link, which may lead to any file, is refused elsewhere.
+func sidecarBeside(fsys disk.FS, name string, trailing bool) (bool, error) {
+	info, err := fsys.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || trailing && leadsNowhere(err):
+		return false, nil
+	case err != nil:
+		return false, err
+	case info.Mode()&fs.ModeSymlink != 0 && !trailing:
+		err := disk.CheckBeside(fsys, filepath.Dir(name), filepath.Base(name))
+		return false, &HintError{Err: fmt.Errorf("cannot use the sidecar: %w", err), Hint: "pass both the data file and this sidecar"}
+	}
+	return info.Mode().IsRegular() || info.Mode().Type() == fs.ModeDevice, nil // a block device
 }
 
 // foundByHeader looks for a slot header of either layout in file, whose locator

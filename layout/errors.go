@@ -55,6 +55,7 @@ type FieldError struct {
 	Field  string // name of the field as in docs/FORMAT.md
 	Got    any    // nil if there is nothing to show
 	Want   any    // nil if there is nothing to show
+	Text   string // what is wrong, in place of Field, Got and Want; "" if they say it
 	Err    error  // the sentinel
 }
 
@@ -64,8 +65,9 @@ func (e *FieldError) Error() string {
 	if e.Off != 0 {
 		fmt.Fprintf(&b, " at byte %d", e.Off)
 	}
-	fmt.Fprintf(&b, ": %s", e.Field)
+	fmt.Fprintf(&b, ": %s", e.Field+e.Text)
 	switch {
+	case e.Text != "":
 	case e.Got != nil:
 		fmt.Fprintf(&b, " is %v", e.Got)
 	case e.Want == nil:

@@ -95,7 +95,7 @@ func DecodeEntry(b []byte, base Bytes) (*Entry, error) {
 	}
 	if e.Name != "" {
 		if err := CheckFileName(e.Name); err != nil {
-			return nil, &FieldError{Region: region, Off: base + 256, Field: err.Error(), Err: ErrDamaged}
+			return nil, &FieldError{Region: region, Off: base + 256, Text: err.Error(), Err: ErrDamaged}
 		}
 	}
 	if b[10]&^nsFlags != 0 {
@@ -108,7 +108,7 @@ func DecodeEntry(b []byte, base Bytes) (*Entry, error) {
 		return nil, err
 	}
 	if err := e.Validate(); err != nil {
-		return nil, &FieldError{Region: region, Off: base, Field: err.Error(), Err: ErrDamaged}
+		return nil, &FieldError{Region: region, Off: base, Text: err.Error(), Err: ErrDamaged}
 	}
 	return e, nil
 }

@@ -97,7 +97,7 @@ func DecodeTable(h *Header, b []byte, base Bytes) (*Plan, error) {
 	}
 	p, err := Place(h.Kind, entries)
 	if err != nil {
-		return nil, &FieldError{Region: "namespace table", Off: base, Field: err.Error(), Err: ErrDamaged}
+		return nil, &FieldError{Region: "namespace table", Off: base, Text: err.Error(), Err: ErrDamaged}
 	}
 	for i, e := range p.Entries {
 		if reflect.DeepEqual(e, entries[i]) {

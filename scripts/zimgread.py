@@ -108,7 +108,7 @@ def locator(f):
     need(u32(b, 8) == 1, 3, "locator version")
     layout, meta, slot = u32(b, 12), u64(b, 32), u64(b, 40)
     need(layout in (1, 2), 4, "locator layout")
-    need(meta <= 1 << 61 and meta % BLOCK == 0 and (layout == 1 or meta == 0), 4, "locator metadata offset")
+    need(meta <= 1 << 61 and meta % MIB == 0 and (layout == 1 or meta == 0), 4, "locator metadata offset")
     need(0 < slot <= 1 << 60 and slot % BLOCK == 0, 4, "locator slot length")
     need(meta + 2 * slot + BLOCK == f.size, 5, "locator is not where it says that the file ends")
     need(not any(b[48:4092]), 6, "locator reserved bytes")
@@ -340,9 +340,12 @@ def read(path):
         why = r
     beside = path + ".zmeta"
     trailing = loc is not None and loc["layout"] == 1
-    if trailing and not (os.path.isfile(beside) and covers(File(beside), f.size)):
+    is_file = os.path.isfile(beside) and not os.path.islink(beside)
+    if trailing and not (is_file and covers(File(beside), f.size)):
         s, data = newest(f, loc), [f]
-    elif os.path.isfile(beside):
+    elif os.path.islink(beside):
+        raise Refuse(22, "the sidecar is a symbolic link")
+    elif is_file:
         meta = File(beside)
         s = newest(meta, locator(meta))
         data, f = [f], meta

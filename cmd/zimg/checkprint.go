@@ -27,7 +27,7 @@ func (c *imageCheck) print(r *fsck.Report) {
 	w := c.out
 	if r.Changed {
 		fmt.Fprintf(w, "%s repaired.\n", cli.Count(r.Fixed, "problem was", "problems were"))
-		fmt.Fprintf(w, "The old bytes are saved in '%s'; zimg undo %s restores them.\n", cli.Printable(r.UndoFile), cli.ShellWord(r.Path))
+		fmt.Fprintf(w, "The old bytes are saved in '%s'; zimg undo %s restores them.\n", cli.OneLine(r.UndoFile), cli.ShellWord(r.Path))
 		fmt.Fprintln(w, "Checking the repaired image again...")
 	}
 	f := r.Final()

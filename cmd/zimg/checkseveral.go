@@ -154,7 +154,7 @@ func (o *checkOptions) one(cmd *cobra.Command, path string, opts fsck.Options) (
 		c.out = &text
 		c.print(r)
 		for line := range strings.Lines(text.String()) {
-			fmt.Fprintf(&result.out, "%s: %s", cli.Printable(path), line)
+			fmt.Fprintf(&result.out, "%s: %s", cli.OneLine(path), line)
 		}
 	default:
 		result.code = o.exitCode(r)

@@ -102,7 +102,7 @@ func (o *compareOptions) run(cmd *cobra.Command, a, b string) error {
 		fmt.Fprintln(out, "Images are identical.")
 	default:
 		for _, d := range v.Differences {
-			fmt.Fprintln(out, cli.Printable(d.line()))
+			fmt.Fprintln(out, cli.OneLine(d.line()))
 		}
 		if v.Truncated {
 			fmt.Fprintln(out, "... and more: --all lists every difference")

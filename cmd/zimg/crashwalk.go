@@ -174,7 +174,7 @@ func (o *crashOptions) start(
 
 // tryOne runs the command on one image.
 func (o *crashOptions) tryOne(ctx context.Context, t *trial) error {
-	c := exec.CommandContext(ctx, "sh", "-c", strings.ReplaceAll(o.command, "{}", cli.ShellWord(t.path)))
+	c := exec.CommandContext(ctx, "sh", "-c", strings.ReplaceAll(o.command, "{}", cli.POSIXWord(t.path)))
 	c.Stdout, c.Stderr = t.out, t.errs
 	c.Env = append(os.Environ(), fmt.Sprintf("ZIMG_POINT=%s:%d", o.every, t.point))
 	err := c.Run()
@@ -213,6 +213,6 @@ func (o *crashOptions) finish(cmd *cobra.Command, bar *cli.Progress, t *trial, u
 		kept = ", kept as " + t.path
 	}
 	bar.Clear()
-	fmt.Fprintf(cmd.OutOrStdout(), "%s:%d: %v%s\n", o.every, t.point, t.err, cli.Printable(kept))
+	fmt.Fprintf(cmd.OutOrStdout(), "%s:%d: %v%s\n", o.every, t.point, t.err, cli.OneLine(kept))
 	return false, nil
 }

@@ -263,7 +263,7 @@ func describeCreated(w io.Writer, path, sidecar string, plan *layout.Plan, devic
 	if device != "" {
 		where = "--device " + cli.ShellWord(device) + " " + where
 	}
-	cli.Fprintf(w, "Boot it with: zimg run %s -- qemu-system-x86_64 ...\n", where)
+	fmt.Fprintf(w, "Boot it with: zimg run %s -- qemu-system-x86_64 ...\n", where)
 }
 
 // describeNamespace is a namespace in one line.
@@ -276,7 +276,7 @@ func describeGeometry(n *layout.Namespace) string {
 	if !n.Zoned() {
 		return fmt.Sprintf("nvm, %s, %d-byte blocks", cli.FormatSize(int64(n.Size())), n.BlockSize())
 	}
-	s := fmt.Sprintf("zoned, %s, %d-byte blocks, %d zones of %s", cli.FormatSize(int64(n.Size())), n.BlockSize(), n.ZoneCount, cli.FormatSize(int64(n.ByteOff(n.ZoneSize))))
+	s := fmt.Sprintf("zoned, %s, %d-byte blocks, %s of %s", cli.FormatSize(int64(n.Size())), n.BlockSize(), cli.Count(int(n.ZoneCount), "zone", "zones"), cli.FormatSize(int64(n.ByteOff(n.ZoneSize))))
 	if n.ZoneCap != n.ZoneSize {
 		s += fmt.Sprintf(", capacity %s", cli.FormatSize(int64(n.ByteOff(n.ZoneCap))))
 	}

@@ -61,7 +61,7 @@ func (l *findings) add(f fsck.Finding) {
 		case f.Repaired:
 			prefix = "Repairing: "
 		}
-		fmt.Fprintf(l.w, "%s: %s%s\n", cli.Printable(l.path), prefix, cli.Printable(f.String()))
+		fmt.Fprintf(l.w, "%s: %s%s\n", cli.OneLine(l.path), prefix, cli.OneLine(f.String()))
 	}
 	if !l.keep {
 		return
@@ -88,7 +88,7 @@ func (l *findings) add(f fsck.Finding) {
 func (l *findings) end() {
 	for _, c := range l.order {
 		if more := l.seen[c] - maxAlike; more > 0 && !l.all {
-			fmt.Fprintf(l.w, "%s: %d more of %s: --all lists them\n", cli.Printable(l.path), more, c)
+			fmt.Fprintf(l.w, "%s: %d more of %s: --all lists them\n", cli.OneLine(l.path), more, c)
 		}
 	}
 }

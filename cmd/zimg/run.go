@@ -185,7 +185,7 @@ func cacheDir() string {
 // say prints a line about what is done on standard error.
 func (o *runOptions) say(cmd *cobra.Command, format string, args ...any) {
 	if !o.quiet {
-		fmt.Fprintf(cmd.ErrOrStderr(), "zimg: %s\n", cli.Printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(cmd.ErrOrStderr(), "zimg: %s\n", cli.OneLine(fmt.Sprintf(format, args...)))
 	}
 }
 

@@ -130,7 +130,7 @@ func (o *serveOptions) run(cmd *cobra.Command, paths []string) (err error) {
 	}
 	log := func(format string, args ...any) {
 		if !o.quiet {
-			fmt.Fprintf(cmd.ErrOrStderr(), "zimg: %s\n", cli.Printable(fmt.Sprintf(format, args...)))
+			fmt.Fprintf(cmd.ErrOrStderr(), "zimg: %s\n", cli.OneLine(fmt.Sprintf(format, args...)))
 		}
 	}
 	fsys := files(cmd)
@@ -215,7 +215,7 @@ func (o *serveOptions) serveSockets(cmd *cobra.Command, disks []*serve.Disk, log
 	}
 	for i, d := range disks {
 		if !o.quiet {
-			fmt.Fprintf(cmd.OutOrStdout(), "# %s\n%s\n", cli.Printable(d.Path), serve.DeviceArguments(o.sockets[i]))
+			fmt.Fprintf(cmd.OutOrStdout(), "# %s\n%s\n", cli.OneLine(d.Path), serve.DeviceArguments(o.sockets[i]))
 		}
 	}
 	if err := serve.Ready(o.readyFD, strings.Join(o.sockets, "\n")); err != nil {
@@ -348,7 +348,7 @@ func (o *serveOptions) explain(cmd *cobra.Command, disks []*serve.Disk, at net.A
 				address = name
 			}
 		}
-		fmt.Fprintf(w, "# %s\n%s\n", cli.Printable(d.Path), serve.ConnectLine(d, address, tcpAddr.Port, more))
+		fmt.Fprintf(w, "# %s\n%s\n", cli.OneLine(d.Path), serve.ConnectLine(d, address, tcpAddr.Port, more))
 		if tcpAddr.IP.IsLoopback() && !strings.Contains(address, ":") {
 			fmt.Fprintf(w, "# the same in a guest of QEMU with user networking\n%s\n", serve.ConnectLine(d, "10.0.2.2", tcpAddr.Port, more))
 		}

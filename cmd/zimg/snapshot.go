@@ -186,7 +186,7 @@ func (o *snapshotOptions) print(cmd *cobra.Command, path string, opts image.Conv
 		}
 		views = append(views, v)
 		if v.Error != "" {
-			rows = append(rows, []string{name, "unreadable: " + cli.Printable(v.Error), cli.HumanSize(v.ActualSize), "-", "-", ""})
+			rows = append(rows, []string{name, "unreadable: " + cli.OneLine(v.Error), cli.HumanSize(v.ActualSize), "-", "-", ""})
 			continue
 		}
 		note := ""

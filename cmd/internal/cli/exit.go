@@ -110,20 +110,51 @@ func Report(w io.Writer, cmd *cobra.Command, err error, hintFor func(cmd *cobra.
 		printHint(w, hint)
 		return code
 	}
-	text := Printable(errorText(err))
-	fmt.Fprintf(w, "zimg: %s\n", text)
+	for _, line := range errorLines(err) {
+		fmt.Fprintf(w, "zimg: %s\n", line)
+	}
 	printHint(w, hintFor(cmd, err, hint))
 	return code
 }
 
-// errorText is the text of err; a file that cannot be found is named without the system call.
-func errorText(err error) string {
+// errorLines is the text of err, a line for each of the errors that were joined. A name in it cannot pass for more lines. A
+// file that cannot be found is named without the system call.
+func errorLines(err error) []string {
 	text := err.Error()
-	var path *fs.PathError
-	if errors.As(err, &path) && (path.Op == "stat" || path.Op == "lstat") {
-		text = strings.Replace(text, path.Error(), path.Path+": "+path.Err.Error(), 1)
+	switch e := err.(type) { //nolint:errorlint // each error of the chain comes by here
+	case *fs.PathError:
+		if e.Op == "stat" || e.Op == "lstat" {
+			return []string{OneLine(e.Path + ": " + e.Err.Error())}
+		}
+	case interface{ Unwrap() []error }:
+		var texts, lines []string
+		for _, each := range e.Unwrap() {
+			texts = append(texts, each.Error())
+			lines = append(lines, errorLines(each)...)
+		}
+		if strings.Join(texts, "\n") == text {
+			return lines
+		}
+		for _, each := range e.Unwrap() {
+			if before, ok := strings.CutSuffix(text, each.Error()); ok {
+				return after(before, each)
+			}
+		}
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			if before, ok := strings.CutSuffix(text, inner.Error()); ok {
+				return after(before, inner)
+			}
+		}
 	}
-	return text
+	return []string{OneLine(text)}
+}
+
+// after is the lines of err after the text that another error has put before it.
+func after(before string, err error) []string {
+	lines := errorLines(err)
+	lines[0] = OneLine(before) + lines[0]
+	return lines
 }
 
 // Internal reports a panic with value v, which is a bug, as one line that a bug
@@ -134,7 +165,7 @@ func Internal(w io.Writer, v any) int {
 	if p.Place != "" {
 		place = " (" + p.Place + ")"
 	}
-	fmt.Fprintf(w, "zimg: internal error: %s%s\n", Printable(p.String()), place)
+	fmt.Fprintf(w, "zimg: internal error: %s%s\n", OneLine(p.String()), place)
 	fmt.Fprintln(w, "This is a bug in zimg. Please report it with the line above and the command you ran.")
 	return ExitInternal
 }
@@ -156,5 +187,5 @@ func printHint(w io.Writer, hint string) {
 
 // Warn prints a warning.
 func Warn(cmd *cobra.Command, format string, args ...any) {
-	fmt.Fprintf(cmd.ErrOrStderr(), "zimg: warning: %s\n", Printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(cmd.ErrOrStderr(), "zimg: warning: %s\n", OneLine(fmt.Sprintf(format, args...)))
 }

@@ -101,8 +101,31 @@ func ParseHex(text string, dst []byte) error {
 	return nil
 }
 
-// ShellWord is path as one word of a shell.
+// ShellWord is path as one word of a shell, to be shown: what does not print is escaped as bash, zsh and ksh understand it.
 func ShellWord(path string) string {
+	if OneLine(path) == path {
+		return POSIXWord(path)
+	}
+	var b strings.Builder
+	for len(path) > 0 {
+		r, n := utf8.DecodeRuneInString(path)
+		switch {
+		case r == '\'' || r == '\\':
+			b.WriteString("\\" + path[:n])
+		case r != utf8.RuneError && strconv.IsPrint(r):
+			b.WriteString(path[:n])
+		default:
+			for _, c := range []byte(path[:n]) {
+				fmt.Fprintf(&b, "\\x%02x", c)
+			}
+		}
+		path = path[n:]
+	}
+	return "$'" + b.String() + "'"
+}
+
+// POSIXWord is path as one word of any shell, for a command that is run.
+func POSIXWord(path string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,:@", r)
 	}
