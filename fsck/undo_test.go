@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"strings"
 	"testing"
 
 	"zimg/fsck"
@@ -111,6 +112,10 @@ func TestUndoRefusesFile(t *testing.T) {
 		b[off] = v
 		return sealUndo(b)
 	}
+	texts := map[string]string{
+		"newer": "unsupported undo file version 2, want 1", "not one": "not an undo file",
+		"metadata in a named file": path + " was repaired with a sidecar given by the user",
+	}
 	for name, undo := range map[string][]byte{
 		"empty":                      {},
 		"another image's":            changed(16, 7),
@@ -128,8 +133,8 @@ func TestUndoRefusesFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			disk.WriteFile(path+fsck.UndoSuffix, undo)
 			before := files(t, disk)
-			if err := fsck.Undo(path, fsck.Options{FS: disk}, true); !errors.Is(err, fsck.ErrUndo) {
-				t.Errorf("undo: %v", err)
+			if err := fsck.Undo(path, fsck.Options{FS: disk}, true); !errors.Is(err, fsck.ErrUndo) || !strings.Contains(err.Error(), texts[name]) {
+				t.Errorf("undo: %v, want %s", err, texts[name])
 			}
 			if !same(before, files(t, disk)) {
 				t.Error("files have changed")

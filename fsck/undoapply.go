@@ -89,7 +89,7 @@ func (u *undoer) openImage(o Options) error {
 	if u.place == undoAtNamed && o.Sidecar == "" {
 		return &image.HintError{
 			Err:  layout.Errorf(ErrUndo, "%s was repaired with a sidecar given by the user", u.path),
-			Hint: "pass the same sidecar again",
+			Hint: "name that sidecar for the undo as well",
 		}
 	}
 	files, err := image.OpenFiles(u.path, opening)
@@ -146,7 +146,7 @@ func (u *undoer) fits(force bool) error {
 		case h.UUID == u.uuid && h.Generation > u.gen && !force:
 			return &image.HintError{
 				Err:  layout.Errorf(ErrUndo, "%s has changed since the repair", u.path),
-				Hint: "a forced undo discards all later changes",
+				Hint: "to discard all changes made since then, force the undo",
 			}
 		}
 		ours = ours || h.UUID == u.uuid

@@ -162,7 +162,7 @@ func (f *Files) checkPair(data disk.File) error {
 	}
 	return &HintError{
 		Err:  layout.Errorf(layout.ErrDamaged, "%s is a complete image; %s is not its sidecar", data.Name(), f.Meta.Name()),
-		Hint: "pass the image without a sidecar",
+		Hint: "use the image without naming a sidecar",
 	}
 }
 

@@ -98,7 +98,7 @@ func (im *Image) finishMove(o Options) (*Image, error) {
 func (im *Image) judge(o Options, unclean bool) error {
 	h, f := &im.hdr, im.files
 	if h.UUID != f.Locator.UUID || h.MetaOff != f.Locator.MetaOff || h.SlotLen != f.Locator.SlotLen {
-		return needsRepair(im.files, im.path, layout.Errorf(layout.ErrDamaged, "%s: the locator and the slot headers disagree", f.MetaName()))
+		return needsRepair(im.files, im.path, layout.Errorf(layout.ErrDamaged, "%s: the locator and the slot headers differ", f.MetaName()))
 	}
 	if h.Kind != f.Kind {
 		return needsRepair(im.files, im.path, layout.Errorf(layout.ErrDamaged, "%s: slot has layout %v, want %v", f.MetaName(), h.Kind, f.Kind))
@@ -125,7 +125,7 @@ func (im *Image) judge(o Options, unclean bool) error {
 			if loc, err := readLocator(d); err == nil && loc.Kind == layout.Trailing && loc.UUID == h.UUID {
 				return &HintError{
 					Err:  layout.Errorf(layout.ErrDamaged, "%s has its metadata at the end; %s was left by an interrupted command", d.Name(), f.MetaName()),
-					Hint: "pass the image without its sidecar",
+					Hint: "use the image without naming a sidecar",
 				}
 			}
 		}

@@ -181,7 +181,7 @@ func (s *changeStore) one(m *zns.Machine, c ZoneChange, i uint64) error {
 		s.discard = append(s.discard, discardedZone{s.Namespace, i, wp})
 		return nil
 	}
-	return layout.Errorf(layout.ErrRange, "zone action %d", c.Action)
+	return layout.Errorf(layout.ErrRange, "invalid zone action %d", c.Action)
 }
 
 // SetZone is that of Namespace. The data of a zone that was reset goes.

@@ -38,21 +38,21 @@ func TestPlaceNames(t *testing.T) {
 		what    string
 		kind    layout.Kind
 		entries []*layout.Entry
-		ok      bool
+		refused string // "" for none
 	}{
-		{"one file, no name", layout.Sidecar, []*layout.Entry{plain(1, 0, ""), plain(2, 0, "")}, true},
-		{"one file, one name", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 0, "a")}, true},
-		{"one file, two names", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 0, "b")}, false},
-		{"two files", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 1, "b")}, true},
-		{"two files of one name", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 1, "a")}, false},
-		{"two files, one without a name", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 1, "")}, false},
-		{"two files for three namespaces", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 0, "a"), plain(3, 1, "b")}, false},
-		{"a path", layout.Sidecar, []*layout.Entry{plain(1, 0, "../a")}, false},
-		{"a trailing image needs no name", layout.Trailing, []*layout.Entry{plain(1, 0, "a")}, true},
+		{"one file, no name", layout.Sidecar, []*layout.Entry{plain(1, 0, ""), plain(2, 0, "")}, ""},
+		{"one file, one name", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 0, "a")}, ""},
+		{"one file, two names", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 0, "b")}, `namespaces with the same data file name it "a" and "b"`},
+		{"two files", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 1, "b")}, ""},
+		{"two files of one name", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 1, "a")}, `two data files are named "a"`},
+		{"two files, one without a name", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 1, "")}, "namespace 2: data file name"},
+		{"two files for three namespaces", layout.Sidecar, []*layout.Entry{plain(1, 0, "a"), plain(2, 0, "a"), plain(3, 1, "b")}, "3 namespaces in 2 data files: namespaces must share one data file or each have their own"},
+		{"a path", layout.Sidecar, []*layout.Entry{plain(1, 0, "../a")}, "namespace 1: data file name"},
+		{"a trailing image needs no name", layout.Trailing, []*layout.Entry{plain(1, 0, "a")}, ""},
 	} {
 		p, err := layout.Place(c.kind, c.entries)
-		if c.ok != (err == nil) {
-			t.Errorf("%s: %v", c.what, err)
+		if (c.refused == "") != (err == nil) || err != nil && !strings.HasPrefix(err.Error(), c.refused) {
+			t.Errorf("%s: %v, want %q", c.what, err, c.refused)
 		}
 		if err == nil && c.kind == layout.Trailing && p.Entries[0].Name != "" {
 			t.Errorf("%s: it has the name %q", c.what, p.Entries[0].Name)

@@ -139,19 +139,24 @@ func (r *Replacement) claim(p *part) (Access, error) {
 	if t.File == nil {
 		return r.Like, nil
 	}
+	return AccessOf(t.Info), nil
+}
+
+// notTwice refuses a file that has another name in r. It is asked before the file is locked, which r has done already.
+func (r *Replacement) notTwice(name string, info fs.FileInfo) error {
 	for _, other := range r.parts {
 		if other.old == nil {
 			continue
 		}
-		info, err := other.old.Stat()
+		old, err := other.old.Stat()
 		if err != nil {
-			return Access{}, err
+			return err
 		}
-		if SameFile(info, t.Info) {
-			return Access{}, fmt.Errorf("%s and %s are the same file", other.name, p.name)
+		if SameFile(old, info) {
+			return fmt.Errorf("%s and %s are the same file", other.name, name)
 		}
 	}
-	return AccessOf(t.Info), nil
+	return nil
 }
 
 func onlyFree(t *Target) error {
@@ -176,7 +181,7 @@ func (r *Replacement) openTarget(p *part, t *Target) error {
 	case !info.Mode().IsRegular():
 		return &NotRegularError{Name: p.name}
 	}
-	if err := r.notSource(p.name, info); err != nil {
+	if err := errors.Join(r.notSource(p.name, info), r.notTwice(p.name, info)); err != nil {
 		return err
 	}
 	if p.old, p.held, err = r.heldFile(info); err != nil {

@@ -180,3 +180,32 @@ func TestResolve(t *testing.T) {
 		t.Errorf("a loop: %v", err)
 	}
 }
+
+// A replacement does not begin, or does not end, where names lead to files that it must not take.
+func TestReplaceRefusals(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	if err := errors.Join(os.WriteFile(a, []byte("old"), 0o600), os.Link(a, b)); err != nil {
+		t.Fatal(err)
+	}
+	r := &disk.Replacement{FS: disk.OS, Policy: anything, Like: disk.DefaultAccess}
+	if _, err := r.Create(a); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Create(b); err == nil || err.Error() != a+" and "+b+" are the same file" {
+		t.Errorf("two names of one file: %v", err)
+	}
+	if err := errors.Join(os.Remove(b), os.Rename(a, b), os.WriteFile(a, []byte("another"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Abandon(r.Publish()); err == nil || err.Error() != "another program has replaced or removed "+a {
+		t.Errorf("a file that came between: %v", err)
+	}
+	if got, err := os.ReadFile(a); err != nil || string(got) != "another" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got := names(t, dir); got != "a b" {
+		t.Errorf("left: %s", got)
+	}
+}

@@ -65,10 +65,13 @@ func OpenZoned(name string, write, share bool) (ZonedDevice, error) {
 	model, queue := zonedModel(name)
 	switch model {
 	case "", "none":
+		if _, err := os.Stat(name); err != nil {
+			return nil, err
+		}
 		return nil, pathError("open", name, ErrNotZoned)
 	case "host-managed":
 	default:
-		return nil, pathError("open", name, fmt.Errorf("its zones are %s, not host-managed: %w", model, ErrUnsupported))
+		return nil, pathError("open", name, fmt.Errorf("its zones are %s, not host-managed, which is %w", model, ErrUnsupported))
 	}
 	flag := os.O_RDONLY
 	if write {

@@ -79,7 +79,7 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 		return layout.Errorf(layout.ErrGeometry, "namespace %d: %s", n.ID, fmt.Sprintf(format, args...))
 	}
 	if !n.Zoned() {
-		return nil, refuse("has no zones; its data can be read as it is")
+		return nil, refuse("it has no zones to export; format raw holds its data")
 	}
 	if n.BlockBits < h.MinBits || n.BlockBits > h.MaxBits {
 		return nil, refuse("blocks of %d bytes are not supported by the format (%d to %d)", n.BlockSize(), 1<<h.MinBits, 1<<h.MaxBits)
@@ -130,7 +130,7 @@ func (h *Holds) Fit(c *Content, keepOpen bool) (*Fitted, error) {
 			return nil, err
 		}
 		if z.Cap != c.NS.ZoneCap && z.Type != layout.Conventional {
-			return nil, refuse("zone %d has a different capacity, %d instead of %d blocks", i, z.Cap, c.NS.ZoneCap)
+			return nil, refuse("zone %d has a capacity of %d blocks instead of %d, and the format holds only one", i, z.Cap, c.NS.ZoneCap)
 		}
 		_, lost := h.fitZone(&n, z, keepOpen)
 		for _, what := range lost {

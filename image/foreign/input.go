@@ -244,7 +244,7 @@ func ReadFull(file disk.File, b []byte, off int64) error {
 		return nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
-		return Short(file, "file", off+int64(len(b)))
+		return Short(file, "the format", off+int64(len(b)))
 	}
 	return err
 }
@@ -255,7 +255,7 @@ func Short(file disk.File, region string, want int64) error {
 	if err != nil {
 		return err
 	}
-	return Field(file, region, "length", 0, size, fmt.Sprintf("at least %d", want))
+	return layout.Errorf(layout.ErrDamaged, "%s is too short for %s: it has %d bytes, and needs at least %d", file.Name(), region, size, want)
 }
 
 // Field is the error of a field of file that is not as it must be.

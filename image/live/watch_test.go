@@ -3,6 +3,7 @@ package live_test
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -26,8 +27,9 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = im.Close() }()
-	if _, err := watch(name); err == nil {
-		t.Error("an image is watched that nobody serves")
+	nobody := name + ": nobody serves it on this computer: "
+	if _, err := watch(name); err == nil || !strings.HasPrefix(err.Error(), nobody) {
+		t.Errorf("an image is watched that nobody serves: %v, want %s", err, nobody)
 	}
 	st, err := live.Open(im, live.Options{})
 	if err != nil {

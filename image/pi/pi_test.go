@@ -57,6 +57,16 @@ func TestChecksums(t *testing.T) {
 	}
 }
 
+// Buffers that are not whole blocks are refused.
+func TestBufferSizes(t *testing.T) {
+	t.Parallel()
+	f := Format{Type: 1, Block: 512, Meta: 8}
+	want := "1000 bytes of data and 8 of metadata are not whole blocks of 512 and 8 bytes"
+	if err := f.Generate(make([]byte, 1000), make([]byte, 8), Tags{}); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 // The bytes of the protection information of one block at LBA 0x1_2345_6789.
 func TestGenerate(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"strings"
 	"testing"
 
 	"zimg/image/writelog"
@@ -105,6 +106,11 @@ func TestReadCutAndDamaged(t *testing.T) {
 	clear(early[:512]) // before its first flush
 	if l, err := writelog.Read(bytes.NewReader(early), int64(len(early))); err != nil || len(l.Entries) != 5 || l.Missing != 0 {
 		t.Errorf("no super block yet: %+v, %v", l, err)
+	}
+	newer := bytes.Clone(b)
+	newer[8] = 2
+	if _, err := writelog.Read(bytes.NewReader(newer), int64(len(newer))); !errors.Is(err, writelog.ErrNotLog) || !strings.HasPrefix(err.Error(), "unsupported version 2, want 1: ") {
+		t.Errorf("another version: %v", err)
 	}
 	for _, at := range []int{0, 8, 24, 512 + 7, 512 + 15, 512 + 20, 512 + 25} {
 		c := bytes.Clone(b)

@@ -27,6 +27,10 @@ func TestWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	pad := func(s string, n int) []byte { return append([]byte(s), make([]byte, n-len(s))...) }
+	want := "100 bytes at 4096 are not whole sectors of 512 bytes"
+	if _, err := w.Write(4096, make([]byte, 100)); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
 	var last int64
 	for _, add := range []func() (int64, error){
 		func() (int64, error) { return w.Write(4096, pad("first", 1024)) },

@@ -138,7 +138,7 @@ func (m *meta) zone(i uint64, b []byte) (layout.Zone, error) {
 	case b[RecType] != 1 && b[RecType] != 2:
 		return layout.Zone{}, field("type", RecType, b[RecType], "1 or 2")
 	case b[RecCond] == foreign.ZBCInactive:
-		return layout.Zone{}, fmt.Errorf("%s: zone %d is inactive: %w", m.rec.File.Name(), i, foreign.ErrUnsupported)
+		return layout.Zone{}, fmt.Errorf("%s: zone %d is inactive, which is %w", m.rec.File.Name(), i, foreign.ErrUnsupported)
 	case state.HasWP() && wp&(1<<m.shift-1) != 0:
 		return layout.Zone{}, field("write pointer in sectors", RecWP, wp, fmt.Sprintf("whole blocks of %d bytes", m.n.BlockSize()))
 	}

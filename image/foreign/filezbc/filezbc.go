@@ -55,11 +55,11 @@ var Format = &foreign.Format{
 		Restrict: func(n *layout.Namespace) error {
 			switch {
 			case n.BlockBits != 9 && n.BlockBits != 12:
-				return fmt.Errorf("blocks of %d bytes, file_zbc has 512 and 4096", n.BlockSize())
+				return fmt.Errorf("the block size is %d bytes; file_zbc supports 512 and 4096", n.BlockSize())
 			case bits.OnesCount64(uint64(n.ZoneSize)) != 1 || n.ZoneSize > 1<<31:
-				return fmt.Errorf("zone size of %d blocks, file_zbc has powers of two below 2^32", n.ZoneSize)
+				return fmt.Errorf("the zone size is %d blocks; file_zbc supports powers of two below 2^32", n.ZoneSize)
 			case n.ZoneCount > 1<<32-1:
-				return fmt.Errorf("%d zones, more than 32 bits hold", n.ZoneCount)
+				return fmt.Errorf("it has %d zones; the format has 32 bits for their number", n.ZoneCount)
 			}
 			return nil
 		},
@@ -89,7 +89,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	}
 	bo, ok := foreign.HostOrder(h, Magic, HeaderLen)
 	if !ok {
-		return nil, fmt.Errorf("%s: %w: no magic CBZU at its start", file.Name(), foreign.ErrNotFormat)
+		return nil, layout.Errorf(foreign.ErrNotFormat, "%s is not a file_zbc disk: it does not begin with CBZU", file.Name())
 	}
 	field := func(name string, off int64, got, want any) error {
 		return foreign.Field(file, "file_zbc header (tcmu-runner would reset all zones)", name, off, got, want)
@@ -98,7 +98,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	zoneSize, zones, conv := bo.Uint32(h[OffZoneSize:]), bo.Uint32(h[OffZones:]), bo.Uint32(h[OffConv:])
 	switch {
 	case model == 0:
-		return nil, fmt.Errorf("%s: a host-aware disk, which may be written anywhere below its write pointers: %w", file.Name(), foreign.ErrUnsupported)
+		return nil, fmt.Errorf("%s is a host-aware disk, which may be written anywhere below its write pointers; that is %w", file.Name(), foreign.ErrUnsupported)
 	case model != HostManaged:
 		return nil, field("model", OffModel, model, HostManaged)
 	case lba != 512 && lba != 4096:

@@ -89,7 +89,7 @@ func conventionalRanges(c *foreign.Content) ([]convRange, error) {
 		i++
 	}
 	if len(ranges) > MaxRanges {
-		return nil, layout.Errorf(layout.ErrGeometry, "%d ranges of conventional zones, gzoned has at most %d",
+		return nil, layout.Errorf(layout.ErrGeometry, "it has %d ranges of conventional zones; gzoned supports at most %d",
 			len(ranges), MaxRanges)
 	}
 	return ranges, nil

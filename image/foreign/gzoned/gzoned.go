@@ -58,10 +58,10 @@ var Format = &foreign.Format{
 		MaxOpen: true, Geometry: true, BlockSize: true, MinBits: 9, MaxBits: 16,
 		Restrict: func(n *layout.Namespace) error {
 			if n.ZoneCount > maxZones {
-				return fmt.Errorf("%d zones, more than 32 bits hold", n.ZoneCount)
+				return fmt.Errorf("it has %d zones; the format has 32 bits for their number", n.ZoneCount)
 			}
 			if n.ZoneSize > maxZoneSectors {
-				return fmt.Errorf("zones of %d blocks, gzoned has at most %d", n.ZoneSize, uint32(maxZoneSectors))
+				return fmt.Errorf("the zone size is %d blocks; gzoned supports at most %d", n.ZoneSize, uint32(maxZoneSectors))
 			}
 			return nil
 		},
@@ -117,7 +117,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		}
 	}
 	if b == nil {
-		return nil, fmt.Errorf("%s: %w: its last sector does not begin with GEOM::ZONED", file.Name(), foreign.ErrNotFormat)
+		return nil, layout.Errorf(foreign.ErrNotFormat, "%s is not a gzoned provider: its last sector does not begin with GEOM::ZONED", file.Name())
 	}
 	if v := le.Uint32(b[OffVersion:]); v != Version {
 		at := size - int64(len(b)) + OffVersion

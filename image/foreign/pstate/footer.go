@@ -46,13 +46,13 @@ func decodeFooter(in *foreign.Input) (*foreign.Decoded, error) {
 	}
 	f := make([]byte, FooterLen)
 	if size < FooterLen+layout.DescriptorSize {
-		return nil, foreign.Short(file, "zns.pstate", FooterLen+layout.DescriptorSize)
+		return nil, foreign.Short(file, "a zns.pstate file", FooterLen+layout.DescriptorSize)
 	}
 	if err := foreign.ReadFull(file, f, size-FooterLen); err != nil {
 		return nil, err
 	}
 	if le.Uint32(f) != FooterMagic {
-		return nil, fmt.Errorf("%s: %w: no magic ZNS 4096 bytes from its end", file.Name(), foreign.ErrNotFormat)
+		return nil, layout.Errorf(foreign.ErrNotFormat, "%s is not a zns.pstate file: ZNS is not 4096 bytes before its end", file.Name())
 	}
 	if v := le.Uint32(f[4:]); v > 1 {
 		return nil, foreign.Field(file, "footer", "version (QEMU refuses to start)", size-FooterLen+4, v, 1)

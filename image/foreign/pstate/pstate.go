@@ -224,7 +224,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 		return nil, err
 	}
 	if le.Uint32(h) != Magic {
-		return nil, fmt.Errorf("%s: %w: no magic NPS at its start", file.Name(), foreign.ErrNotFormat)
+		return nil, layout.Errorf(foreign.ErrNotFormat, "%s is not a pstate file: it does not begin with NPS", file.Name())
 	}
 	field := func(name string, off int64, got, want any) error {
 		return foreign.Field(file, "pstate header", name, off, got, want)

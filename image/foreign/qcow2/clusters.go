@@ -205,7 +205,7 @@ type packed struct {
 // inflate unpacks the cluster: raw deflate, at an offset of bytes.
 func (p *packed) inflate() error {
 	if p.h.incompat&bitZstd != 0 {
-		return fmt.Errorf("%s: clusters compressed by zstd: %w", p.Name(), foreign.ErrUnsupported)
+		return fmt.Errorf("%s has clusters compressed by zstd, which is %w", p.Name(), foreign.ErrUnsupported)
 	}
 	x := 62 - (p.h.clusterBits - 8)
 	off := int64(p.entry & (1<<x - 1))

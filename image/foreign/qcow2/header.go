@@ -16,6 +16,7 @@ import (
 
 	"zimg/image/disk"
 	"zimg/image/foreign"
+	"zimg/layout"
 )
 
 var be = binary.BigEndian
@@ -95,7 +96,7 @@ func readHeader(file disk.File) (*header, error) {
 		return nil, err
 	}
 	if be.Uint32(b) != Magic {
-		return nil, fmt.Errorf("%s: %w: not a qcow2 image", file.Name(), foreign.ErrNotFormat)
+		return nil, layout.Errorf(foreign.ErrNotFormat, "%s is not a qcow2 image", file.Name())
 	}
 	field := func(name string, off int64, got, want any) error {
 		return foreign.Field(file, "qcow2 header", name, off, got, want)

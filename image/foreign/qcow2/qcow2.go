@@ -46,7 +46,7 @@ var Format = &foreign.Format{
 // restrict refuses what the container or the extension has no room for.
 func restrict(n *layout.Namespace) error {
 	if n.ByteOff(n.ZoneCap) <= 1024 || n.ZoneCount > maxZones {
-		return fmt.Errorf("%d zones of capacity %d bytes, the extension has up to %d, above 1024", n.ZoneCount, n.ByteOff(n.ZoneCap), maxZones)
+		return fmt.Errorf("it has %d zones with a capacity of %d bytes; the extension holds at most %d zones, and capacities above 1024 bytes", n.ZoneCount, n.ByteOff(n.ZoneCap), maxZones)
 	}
 	if anchor(n)+clustersFor(entryLen*int64(n.ZoneCount)) > maxL1/8*entriesPer {
 		return fmt.Errorf("%d bytes, more than QEMU reads in clusters of %d", n.Size(), clusterSize)

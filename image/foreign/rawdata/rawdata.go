@@ -60,7 +60,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	have := uint64(blocks) / uint64(n.ZoneSize)
 	switch {
 	case have == 0:
-		return nil, foreign.Short(file, "plain data", int64(n.ZoneSize)*each)
+		return nil, foreign.Short(file, "the zones", int64(n.ZoneSize)*each)
 	case n.ZoneCount > have:
 		return nil, foreign.Field(file, "plain data", "zones", 0, have, n.ZoneCount)
 	case n.ZoneCount == 0:

@@ -71,7 +71,7 @@ var Format = &foreign.Format{
 		Attributes: layout.RZR,
 		Restrict: func(n *layout.Namespace) error {
 			if n.ZoneCount > 1<<32-1 || int64(n.ByteOff(n.ZoneSize))/512 > 1<<32-1 {
-				return fmt.Errorf("%d zones of %d bytes: more than 32-bit fields hold", n.ZoneCount, n.ByteOff(n.ZoneSize))
+				return fmt.Errorf("it has %d zones of %d bytes; the format has 32 bits for each number", n.ZoneCount, n.ByteOff(n.ZoneSize))
 			}
 			return nil
 		},
@@ -215,7 +215,7 @@ func (p *dump) data(in *foreign.Input) (foreign.Extents, error) {
 		return nil, err
 	}
 	if size < int64(p.n.Size()) {
-		return nil, foreign.Short(file, "dumped data", int64(p.n.Size()))
+		return nil, foreign.Short(file, "the zones", int64(p.n.Size()))
 	}
 	return foreign.Linear(file, 0, size), nil
 }

@@ -112,7 +112,7 @@ func readSuper(in *foreign.Input) (*super, error) {
 			return err
 		}
 		if s.Size < 0 || s.ZoneSize < 0 || s.Size > 1<<41 || s.ZoneSize > 1<<41 {
-			return fmt.Errorf("size %d MiB, zone size %d MiB", s.Size, s.ZoneSize)
+			return fmt.Errorf("invalid size %d MiB or zone size %d MiB", s.Size, s.ZoneSize)
 		}
 		s.Size, s.ZoneSize = s.Size*mebi, s.ZoneSize*mebi
 		s.ZoneCap = s.ZoneSize

@@ -25,9 +25,9 @@ var Zloop = &foreign.Format{
 			size, zoneCap := int64(n.ByteOff(n.ZoneSize)), int64(n.ByteOff(n.ZoneCap))
 			switch {
 			case size%mebi != 0 || bits.OnesCount64(uint64(size)) != 1 || size/mebi > 16384:
-				return fmt.Errorf("zone size of %d bytes, zloop has powers of two from 1 MiB to 16 GiB", size)
+				return fmt.Errorf("the zone size is %d bytes; zloop supports powers of two from 1 MiB to 16 GiB", size)
 			case zoneCap%mebi != 0:
-				return fmt.Errorf("zone capacity of %d bytes, zloop has whole MiB", zoneCap)
+				return fmt.Errorf("the zone capacity is %d bytes; zloop supports multiples of 1 MiB", zoneCap)
 			case n.ZoneCount < 2:
 				return fmt.Errorf("zloop needs more than one zone")
 			}

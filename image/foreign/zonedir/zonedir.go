@@ -111,10 +111,10 @@ func (d *dir) complete(dec *foreign.Decoded, zoneSize, zoneCap int64) error {
 	n := d.n
 	count := uint64(len(d.size))
 	if zoneSize <= 0 || zoneCap <= 0 || zoneCap > zoneSize || uint64(zoneSize) > 1<<61/count {
-		return layout.Errorf(layout.ErrGeometry, "%s: %d zones of %d bytes, capacity %d", d.path, count, zoneSize, zoneCap)
+		return layout.Errorf(layout.ErrGeometry, "%s: invalid geometry: %d zones of %d bytes, capacity %d bytes", d.path, count, zoneSize, zoneCap)
 	}
 	if zoneSize%n.BlockSize() != 0 || zoneCap%n.BlockSize() != 0 {
-		return layout.Errorf(layout.ErrGeometry, "%s: zone size %d and capacity %d, blocks of %d", d.path, zoneSize, zoneCap, n.BlockSize())
+		return layout.Errorf(layout.ErrGeometry, "%s: zone size %d and zone capacity %d are not multiples of the block size %d", d.path, zoneSize, zoneCap, n.BlockSize())
 	}
 	n.ZoneCount = count
 	n.ZoneSize, n.ZoneCap = layout.LBA(zoneSize>>n.BlockBits), layout.LBA(zoneCap>>n.BlockBits)
@@ -190,7 +190,7 @@ func (d *dir) extents(from, to int64) iter.Seq2[foreign.Extent, error] {
 				err := d.in.Brief(d.file(uint64(i)), func(file disk.File) error {
 					size, err := file.Size()
 					if err == nil && size < d.size[i] {
-						err = foreign.Short(file, "zone file", d.size[i])
+						err = foreign.Short(file, "the zone", d.size[i])
 					}
 					if err == nil {
 						more = yield(foreign.Extent{Off: at, Len: length, File: file, FileOff: at - i*zone}, nil)

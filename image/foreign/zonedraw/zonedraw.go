@@ -101,7 +101,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	v, why, _ := parse(h, size)
 	if v == nil {
 		if why == "" {
-			return nil, fmt.Errorf("%s: %w: no magic \"zone\"", file.Name(), foreign.ErrNotFormat)
+			return nil, layout.Errorf(foreign.ErrNotFormat, "%s is not a zoned raw image: it has no zoned header", file.Name())
 		}
 		return nil, foreign.Field(file, "zoned header", "arithmetic", 0, why, "a variant that adds up")
 	}
@@ -111,7 +111,7 @@ func decode(in *foreign.Input) (*foreign.Decoded, error) {
 	}
 	n.MOR, n.MAR = layout.Limits(v.maxOpen, v.maxActive)
 	if v.model > 1 {
-		return nil, fmt.Errorf("%s: zone model %d, neither none nor host-managed: %w", file.Name(), v.model, foreign.ErrUnsupported)
+		return nil, fmt.Errorf("%s: zone model %d is %w; only none and host-managed are", file.Name(), v.model, foreign.ErrUnsupported)
 	}
 	if int64(v.zoneSize)%n.BlockSize() != 0 {
 		return nil, foreign.Field(file, "zoned header", "zone_size", OffZoneSizeC, v.zoneSize, fmt.Sprintf("whole blocks of %d bytes", n.BlockSize()))

@@ -27,7 +27,7 @@ func openRegion(in *foreign.Input, file disk.File, base int64) (*region, error) 
 	}
 	h, err := decodeHeader(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s at byte %d: %w", file.Name(), base, err)
+		return nil, fmt.Errorf("%s: region at byte %d: %w", file.Name(), base, err)
 	}
 	field := func(name string, off int64, got, want any) error {
 		return foreign.Field(file, "zone file header", name, base+off, got, want)
@@ -71,7 +71,7 @@ func (r *region) count(in *foreign.Input, d *foreign.Decoded, data disk.File) er
 		blocks, zone := uint64(foreign.DeviceLength(length))>>r.ns.BlockBits, r.hdr.zoneSize
 		r.rec.Count = (blocks + zone - 1) / zone
 		if r.rec.Count == 0 || r.rec.Count > room {
-			return foreign.Field(r.rec.File, "zone file", "room for zones", r.rec.Off, room, fmt.Sprintf("%d, as %s has", r.rec.Count, data.Name()))
+			return layout.Errorf(layout.ErrDamaged, "%s has room for %d zones, but %s has %d", r.rec.File.Name(), room, data.Name(), r.rec.Count)
 		}
 		if blocks%zone != 0 {
 			d.Assumed = append(d.Assumed, fmt.Sprintf("the last zone extends past the end of %s and reads as zeros there", data.Name()))

@@ -65,7 +65,7 @@ var Format = &foreign.Format{
 		Notes: notes,
 		Restrict: func(n *layout.Namespace) error {
 			if n.ZoneCount >= Nil {
-				return fmt.Errorf("%d zones, the lists number fewer than %d", n.ZoneCount, uint32(Nil))
+				return fmt.Errorf("it has %d zones; a zone file can list fewer than %d", n.ZoneCount, uint32(Nil))
 			}
 			return nil
 		},
@@ -106,7 +106,7 @@ type header struct {
 func decodeHeader(b []byte) (*header, error) {
 	bo, ok := foreign.HostOrder(b, Magic, HeaderLen)
 	if !ok {
-		return nil, foreign.ErrNotFormat
+		return nil, layout.Errorf(foreign.ErrNotFormat, "there is no zone file header")
 	}
 	lists := func(off int) list {
 		return list{bo.Uint32(b[off:]), bo.Uint32(b[off+4:]), bo.Uint32(b[off+8:])}
