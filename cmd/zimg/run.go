@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -141,7 +139,6 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 	options := vm.Options{
 		FS: files(cmd), Stamp: stamp(),
 		Paths: paths, Command: command, Sidecar: o.sidecar, Record: o.record, Drive: vm.Drive(o.drive), Controllers: controllers,
-		Cache:    cacheDir(),
 		NoRepair: o.noRepair, Ephemeral: o.ephemeral, AllowLostFaults: o.lostFaults, Answer: o.answer, Limit: o.limit,
 		Stdin: cmd.InOrStdin(), Stdout: cli.ProcessOutput(cmd), Stderr: cmd.ErrOrStderr(),
 		Log:      func(format string, args ...any) { o.say(cmd, format, args...) },
@@ -171,15 +168,6 @@ func (o *runOptions) run(cmd *cobra.Command, paths, command []string) error {
 		return cli.WithExit(out.Status, nil)
 	}
 	return nil
-}
-
-// cacheDir is zimg's folder of what can be found out again, "" if this user has no place for it.
-func cacheDir() string {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(dir, "zimg")
 }
 
 // say prints a line about what is done on standard error.

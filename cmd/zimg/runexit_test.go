@@ -66,7 +66,7 @@ func wantWritten(t *testing.T, path string) {
 const fsckUndo = ".zundo"
 
 // patience is how long a test waits for what must come.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // While a run has an image nobody else gets it.
 func TestRunHoldsImage(t *testing.T) {

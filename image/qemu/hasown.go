@@ -3,33 +3,25 @@ package qemu
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"fmt"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 )
 
+// ownDevice is QEMU's end of a drive that is zimg's own (QEMU 10.1, hw/vfio-user/pci.c).
+const ownDevice = "vfio-user-pci"
+
 // HasOwnDrive reports whether the QEMU that command starts can have a drive that is zimg's own.
 //
-// It asks QEMU, which takes as long as a start of QEMU. The answer is kept in the folder cache until the program changes, unless
-// cache is empty, or command begins with a wrapper, whose answer may change without it.
-func HasOwnDrive(ctx context.Context, command []string, cache string) bool {
-	known := knownAnswer(command[0], cache)
-	if own, ok := known.read(); ok {
-		return own
+// It asks QEMU, which takes as long as a start of QEMU, unless the program cannot know the device, since its name is not in
+// it. The programs of wrappers are always asked.
+func HasOwnDrive(ctx context.Context, command []string) bool {
+	if isQEMU(command[0]) && lacks(command[0], ownDevice) {
+		return false
 	}
-	own, sure := askOwnDrive(ctx, command)
-	if sure {
-		known.write(own)
-	}
-	return own
-}
-
-// askOwnDrive asks the QEMU that command starts. sure is false if it has not given an answer.
-func askOwnDrive(ctx context.Context, command []string) (own, sure bool) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	program := command
@@ -42,81 +34,37 @@ func askOwnDrive(ctx context.Context, command []string) (own, sure bool) {
 	if len(program) == len(command) && !isQEMU(program[len(program)-1]) {
 		program = command[:1] // a wrapper that ends in QEMU itself
 	}
-	argv := append(append([]string(nil), program...), "-device", "vfio-user-pci,help")
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	var refusal bytes.Buffer
-	cmd.Stderr = &refusal
-	out, err := cmd.Output()
-	if err != nil {
-		return false, strings.Contains(refusal.String(), "'vfio-user-pci' not found")
-	}
-	return strings.Contains(string(out), "socket"), true
-}
-
-// answer is what a program has said, in a file. The file has a line that identifies the program, with the answer: a program that was
-// replaced, or a file that was written in part, has another line.
-type answer struct {
-	file    string // "" if answers of this program are not kept
-	program string // identifies it
+	argv := append(append([]string(nil), program...), "-device", ownDevice+",help")
+	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
+	return err == nil && strings.Contains(string(out), "socket")
 }
 
 // elfMagic begins a program that is not a script.
 const elfMagic = "\x7fELF"
 
-func knownAnswer(name, cache string) answer {
-	if cache == "" || !isQEMU(name) {
-		return answer{}
-	}
+// lacks reports whether name is a program, not a script, that was read to its end and does not contain text.
+func lacks(name, text string) bool {
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return answer{}
-	}
-	if path, err = filepath.Abs(path); err != nil {
-		return answer{}
+		return false
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return answer{}
+		return false
 	}
 	defer func() { _ = file.Close() }()
-	magic := make([]byte, len(elfMagic))
-	id := fileIdentity(file)
-	if _, err := file.ReadAt(magic, 0); err != nil || string(magic) != elfMagic || id == "" {
-		return answer{}
+	const piece = 1 << 20
+	buf := make([]byte, len(text)+piece)
+	kept := 0 // bytes of the last piece, in which text may begin
+	for first := true; ; first = false {
+		n, err := io.ReadFull(file, buf[kept:kept+piece])
+		b := buf[:kept+n]
+		if first && !bytes.HasPrefix(b, []byte(elfMagic)) || bytes.Contains(b, []byte(text)) {
+			return false
+		}
+		if err != nil {
+			return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		}
+		kept = copy(buf, b[len(b)-len(text)+1:])
 	}
-	sum := sha256.Sum256([]byte(path))
-	return answer{file: filepath.Join(cache, fmt.Sprintf("vfio-user-%x", sum[:8])), program: id}
-}
-
-func (a answer) line(own bool) string {
-	if own {
-		return a.program + " yes\n"
-	}
-	return a.program + " no\n"
-}
-
-func (a answer) read() (own, ok bool) {
-	if a.file == "" {
-		return false, false
-	}
-	b, err := os.ReadFile(a.file)
-	if err != nil {
-		return false, false
-	}
-	own = string(b) == a.line(true)
-	return own, own || string(b) == a.line(false)
-}
-
-// write keeps an answer, in a new file: what is there may be a link. If that is not possible QEMU is asked again the next time.
-func (a answer) write(own bool) {
-	if a.file == "" || os.MkdirAll(filepath.Dir(a.file), 0o700) != nil {
-		return
-	}
-	_ = os.Remove(a.file)
-	file, err := os.OpenFile(a.file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return
-	}
-	_, _ = file.WriteString(a.line(own))
-	_ = file.Close()
 }

@@ -120,13 +120,3 @@ func dupFile(fd uintptr, name string) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(n), name), nil
 }
-
-// fileIdentity is a text that changes with the content of a file: also a file that is written in place, or replaced by one with the
-// same time of modification, has another time of change.
-func fileIdentity(file *os.File) string {
-	var st unix.Stat_t
-	if unix.Fstat(int(file.Fd()), &st) != nil {
-		return ""
-	}
-	return fmt.Sprintf("dev %d ino %d size %d mtime %d ctime %d", st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano())
-}

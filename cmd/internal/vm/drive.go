@@ -38,7 +38,7 @@ func (r *run) choose(ctx context.Context) (Drive, string) {
 	if key := foreignProperty(r.Controllers); key != "" {
 		return QEMUDrive, key + " is a property of it"
 	}
-	if !qemu.HasOwnDrive(ctx, r.Command, r.Cache) {
+	if !qemu.HasOwnDrive(ctx, r.Command) {
 		return QEMUDrive, "this QEMU does not support vfio-user (10.1 and later do)"
 	}
 	return OwnDrive, "this QEMU supports vfio-user"

@@ -36,7 +36,6 @@ type Options struct {
 	Sidecar string      // metadata file of the only image, if it is not beside it
 	Stamp   image.Stamp // of what is written to the images
 	Drive   Drive       // "" is AutoDrive
-	Cache   string      // folder for what QEMU programs have said about themselves; "" for none
 	Record  string      // folder to be made for a recording of the only image, if not empty
 
 	// Ephemeral: what the guest changes is thrown away at the end of the run. The images stay as they are, and are locked

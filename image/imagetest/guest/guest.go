@@ -17,7 +17,7 @@ import (
 )
 
 // Timeout ends a guest whose context has no deadline.
-const Timeout = 5 * time.Minute
+const Timeout = 10 * time.Minute
 
 // Guest is a guest that has been built.
 type Guest struct {

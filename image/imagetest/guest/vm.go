@@ -244,6 +244,5 @@ func (vm *VM) Output() string {
 	return out
 }
 
-// last is the end of s, at most n bytes.
 // last is the end of s, as much as a message can have.
 func last(s string) string { return s[max(len(s)-2000, 0):] }
