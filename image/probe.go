@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"zimg/image/disk"
@@ -112,7 +113,12 @@ func sidecarBeside(fsys disk.FS, name string, trailing bool) (bool, error) {
 
 // foundByHeader looks for a slot header of either layout in file, whose locator
 // is not sound because of locErr.
+//
+// A fixed VHD file is not an image: it is the data of one with a footer after it, and has to be converted.
 func foundByHeader(file disk.File, locErr error) (f found, ok bool, err error) {
+	if vhd, err := fixedVHD(file); vhd || err != nil {
+		return found{}, false, err
+	}
 	h, off, err := searchHeader(file, layout.Trailing, layout.Sidecar)
 	if err != nil || h == nil {
 		return found{}, false, err
@@ -121,6 +127,25 @@ func foundByHeader(file disk.File, locErr error) (f found, ok bool, err error) {
 		kind:       h.Kind,
 		locatorErr: fmt.Errorf("found a slot header at byte %d, but no valid locator at the end of the file: %w", off, asDamage(locErr)),
 	}, true, nil
+}
+
+// vhdFooterLen is the length of the footer of a VHD file.
+const vhdFooterLen = 512
+
+// EndsAsVHD reports whether a file whose last bytes are last is a VHD file by its footer (Virtual Hard Disk Image Format
+// Specification 1.0).
+func EndsAsVHD(last []byte) bool {
+	return len(last) >= vhdFooterLen && strings.HasPrefix(string(last[len(last)-vhdFooterLen:]), "conectix")
+}
+
+func fixedVHD(file disk.File) (bool, error) {
+	size, err := file.Size()
+	if err != nil || size < vhdFooterLen {
+		return false, err
+	}
+	b := make([]byte, vhdFooterLen)
+	_, err = file.ReadAt(b, size-vhdFooterLen)
+	return err == nil && EndsAsVHD(b), err
 }
 
 // asDamage is err about a part of a file that is known to be an image: a part that

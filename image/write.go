@@ -247,7 +247,7 @@ func (w *writing) read(r io.Reader, buf []byte) (p []byte, end bool, err error) 
 	size := int(w.n.BlockSize())
 	if over := length % size; over != 0 {
 		if !w.o.Pad {
-			return nil, true, fmt.Errorf("%w: %d bytes follow the last block of %d bytes", ErrShortBlock, over, size)
+			return nil, true, fmt.Errorf("%w: %d bytes follow the last whole block of %d bytes", ErrShortBlock, over, size)
 		}
 		clear(buf[length : length-over+size])
 		w.done -= int64(size - over)

@@ -20,7 +20,9 @@ const compareShown = 20
 // compareView is the result in JSON.
 type compareView struct {
 	A           string           `json:"a"`
+	AState      string           `json:"a-state,omitempty"` // of an image, not of a file in a foreign format
 	B           string           `json:"b"`
+	BState      string           `json:"b-state,omitempty"`
 	Identical   bool             `json:"identical"`
 	Differences []differenceView `json:"differences"`
 	Truncated   bool             `json:"differences-truncated"`
@@ -119,11 +121,11 @@ func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error)
 	var sides [2]compare.Side
 	o.foreign.fs = files(cmd)
 	second := foreignOptions{fs: o.foreign.fs, flag: "second-format", format: o.formatB, geometry: o.foreign.geometry}
-	opens := []func(*layout.Namespace) (compare.Side, func() error, error){
-		func(like *layout.Namespace) (compare.Side, func() error, error) {
+	opens := []func(*layout.Namespace) (compare.Side, string, func() error, error){
+		func(like *layout.Namespace) (compare.Side, string, func() error, error) {
 			return o.open(cmd, &o.foreign, v.A, like)
 		},
-		func(like *layout.Namespace) (compare.Side, func() error, error) {
+		func(like *layout.Namespace) (compare.Side, string, func() error, error) {
 			return o.open(cmd, &second, v.B, like)
 		},
 	}
@@ -134,12 +136,13 @@ func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error)
 	}
 	var like *layout.Namespace
 	for _, i := range order {
-		side, closer, err := opens[i](like)
+		side, state, closer, err := opens[i](like)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = closer() }()
 		sides[i] = side
+		*[]*string{&v.AState, &v.BState}[i] = state
 		if len(side.Contents) == 1 {
 			like = side.Contents[0].NS
 		}
@@ -155,39 +158,43 @@ func (o *compareOptions) compare(cmd *cobra.Command, v *compareView) (err error)
 	}})
 }
 
-// open opens one side; like is the geometry of the other, where that is known.
-func (o *compareOptions) open(cmd *cobra.Command, f *foreignOptions, path string, like *layout.Namespace) (compare.Side, func() error, error) {
+// open opens one side, and returns the state of an image; like is the geometry of the other, where that is known.
+func (o *compareOptions) open(cmd *cobra.Command, f *foreignOptions, path string, like *layout.Namespace) (compare.Side, string, func() error, error) {
 	format, err := f.find(path, "")
 	if err != nil {
-		return compare.Side{}, nil, err
+		return compare.Side{}, "", nil, err
 	}
 	if format == nil {
 		im, err := openToRead(cmd, path, image.Options{FS: files(cmd), ForceShare: o.share})
 		if err != nil {
-			return compare.Side{}, nil, err
+			return compare.Side{}, "", nil, err
 		}
-		return compare.SideOf(im), im.Close, nil
+		condition, err := im.Condition()
+		if err != nil {
+			return compare.Side{}, "", nil, errors.Join(err, im.Close())
+		}
+		return compare.SideOf(im), condition.String(), im.Close, nil
 	}
 	t, err := f.transfer("", 0)
 	if err != nil {
-		return compare.Side{}, nil, err
+		return compare.Side{}, "", nil, err
 	}
 	if t.Geometry == nil && like != nil && !(format.Holds.Geometry && format.Holds.BlockSize) {
 		t.Geometry = like
 	}
 	d, closer, err := transfer.Open(path, format, t, o.share)
 	if err != nil {
-		return compare.Side{}, nil, err
+		return compare.Side{}, "", nil, err
 	}
 	side := compare.Side{Holds: &format.Holds}
 	for _, c := range d.Contents {
 		c = c.AtRest()
 		if err := c.CheckSound(path); err != nil {
-			return compare.Side{}, nil, errors.Join(err, closer())
+			return compare.Side{}, "", nil, errors.Join(err, closer())
 		}
 		side.Contents = append(side.Contents, c)
 	}
-	return side, closer, nil
+	return side, "", closer, nil
 }
 
 func newDifference(d compare.Difference) differenceView {

@@ -41,6 +41,7 @@ func TestPackedImages(t *testing.T) {
 		{"disk.vdi", "a VDI file", "qemu-img convert -O vdi disk.zimg"},
 		{"disk.vhdx", "a VHDX file", "qemu-img convert -O vhdx disk.zimg"},
 		{"disk.vhd", "a VHD file", "qemu-img convert -O vpc -o force_size=on disk.zimg"},
+		{"fixed.vhd", "a VHD file", "qemu-img convert -f raw -O vpc -o subformat=fixed,force_size=on disk.zimg"},
 		{"disk.hdd", "a Parallels disk", "qemu-img convert -O parallels disk.zimg"},
 		{"disk.luks", "a LUKS volume", "qemu-img convert " + key + " -O luks -o key-secret=s,iter-time=10 disk.zimg"},
 		{"secret.qcow2", "an encrypted qcow2 file", "qemu-img convert " + key + " -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 disk.zimg"},

@@ -46,7 +46,8 @@ image.
 
 --every runs COMMAND in a shell for each flush or write. {} in COMMAND is replaced by the path of
 the image, which is removed afterwards; $ZIMG_POINT is the point. Crash prints the points at which
-the command failed, and exits with status 1 if there were any. --points and --step choose points:
+the command failed. The exit status is 0 if COMMAND succeeded at all points, 1 if it failed at some,
+and 2 if not all points could be tried. --points and --step choose points:
 --points 1-100 --step 10 is 1, 11, 21 and so on. With -j, several commands run at the same time, and what
 each prints appears when it has ended, in the order of the points. The images are in DIR, or in
 another directory with --work-dir; a recording that cannot be written to is only read.

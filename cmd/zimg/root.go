@@ -79,6 +79,7 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetVersionTemplate("zimg {{.Version}}\n")
 	root.SetFlagErrorFunc(cli.FlagError)
+	root.SetUsageFunc(cli.Usage)
 	root.AddGroup(
 		&cobra.Group{ID: groupImage, Title: "Images:"},
 		&cobra.Group{ID: groupZones, Title: "Zones and data:"},

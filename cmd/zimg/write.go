@@ -146,7 +146,7 @@ computes protection information if the namespace uses it.`,
 			w.Pad = pad
 			list, err = n.Append(in, o.pos.zone, w)
 			if errors.Is(err, image.ErrShortBlock) {
-				err = &image.HintError{Err: err, Hint: "use --pad to fill the last block with zeros"}
+				err = &image.HintError{Err: fmt.Errorf("%s: %w", inputName(cli.Second(args)), err), Hint: "use --pad to fill the last block with zeros"}
 			}
 			return err
 		})

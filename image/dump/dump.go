@@ -50,6 +50,19 @@ func (m *member) absent() bool { return m.optional && (m.value == uint64(0) || m
 // values.
 func geometryMembers(n *layout.Namespace) []member {
 	flag := func(p *bool) func(uint64) { return func(v uint64) { *p = v == 1 } }
+	limit := func(v uint64) uint64 {
+		if !n.Zoned() { // its fields are 0, which in a zoned namespace is a limit of 1
+			return 0
+		}
+		return v
+	}
+	zeroBased := func(p *uint32) func(uint64) {
+		return func(v uint64) {
+			if n.Zoned() {
+				*p = layout.ZeroBased(uint32(v))
+			}
+		}
+	}
 	const count, blocks = math.MaxUint32, math.MaxInt64
 	return []member{
 		{key: "nsid", value: uint64(n.ID), limit: count, set: func(v uint64) { n.ID = layout.NSID(v) }},
@@ -64,8 +77,8 @@ func geometryMembers(n *layout.Namespace) []member {
 		{key: "zone-nr", value: n.ZoneCount, limit: layout.MaxZones, set: func(v uint64) { n.ZoneCount = v }},
 		{key: "zone-size", value: uint64(n.ZoneSize), limit: blocks, set: func(v uint64) { n.ZoneSize = layout.LBA(v) }},
 		{key: "zcap", value: uint64(n.ZoneCap), limit: blocks, set: func(v uint64) { n.ZoneCap = layout.LBA(v) }},
-		{key: "zone-omax", value: uint64(n.MaxOpen()), limit: count, set: func(v uint64) { n.MOR = layout.ZeroBased(uint32(v)) }},
-		{key: "zone-amax", value: uint64(n.MaxActive()), limit: count, set: func(v uint64) { n.MAR = layout.ZeroBased(uint32(v)) }},
+		{key: "zone-omax", value: limit(n.MaxOpen()), limit: count, set: zeroBased(&n.MOR)},
+		{key: "zone-amax", value: limit(n.MaxActive()), limit: count, set: zeroBased(&n.MAR)},
 		{key: "descr-ext-size", value: uint64(n.ExtSize()), limit: 255 * 64, set: func(v uint64) { n.ZDES = uint8(v / 64) }},
 		{key: "cross-read", value: n.CrossRead, optional: true, limit: 1, set: flag(&n.CrossRead)},
 		{key: "zrwas", value: uint64(n.ZRWAS), optional: true, limit: count, set: func(v uint64) { n.ZRWAS = uint32(v) }},
@@ -77,6 +90,10 @@ func geometryMembers(n *layout.Namespace) []member {
 // Write writes all metadata of im as JSON for people and editors. A zone that is not listed is
 // Empty, with the namespace's capacity.
 func Write(w io.Writer, im *image.Image) error {
+	condition, err := im.Condition()
+	if err != nil {
+		return err
+	}
 	d := dumper{w: bufio.NewWriterSize(w, 1<<16)}
 	d.print("{\n")
 	d.members("  ", []member{
@@ -84,6 +101,7 @@ func Write(w io.Writer, im *image.Image) error {
 		{key: "version", value: uint64(version)},
 		{key: "uuid", value: layout.FormatUUID(im.Header().UUID)},
 		{key: "label", value: im.Header().Label},
+		{key: "state", value: condition.String()},
 	})
 	d.print("  \"namespaces\": [")
 	for i, n := range im.Namespaces() {

@@ -14,11 +14,12 @@ import (
 // do that. The zones that the dump lists are kept in memory.
 func Load(r io.Reader) (*layout.Metadata, error) {
 	l := &loader{jsonStream: newJSONStream(r), m: &layout.Metadata{}}
-	var uuid string
+	var uuid, state string
 	err := l.object([]field{
 		{"format", false, func() error { return l.same(formatName) }},
 		{"version", false, func() error { return l.same(uint64(version)) }},
 		{"uuid", true, func() error { return l.text(&uuid) }},
+		{"state", true, func() error { return l.text(&state) }},
 		{"label", false, func() error {
 			if err := l.text(&l.m.Label); err != nil {
 				return err

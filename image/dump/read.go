@@ -37,12 +37,13 @@ type undumper struct {
 }
 
 func (d *undumper) document() error {
-	var uuid, label string
+	var uuid, label, state string
 	count := 0
 	err := d.object([]field{
 		{"format", false, func() error { return d.same(formatName) }},
 		{"version", false, func() error { return d.same(uint64(version)) }},
 		{"uuid", true, func() error { return d.text(&uuid) }}, // for people: a dump may go to another image
+		{"state", true, func() error { return d.text(&state) }},
 		{"label", false, func() error {
 			if err := d.text(&label); err != nil {
 				return err

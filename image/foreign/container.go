@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strings"
 
+	"zimg/image"
 	"zimg/image/disk"
 )
 
@@ -60,9 +61,6 @@ var containers = []struct {
 	{257, "ustar", Container{Name: "tar", Title: "a tar archive"}},
 }
 
-// vhdFooter is the length of the footer of a VHD, which is all that a fixed one has beside the data.
-const vhdFooter = 512
-
 // Container is the container that h is, nil if it is none that is known.
 func (h *Head) Container() *Container {
 	first := string(h.First)
@@ -78,7 +76,7 @@ func (h *Head) Container() *Container {
 		}
 		return &is
 	}
-	if n := len(h.Last); n >= vhdFooter && strings.HasPrefix(string(h.Last[n-vhdFooter:]), "conectix") {
+	if image.EndsAsVHD(h.Last) {
 		return &Container{Name: "vpc", Title: "a VHD file", Disk: true}
 	}
 	return nil

@@ -25,7 +25,7 @@ import (
 // Exit codes of every command; check and compare have more.
 const (
 	ExitFailed      = 1
-	ExitNotCompared = 2 // compare: 1 is "they differ"
+	ExitNotCompared = 2 // compare: 1 is "they differ"; crash --every: 1 is "COMMAND failed"
 	ExitUsage       = 64
 	ExitInternal    = 70 // EX_SOFTWARE of sysexits.h: a bug in zimg
 	ExitInUse       = 75 // EX_TEMPFAIL: another process has the image; it may work later
@@ -49,9 +49,10 @@ func (e *CodedError) Error() string {
 
 func (e *CodedError) Unwrap() error { return e.err }
 
-// FailureOf is the exit code of c where it fails: of compare, 1 has a meaning of its own.
+// FailureOf is the exit code of c where it fails: of compare and crash --every, 1 has a meaning of its own.
 func FailureOf(c *cobra.Command) int {
-	if c.Name() == "compare" {
+	every := c.Flags().Lookup("every")
+	if c.Name() == "compare" || every != nil && every.Changed {
 		return ExitNotCompared
 	}
 	return ExitFailed
