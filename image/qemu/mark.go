@@ -57,9 +57,8 @@ func (d *stock) suspend() error {
 	if d.trace == nil {
 		return nil
 	}
-	err := d.trace.disable(d.session)
 	d.endTrace()
-	return err
+	return d.trace.disable(d.session)
 }
 
 // abort takes the mark off again.

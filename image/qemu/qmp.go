@@ -214,8 +214,8 @@ func (q *QMP) do(command string, arguments, result any, file *os.File) error {
 }
 
 // doEach executes a command once with each of arguments, all of them on their way before the first answer is read. QEMU
-// executes them in order, also after one that it has refused: refused is the first of those.
-func (q *QMP) doEach(command string, arguments []any) (refused *QMPError, err error) {
+// executes them in order, also after one that it has refused. refused has an element for each, nil if it was executed.
+func (q *QMP) doEach(command string, arguments []any) (refused []*QMPError, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	first := q.last + 1
@@ -233,13 +233,10 @@ func (q *QMP) doEach(command string, arguments []any) (refused *QMPError, err er
 	for id := first; id <= q.last; id++ {
 		_, err := q.result(command, id)
 		var e *QMPError
-		switch {
-		case err == nil:
-		case !errors.As(err, &e):
+		if err != nil && !errors.As(err, &e) {
 			return nil, err
-		case refused == nil:
-			refused = e
 		}
+		refused = append(refused, e)
 	}
 	return refused, nil
 }

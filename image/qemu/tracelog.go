@@ -84,7 +84,8 @@ func traceArgs(s *session) []string {
 // enable has QEMU log events from now on, and takes note of those that the caller has not asked for. Not every QEMU has every
 // event.
 //
-// QEMU reads its monitor byte by byte, at 10 to 20 us each: so the events of its controller, which are most, are looked up together.
+// QEMU reads its monitor byte by byte, at 10 to 20 us each, and looks through all its events for each name. So it is only asked which
+// events are enabled where lines may be the caller's, and about those of its controller, which are most, together.
 func (t *tracelog) enable(s *session, events []string) error {
 	const family = "pci_nvme_"
 	off := map[string]bool{} // the events that are known, and not enabled
@@ -95,19 +96,34 @@ func (t *tracelog) enable(s *session, events []string) error {
 		if strings.HasPrefix(event, family) {
 			pattern = family + "*"
 		}
-		if !asked[pattern] {
+		switch {
+		case slices.Contains(list, event):
+			continue
+		case !s.caller.log && s.caller.file == "": // no line goes to the caller
+			off[event] = true
+		case !asked[pattern]:
 			asked[pattern] = true
 			if err := findDisabled(s, pattern, off); err != nil {
 				return err
 			}
 		}
-		if off[event] && !slices.Contains(list, event) {
-			t.own[event] = true
+		if off[event] {
 			list = append(list, event)
 		}
 	}
-	_, err := setEvents(s, list, true)
-	return err
+	for _, event := range list {
+		t.own[event] = true
+	}
+	refused, err := setEvents(s, list, true)
+	if err != nil {
+		return err
+	}
+	for i, event := range list {
+		if refused[i] != nil {
+			delete(t.own, event)
+		}
+	}
+	return nil
 }
 
 // findDisabled adds the events to off whose names match pattern and that are disabled: none, if QEMU has no such event.
@@ -132,14 +148,17 @@ func (t *tracelog) disable(s *session) error {
 	if err != nil {
 		return err
 	}
-	if refused != nil {
-		return refused
+	for _, r := range refused {
+		if r != nil {
+			return r
+		}
 	}
 	clear(t.own)
 	return nil
 }
 
-func setEvents(s *session, events []string, on bool) (refused *QMPError, err error) {
+// setEvents enables or disables events; refused has an element for each.
+func setEvents(s *session, events []string, on bool) (refused []*QMPError, err error) {
 	var arguments []any
 	for _, event := range events {
 		arguments = append(arguments, map[string]any{"name": event, "enable": on})
@@ -274,21 +293,24 @@ func (d *stock) beginTrace() error {
 	if err := d.saveJournals(size, true); err != nil {
 		return err
 	}
-	t.follower = journal.NewFollower(t.file, size, journal.NewFold(all))
-	t.follower.Save = func(mark int64) error { return d.saveJournals(mark, false) }
-	t.follower.Keep = d.Record != nil
-	if t.follower.Forward, err = d.callerLog(); err != nil {
+	f := journal.NewFollower(t.file, size, journal.NewFold(all))
+	f.Save = func(mark int64) error { return d.saveJournals(mark, false) }
+	f.Keep = d.Record != nil
+	if f.Forward, err = d.callerLog(); err != nil {
 		return err
 	}
-	t.follower.Wants = t.wants
-	t.stop, t.done = make(chan struct{}), make(chan error, 1)
-	f, stop, done := t.follower, t.stop, t.done
-	goroutine.Go(d.Panicked, func() { done <- f.Run(stop) })
+	f.Wants = t.wants
 	names := journal.Events()
 	if d.Record != nil {
 		names = append(names, d.Record.TraceEvents...)
 	}
-	return t.enable(d.session, names)
+	if err := t.enable(d.session, names); err != nil { // before the follower asks which events are zimg's own
+		return err
+	}
+	stop, done := make(chan struct{}), make(chan error, 1)
+	t.follower, t.stop, t.done = f, stop, done
+	goroutine.Go(d.Panicked, func() { done <- f.Run(stop) })
+	return nil
 }
 
 func (d *stock) saveJournals(mark int64, sync bool) error {
