@@ -172,3 +172,40 @@ func TestLinksBesideImage(t *testing.T) {
 		}
 	}
 }
+
+// A link in the place of the undo file is replaced, wherever it leads: the undo file has the mode of the image, and what the
+// link led to stays as it is.
+func TestLinkAsUndoFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	open, missing := filepath.Join(dir, "open"), filepath.Join(dir, "missing")
+	if err := os.WriteFile(open, []byte("PRECIOUS"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{open, missing} {
+		name := filepath.Join(dir, "of-"+filepath.Base(target))
+		s := imagetest.Standard(layout.Sidecar)
+		s.Namespaces = s.Namespaces[:2]
+		if err := errors.Join(s.Create(nil, name), os.Chmod(name, 0o600), os.Symlink(target, name+fsck.UndoSuffix)); err != nil {
+			t.Fatal(err)
+		}
+		if err := damageAndRepair(name); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Lstat(name + fsck.UndoSuffix); err != nil || info.Mode() != 0o600 {
+			t.Errorf("a link to %s: %v, %v", target, info, err)
+		}
+		if err := fsck.Undo(name, fsck.Options{}, false); err != nil {
+			t.Error(err)
+		}
+	}
+	if b, err := os.ReadFile(open); err != nil || string(b) != "PRECIOUS" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := os.Lstat(missing); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file was made: %v", err)
+	}
+}

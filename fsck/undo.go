@@ -170,6 +170,12 @@ func (s *state) saveUndo() (err error) {
 	if r.Like, err = disk.Like(s.files.Data[0]); err != nil {
 		return err
 	}
+	// A symbolic link is not followed, not even to find out whom the file is to belong to.
+	if info, err := r.FS.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if err := r.FS.Remove(name); err != nil {
+			return err
+		}
+	}
 	defer func() { err = r.Abandon(err) }()
 	file, err := r.Create(name)
 	if err != nil {

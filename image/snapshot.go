@@ -78,7 +78,10 @@ func snapshotVacant(path, name string, o ConvertOptions) error {
 		return err
 	}
 	fsys := Options{FS: o.FS}.fs()
-	if _, err := fsys.Stat(dst); err == nil {
+	if err := checkSnapshotFolder(fsys, path); err != nil {
+		return err
+	}
+	if _, err := fsys.Lstat(dst); err == nil {
 		return &HintError{
 			Err:  fmt.Errorf("snapshot %s of %s %w", name, path, ErrExists),
 			Hint: "delete it first, or choose another name",
@@ -287,15 +290,20 @@ func DeleteSnapshot(path, name string, o ConvertOptions) error {
 	return fsys.SyncDir(path + SnapshotSuffix)
 }
 
-// hasSnapshot refuses a name that path has no snapshot of. Neither the folder nor
-// what is in it is a symbolic link: an image that somebody sends with its snapshots
-// must not lead to other files.
+// checkSnapshotFolder refuses what is no folder in the place of the snapshots of the image at path. A symbolic link is
+// none: an image that somebody sends with its snapshots must not lead to other files.
+func checkSnapshotFolder(fsys disk.FS, path string) error {
+	info, err := fsys.Lstat(path + SnapshotSuffix)
+	if err == nil && !info.IsDir() {
+		return layout.Errorf(disk.ErrNotOwn, "%s is not a directory", path+SnapshotSuffix)
+	}
+	return ignoreMissing(err)
+}
+
+// hasSnapshot refuses a name that path has no snapshot of. What is in the folder is no symbolic link either.
 func hasSnapshot(path, name, snap string, o ConvertOptions) error {
 	fsys := Options{FS: o.FS}.fs()
-	dir, err := fsys.Lstat(filepath.Dir(snap))
-	if err == nil && !dir.IsDir() {
-		return layout.Errorf(disk.ErrNotOwn, "%s is not a directory", filepath.Dir(snap))
-	}
+	err := checkSnapshotFolder(fsys, path)
 	if err == nil {
 		err = disk.CheckBeside(fsys, filepath.Dir(snap), filepath.Base(snap))
 	}
@@ -317,6 +325,9 @@ func Snapshots(path string, o ConvertOptions) ([]string, error) {
 	fsys := Options{FS: o.FS}.fs()
 	path, err := disk.Resolve(fsys, path)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkSnapshotFolder(fsys, path); err != nil {
 		return nil, err
 	}
 	names, err := fsys.List(path + SnapshotSuffix)

@@ -147,6 +147,7 @@ func TestHeaderFields(t *testing.T) {
 		{"namespace count", 60, "0002", layout.ErrDamaged},
 		{"metadata offset", 64, "01", layout.ErrDamaged},
 		{"metadata offset", 71, "80", layout.ErrDamaged},
+		{"metadata offset", 65, "11", layout.ErrDamaged}, // not a multiple of 1 MiB
 		{"slot length", 72, "01", layout.ErrDamaged},
 		{"slot length", 79, "7f", layout.ErrDamaged},
 		{"header length", 80, "00200000", layout.ErrDamaged},
@@ -198,6 +199,7 @@ func TestLocatorFields(t *testing.T) {
 		{"version", 8, "00", layout.ErrDamaged},
 		{"layout", 12, "03", layout.ErrDamaged},
 		{"metadata offset", 32, "01", layout.ErrDamaged},
+		{"metadata offset", 33, "10", layout.ErrDamaged}, // not a multiple of 1 MiB
 		{"metadata offset", 12, "02", layout.ErrDamaged}, // a sidecar's is 0
 		{"slot length", 40, "01", layout.ErrDamaged},
 		{"slot length", 47, "7f", layout.ErrDamaged},

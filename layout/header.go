@@ -281,7 +281,7 @@ func DecodeHeader(b []byte, base Bytes) (*Header, error) {
 		return fail(56, "slot number", h.Slot, nil, ErrDamaged)
 	case count == 0 || count > MaxNamespaces || HeaderLen(int(count)) != n:
 		return fail(60, "namespace count", count, nil, ErrDamaged)
-	case h.MetaOff < 0 || h.MetaOff > 1<<61 || h.MetaOff%BlockLen != 0:
+	case h.MetaOff < 0 || h.MetaOff > 1<<61 || h.MetaOff%DataAlign != 0:
 		return fail(64, "metadata offset", h.MetaOff, nil, ErrDamaged)
 	case h.SlotLen <= 0 || h.SlotLen > 1<<60 || h.SlotLen%BlockLen != 0:
 		return fail(72, "slot length", h.SlotLen, nil, ErrDamaged)

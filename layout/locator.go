@@ -66,9 +66,9 @@ func DecodeLocator(b []byte, base Bytes) (*Locator, error) {
 	switch {
 	case l.Kind != Trailing && l.Kind != Sidecar:
 		return fail(12, "layout", uint32(l.Kind), nil, ErrDamaged)
-	case l.MetaOff < 0 || l.MetaOff%BlockLen != 0 || l.Kind == Sidecar && l.MetaOff != 0:
+	case l.MetaOff < 0 || l.MetaOff > 1<<61 || l.MetaOff%DataAlign != 0 || l.Kind == Sidecar && l.MetaOff != 0:
 		return fail(32, "metadata offset", l.MetaOff, nil, ErrDamaged)
-	case l.SlotLen <= 0 || l.SlotLen%BlockLen != 0 || l.SlotLen > 1<<60 || l.MetaOff > 1<<61:
+	case l.SlotLen <= 0 || l.SlotLen%BlockLen != 0 || l.SlotLen > 1<<60:
 		return fail(40, "slot length", l.SlotLen, nil, ErrDamaged)
 	case l.FileLen() != base+LocatorLen:
 		return fail(32, "end of the file", base+LocatorLen, l.FileLen(), ErrDamaged)

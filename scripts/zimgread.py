@@ -137,7 +137,7 @@ def header(f, off):
     need(h["flags"] in (0, 1, 2), 11, "state flags")
     need(h["number"] in (0, 1), 11, "slot number")
     need(1 <= n <= 256 and up(512 + 64 * n, BLOCK) == length, 11, "namespace count")
-    need(h["meta"] <= 1 << 61 and h["meta"] % BLOCK == 0, 11, "metadata offset")
+    need(h["meta"] <= 1 << 61 and h["meta"] % MIB == 0, 11, "metadata offset")
     need(0 < h["slot"] <= 1 << 60 and h["slot"] % BLOCK == 0, 11, "slot length")
     need(h["files"] == 1 or h["layout"] == 2 and h["files"] == n, 11, "data files")
     need(u32(b, 188) in (0, 1), 11, "session kind")

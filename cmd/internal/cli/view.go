@@ -101,8 +101,12 @@ func ParseHex(text string, dst []byte) error {
 	return nil
 }
 
-// ShellWord is path as one word of a shell, to be shown: what does not print is escaped as bash, zsh and ksh understand it.
+// ShellWord is path as one word of a shell, to be shown: what does not print is escaped as bash, zsh and ksh understand it,
+// and no command takes it for a flag.
 func ShellWord(path string) string {
+	if strings.HasPrefix(path, "-") {
+		path = "./" + path
+	}
 	if OneLine(path) == path {
 		return POSIXWord(path)
 	}
