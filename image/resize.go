@@ -72,7 +72,7 @@ func (im *Image) resizable(o ResizeOptions) (int, error) {
 	case n.MS > 0:
 		return 0, marked(layout.ErrGeometry, "%s: namespace %d has LBA metadata after its last block, which resize cannot move", im.path, n.ID)
 	case o.Zones < n.ZoneCount && !o.Shrink:
-		return 0, layout.Errorf(ErrShrink, "%s: shrinking namespace %d from %d to %d zones removes zones", im.path, n.ID, n.ZoneCount, o.Zones)
+		return 0, layout.Errorf(ErrShrink, "%s: shrinking namespace %d from %d to %d zones would remove zones", im.path, n.ID, n.ZoneCount, o.Zones)
 	}
 	for _, later := range im.ns[index+1:] {
 		if later.DataFile == n.DataFile {

@@ -90,8 +90,8 @@ was written; with --data it always does.
 
 Without --repair, check changes nothing. --repair makes only safe changes: nothing that a
 guest wrote is lost. --repair=all also fixes what needs a decision, and drops what cannot be
-recovered. If all metadata is lost, --ns gives the geometry, and the zones are rebuilt from
-the data. The old bytes are saved in IMAGE.zundo first; zimg undo restores them.
+recovered. If all metadata is lost, --repair=all with --ns, which gives the geometry, rebuilds the
+zones from the data. The old bytes are saved in IMAGE.zundo first; zimg undo restores them.
 
 Files in other formats are checked for what their own program would refuse; they are not
 repaired.
@@ -125,7 +125,7 @@ interrupted; for several images, the sum of those that occurred.`,
 	f.BoolVarP(&o.no, "no", "n", false, "change nothing (the default)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what --repair would do without changing anything")
 	f.BoolVar(&o.data, "data", false, "always compare the write pointers with the data")
-	f.BoolVar(&o.noData, "no-data", false, "read the data only after a crash")
+	f.BoolVar(&o.noData, "no-data", false, "read the data only after a crash, not because the file was changed since")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print the summary")
 	f.BoolVarP(&o.share, "force-share", "U", false, "check an image that is in use; findings may be due to a change in progress")
 	f.BoolVar(&o.all, "all", false, fmt.Sprintf("list every finding, not only the first %d of each kind", maxAlike))
@@ -135,7 +135,7 @@ interrupted; for several images, the sum of those that occurred.`,
 	f.BoolVar(&o.times, "times", false, "as -t of fsck.zimg: print how long the check took")
 	_ = f.MarkHidden("times")
 	f.BoolVar(&o.fsck, "fsck", false, "use the exit status of fsck(8)")
-	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	f.StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	f.StringArrayVar(&o.spaces, "ns", nil, "rebuild lost metadata for a namespace with this geometry, `KEY=VALUE,...` as in create; may be repeated")
 	f.StringVarP(&o.output, "output", "o", "human", "print the summary in `FORMAT`: human or json")
 	o.foreign.addFlags(f)

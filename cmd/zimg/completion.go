@@ -35,7 +35,7 @@ zones of the image. Make install and the Debian package install it.`,
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(out)
 			}
-			return cli.UsageError("no completion for shell %q: must be %s", args[0], strings.Join(completionShells, ", "))
+			return cli.UsageError("invalid shell %q: must be %s", args[0], strings.Join(completionShells, ", "))
 		},
 	}
 }

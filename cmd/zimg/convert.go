@@ -123,7 +123,7 @@ func (o *convertOptions) run(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	if len(args) != 2 {
-		return cli.UsageError("convert takes SRC and DST; --in-place --layout LAYOUT one IMAGE")
+		return cli.UsageError("convert takes SRC and DST, or one IMAGE with --in-place --layout LAYOUT")
 	}
 	from, err := o.foreign.find(args[0], o.source)
 	if err != nil {

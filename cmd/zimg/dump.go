@@ -39,7 +39,7 @@ or into another image with the same geometry. docs/JSON.md describes the format.
 			return dump.Write(&stoppable{cmd.Context(), out}, im)
 		},
 	}
-	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	c.Flags().BoolVarP(&share, "force-share", "U", false, "read an image that is in use")
 	return c
 }
@@ -71,7 +71,7 @@ discarded.`,
 			return nil
 		},
 	}
-	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing")
 	return c
 }

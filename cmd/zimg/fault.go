@@ -166,7 +166,7 @@ management of zones: reset, finish, open and close.`,
 		},
 	}
 	f.addFlags(c)
-	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	return c
 }
 
@@ -194,7 +194,7 @@ func newFaultListCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "human", "print the list in `FORMAT`: human or json")
-	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	return c
 }
 
@@ -266,7 +266,7 @@ func newFaultClearCommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	return c
 }
 

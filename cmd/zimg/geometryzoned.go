@@ -15,7 +15,7 @@ func (g *geometry) zoned(s *image.NamespaceSpec) error {
 		g.zoneSize = defaultZoneSize
 		if g.size != 0 && g.zones != 0 {
 			if g.size%g.zones != 0 {
-				return fmt.Errorf("size %s is not %d zones of the same size", exactSize(g.size), g.zones)
+				return fmt.Errorf("size %s cannot be divided into %d zones of the same size", exactSize(g.size), g.zones)
 			}
 			g.zoneSize = g.size / g.zones
 		}

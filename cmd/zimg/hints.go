@@ -69,6 +69,8 @@ func hintAbout(cmd *cobra.Command, paths []string, err error, hint string) strin
 		if errors.As(err, &lock) {
 			return lockHint(cmd, lock.Name)
 		}
+	case errors.Is(err, image.ErrNoSnapshot) && len(paths) > 0:
+		return "to list the snapshots, run: zimg snapshot -l " + cli.ShellWord(paths[0])
 	case errors.Is(err, layout.ErrNewer):
 		return "use a newer version of zimg (zimg version prints the version)"
 	case errors.As(err, &repair):
@@ -93,7 +95,6 @@ var kindHints = []struct {
 	hint string
 }{
 	{image.ErrShrink, "use --shrink to remove zones; only Empty zones are removed"},
-	{image.ErrNoSnapshot, "to list the snapshots, run: zimg snapshot -l IMAGE"},
 	{image.ErrNotInPlace, "run zimg convert --in-place --layout sidecar first, or convert to a new file"},
 	{foreign.ErrNoData, "pass the data file as SRC and this file with --source-sidecar"},
 	{transfer.ErrLossy, "use --lossy to convert anyway"},

@@ -119,7 +119,7 @@ million. In the table of namespaces, OPEN and ACTIVE are the limits. It also sho
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	c.Flags().StringVarP(&o.output, "output", "o", "human", "print the result in `FORMAT`: human or json")
-	c.Flags().StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	o.foreign.addFlags(c.Flags())
 	return c

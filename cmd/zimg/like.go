@@ -111,7 +111,7 @@ func namespacesOf(path string) (list []layout.Namespace, err error) {
 		if c, _ := foreign.FindContainer(disk.OS, path); c != nil {
 			return nil, &foreign.ContainerError{Path: path, Container: *c}
 		}
-		return nil, errors.New("neither an image nor a file of a format that is known by its contents")
+		return nil, errors.New("it is not an image, and in no format that can be detected")
 	}
 	d, closer, err := transfer.Open(path, f, transfer.Options{}, true)
 	if err != nil {

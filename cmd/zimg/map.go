@@ -45,7 +45,7 @@ character represents several zones. The lines below the map explain the characte
 	c.Flags().IntVar(&o.width, "width", 0, "set the width to `COLUMNS` (default 0: width of the terminal, or 80)")
 	c.Flags().StringVar(&o.zone, "zone", "all", "draw only `ZONES`: a list of numbers and ranges, such as 0,3,7-9,12-")
 	c.Flags().StringSliceVar(&o.states, "state", nil, "draw only zones in these `STATES`, and leave the places of others empty: "+strings.Join(report.StateNames(), ", "))
-	c.Flags().StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	c.Flags().BoolVarP(&o.share, "force-share", "U", false, "read an image that is in use")
 	return c
 }

@@ -43,7 +43,7 @@ func lockHint(cmd *cobra.Command, path string) string {
 			pid := im.Header().Session.PID
 			hint := fmt.Sprintf("pid %d has it in use", pid)
 			if im.Header().Session.Kind == layout.Served {
-				hint = fmt.Sprintf("pid %d serves it; 'kill %d' ends that in order, and info, report, map, dump, zone, snapshot -c and fault work meanwhile", pid, pid)
+				hint = fmt.Sprintf("pid %d serves it, and 'kill %d' shuts it down; info, report, map, dump, zone, snapshot -c and fault work while it is served", pid, pid)
 			}
 			hints = append(hints, hint)
 		}
@@ -53,7 +53,7 @@ func lockHint(cmd *cobra.Command, path string) string {
 		hints = append(hints, "--wait SECONDS waits for it")
 	}
 	if cmd.Flags().Lookup("force-share") != nil {
-		hints = append(hints, "-U reads it as it was before, or in the middle of a change")
+		hints = append(hints, "-U reads it without waiting, perhaps in the middle of a change")
 	}
 	return strings.Join(hints, "; ")
 }

@@ -78,7 +78,7 @@ does so from the start, and --at from now on.`,
 	f.StringVar(&o.at, "at", "", "cut the power at `POINT`: write:N or flush:N, counted from now on (default: at once)")
 	f.StringVar(&o.unflushed, "unflushed", "drop", "what happens to unflushed writes, the `FATE`: keep, drop or torn")
 	f.Uint64Var(&o.seed, "seed", 0, "set the random seed of --unflushed torn to `N` (default: a random one, which is printed)")
-	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	f.StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	return c
 }
 

@@ -32,7 +32,7 @@ zimg run to start QEMU with the zones of the image.`,
 	}
 	c.Flags().StringVarP(&o.output, "output", "o", "human", "print the arguments in `FORMAT`: human (one per line) or json")
 	c.Flags().StringVar(&o.id, "id", "zimg0", "use `ID` as the prefix of node and device names")
-	c.Flags().StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	return c
 }
 

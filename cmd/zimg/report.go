@@ -50,7 +50,7 @@ Report also reads files in foreign formats (see zimg convert --help).`,
 	}
 	f := c.Flags()
 	f.StringVarP(&o.output, "output", "o", "table", "print the zones in `FORMAT`: table, json, csv, blkzone, nvme, zbd or zbd-csv")
-	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	f.StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	f.Uint32Var(&o.ns, "ns", 0, "show only namespace `N`")
 	f.StringVar(&o.zone, "zone", "all", "show only `ZONES`: a list of numbers and ranges, such as 0,3,7-9,12-")
 	f.StringSliceVar(&o.states, "state", nil, "show only zones in these `STATES`: "+strings.Join(report.StateNames(), ", "))

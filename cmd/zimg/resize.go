@@ -36,7 +36,7 @@ metadata in a sidecar (zimg convert --in-place --layout trailing moves it back).
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1]) },
 	}
 	c.Flags().Uint32Var(&o.ns, "ns", 0, "use namespace `N` (default: the only zoned one)")
-	c.Flags().StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	c.Flags().BoolVar(&o.shrink, "shrink", false, "allow zones to be removed")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
 	return c

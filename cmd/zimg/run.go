@@ -48,11 +48,11 @@ with -nographic, Ctrl-C goes to the guest and Ctrl-A x ends QEMU. The guest can 
 time. Run works with an unmodified QEMU 7.1 or later and with any accelerator, on the machines pc,
 q35 and microvm (x86) and virt (aarch64, arm, riscv64).
 
-Ctrl-C, SIGTERM or SIGHUP presses the guest's power button; a second signal saves the current
-zones and ends QEMU. It makes no difference whether the signal goes to zimg or to its process
-group, as from timeout(1) or a service manager. If only QEMU gets the signal, the zones are saved
-and QEMU ends. When its terminal closes, the guest has one minute to power down. --timeout limits
-the run in the same way.
+SIGTERM, SIGHUP, or Ctrl-C where it does not go to the guest, presses the guest's power button; a
+second signal saves the current zones and ends QEMU. It makes no difference whether the signal
+goes to zimg or to its process group, as from timeout(1) or a service manager. If only QEMU gets
+the signal, the zones are saved and QEMU ends. After its terminal has closed, the guest has one
+minute to power down. --timeout presses the power button when the time is over.
 
 If QEMU is killed or exits early, zimg recovers the zones from the data and from a journal that
 it keeps next to the image during a run. If zimg is killed, QEMU is killed too; then, or if the
@@ -64,8 +64,8 @@ Offline zones work, and no recovery is needed. Otherwise, the guest gets the dri
 QEMU; zimg restores its zones at the start and saves them at the end. --drive chooses.
 
 --ephemeral keeps everything that the guest writes in a temporary file, and discards it at the end.
-Any number of such runs can use the same images at the same time. Meanwhile nothing can change the
-images. The temporary file is in TMPDIR, or in /var/tmp if that is not set.
+Any number of such runs can use the same images at the same time; while one lasts, the images
+cannot be changed. The temporary file is in TMPDIR, or in /var/tmp if that is not set.
 
 --device sets properties of the NVMe controller, with the names of QEMU's -device nvme: addr, bus,
 serial, mdts, zasl, max_ioqpairs, ioeventfd and others. A single --device applies to all images;
@@ -75,8 +75,8 @@ QEMU's own drive has no way to set a zone Read Only or Offline. Run refuses an i
 zones unless --allow-lost-faults is given: the guest then sees these zones as Full, and the image
 keeps their state.
 
-The exit status is that of QEMU; 1 if QEMU could not be run, 64 for wrong usage, 124 after
---timeout. A run that was ended by a signal dies from the same signal: 130 after Ctrl-C, 143 after
+The exit status is that of QEMU; 1 if QEMU could not be run, 64 for wrong usage, 75 if an image is
+in use, 124 after --timeout. A run that was ended by a signal dies from the same signal: 130 after Ctrl-C, 143 after
 SIGTERM, 129 after SIGHUP.`,
 		Example: `  zimg run disk.zimg -- qemu-system-x86_64 -m 2G -nographic -kernel bzImage -append console=ttyS0
   zimg run a.zimg b.zimg -- qemu-system-x86_64 -accel kvm -machine q35 -m 4G root.qcow2
@@ -110,9 +110,9 @@ SIGTERM, 129 after SIGHUP.`,
 	f.BoolVar(&o.dryRun, "dry-run", false, "print QEMU's command line, one argument per line, and change nothing")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print progress messages")
 	f.StringVar(&o.record, "record", "", "save a copy of the image and a log of every write and flush in the new directory `DIR` (see zimg crash)")
-	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of the image, if only one is given")
-	f.StringVar(&o.drive, "drive", "auto", "`WHOSE` NVMe controller to use: auto, zimg or qemu")
-	f.StringArrayVar(&o.devices, "device", nil, "set properties of the controller, `KEY=VALUE[,KEY=VALUE...]`")
+	f.StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image; with a single image only")
+	f.StringVar(&o.drive, "drive", "auto", "use the NVMe drive of `WHO`: zimg, qemu, or auto, which is zimg where QEMU supports it")
+	f.StringArrayVar(&o.devices, "device", nil, "set properties of the NVMe controller: `KEY=VALUE[,KEY=VALUE...]`")
 	f.Var((*timeFlag)(&o.limit), "timeout", "press the power button after `TIME` (such as 30s, 5m, or a number of seconds); save the zones and end QEMU 30 seconds later")
 	o.answer = qemu.DefaultTimeout
 	f.Var((*timeFlag)(&o.answer), "answer-timeout", "wait at most `TIME` for QEMU to answer")

@@ -115,7 +115,7 @@ Exit status: 0 after an orderly end, 1 after a failure, 64 for wrong usage.`,
 	f.BoolVar(&o.noCache, "no-write-cache", false, "make every write durable before completing it")
 	f.BoolVar(&o.ephemeral, "ephemeral", false, "throw away all that hosts write; the images stay as they are")
 	f.StringArrayVar(&o.sockets, "vfio-user", nil, "serve a virtual machine over the socket `SOCKET`; repeat it for each image, in order")
-	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of the image, if only one is given")
+	f.StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image; with a single image only")
 	f.StringArrayVar(&o.faults, "fault", nil, "fail on purpose: `SPEC` has the flags of zimg fault add, as in zone=3,op=read,status=unrecovered-read; may be repeated")
 	f.StringVar(&o.record, "record", "", "save a copy of the image and a log of every write and flush in the new directory `DIR` (see zimg crash)")
 	f.StringVar(&o.powerCut, "power-cut", "", "cut the power: `POINT[,FATE][,seed=N]`, with write:N, flush:N, or request for zimg power-cut; then keep, drop (default) or torn, for unflushed writes")

@@ -87,7 +87,7 @@ moves it).`,
 	f.VarP(&o.create, "create", "c", "create snapshot `NAME`")
 	f.VarP(&o.apply, "apply", "a", "replace the image with snapshot `NAME`")
 	f.VarP(&o.remove, "delete", "d", "delete snapshot `NAME`")
-	f.StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	f.StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	f.StringVarP(&o.output, "output", "o", "human", "print the list in `FORMAT`: human or json")
 	f.StringVar(&o.uuid, "uuid", "", "give the snapshot the UUID `UUID`, or a random one: new (default: that of IMAGE)")
 	f.BoolVar(&o.force, "force", false, "apply a snapshot even if it is of another image")

@@ -46,7 +46,7 @@ holds data that the repair discarded.`,
 	}
 	c.Flags().BoolVar(&force, "force", false, "discard changes made since the repair")
 	c.Flags().BoolVar(&discard, "discard", false, "remove the undo file, and undo nothing")
-	c.Flags().StringVar(&sidecar, "sidecar", "", "metadata `FILE`, if the repair was run with --sidecar")
+	c.Flags().StringVar(&sidecar, "sidecar", "", "use `FILE` as the metadata, if the repair was run with --sidecar")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing")
 	return c
 }

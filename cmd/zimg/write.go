@@ -34,7 +34,7 @@ func (p *position) addFlags(c *cobra.Command, count string, lba bool) {
 	f.Uint32Var(&p.ns, "ns", 0, "use namespace `N` (default: the only one, or the only zoned one)")
 	f.Uint64Var(&p.zone, "zone", 0, "use zone `N` (the first is 0)")
 	f.Uint64Var(&p.count, "count", 0, count)
-	f.StringVar(&p.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	f.StringVar(&p.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 }
 
 // resolve looks at which flags were given.

@@ -127,7 +127,7 @@ func newZoneActionCommand(a zoneAction) *cobra.Command {
 	}
 	c.Flags().Uint32Var(&o.ns, "ns", 0, "use namespace `N` (default: the only one, or the only zoned one)")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing")
-	c.Flags().StringVar(&o.sidecar, "sidecar", "", "metadata `FILE` of a sidecar image")
+	c.Flags().StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
 	switch a.name {
 	case "set-ext":
 		c.Flags().StringVar(&o.file, "file", "", "read the extension from `FILE` (- for standard input)")

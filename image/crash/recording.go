@@ -120,7 +120,7 @@ type Recording struct {
 }
 
 // ErrNoRecording is wrapped where a folder holds no recording.
-var ErrNoRecording = errors.New("no recording")
+var ErrNoRecording = errors.New("not a recording")
 
 // Open reads the recording in dir; without one there it returns ErrNoRecording.
 func Open(dir string) (_ *Recording, err error) {
@@ -131,7 +131,7 @@ func Open(dir string) (_ *Recording, err error) {
 	}
 	file, err := os.Open(filepath.Join(dir, LogName))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: %w", dir, ErrNoRecording, err)
+		return nil, fmt.Errorf("%s is %w: %w", dir, ErrNoRecording, err)
 	}
 	if err != nil {
 		return nil, err

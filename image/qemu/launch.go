@@ -132,7 +132,7 @@ func (s *session) spawn(argv []string) error {
 		close(s.exited)
 	})
 	if err := <-started; err != nil {
-		return fmt.Errorf("start QEMU: %w", err)
+		return fmt.Errorf("cannot start QEMU: %w", err)
 	}
 	s.cmd = cmd
 	return nil
@@ -155,11 +155,11 @@ func (s *session) accept(ctx context.Context, l net.Listener, patience time.Dura
 	case r := <-got:
 		return r.conn, r.err
 	case <-s.exited:
-		return nil, fmt.Errorf("start QEMU: %w", ErrQEMUGone)
+		return nil, fmt.Errorf("cannot start QEMU: %w", ErrQEMUGone)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-timer.C:
-		return nil, fmt.Errorf("start QEMU: %w", ErrTimeout)
+		return nil, fmt.Errorf("cannot start QEMU: %w", ErrTimeout)
 	}
 }
 

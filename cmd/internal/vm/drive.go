@@ -62,7 +62,7 @@ func setOption(o *drive.Options, p qemu.Property) (known bool, err error) {
 	number := func(bits int) uint64 {
 		n, e := strconv.ParseUint(p.Value, 0, bits)
 		if e != nil {
-			err = fmt.Errorf("%s=%s: must be a number in range", p.Key, p.Value)
+			err = fmt.Errorf("%s=%s: must be a number from 0 to %d", p.Key, p.Value, uint64(1)<<bits-1)
 		}
 		return n
 	}

@@ -99,7 +99,7 @@ func CommandLine(ctx context.Context, o Options) ([]string, error) {
 func Run(ctx context.Context, o Options) (_ Outcome, err error) {
 	r := &run{Options: o}
 	if _, err := exec.LookPath(o.Command[0]); err != nil {
-		return Outcome{}, fmt.Errorf("start QEMU: %w", err)
+		return Outcome{}, fmt.Errorf("cannot start QEMU: %w", err)
 	}
 	if o.Ephemeral {
 		remove, err := r.overlay()
