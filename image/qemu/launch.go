@@ -47,13 +47,14 @@ func (s *session) start(ctx context.Context) error {
 		defer func() { _ = l.Close() }()
 		listeners = append(listeners, l)
 	}
+	if err := s.spawn(argv); err != nil {
+		return err
+	}
+	// It has something to guard when QEMU has connected, which takes longer than its own start.
 	if len(s.Guard) > 0 {
 		if s.guard, err = startGuard(s.Guard); err != nil {
 			return fmt.Errorf("cannot start the process that guards QEMU: %w", err)
 		}
-	}
-	if err := s.spawn(argv); err != nil {
-		return err
 	}
 	patience := s.Timeout
 	if s.caller.waits {
