@@ -130,21 +130,23 @@ var rows = []row{
 }
 
 // serve compares a drive over NVMe/TCP with what one would take for a block device over a socket. Each side moves the same bytes
-// through one connection, and what is written is flushed at the end; the hosts are nvmeload, and fio with its nbd engine.
+// through one connection, and what is written is flushed at the end; the hosts are nvmeload, and fio with its nbd engine. Zones are
+// reset before they are written, and have no space then; so before a write the other side's file has none either.
 func serve(rw string, bs, qd int, size int64) row {
 	unit := "4 KiB"
 	if bs > 4*kib {
 		unit = "128 KiB"
 	}
 	// The run time in milliseconds is field 9 of fio's terse output for reads, and 50 for writes.
-	field := 9
+	field, reset := 9, ""
 	if rw == "write" {
-		field = 50
+		field, reset = 50, "rm -f nbd.raw; truncate -s 512M nbd.raw"
 	}
 	return row{
-		Name: fmt.Sprintf("serve, %s of %s, %d at once / nbdkit file with fio", rw, unit, qd),
-		Prep: "zimg create -q --force --zones 16 --zone-size 64M s.zimg; head -c 512M /dev/urandom >nbd.raw; zimg write s.zimg --lba 0 nbd.raw",
-		Zimg: fmt.Sprintf("nvmeload -rw %s -bs %d -qd %d -size %d s.zimg", rw, bs, qd, size),
+		Name:  fmt.Sprintf("serve, %s of %s, %d at once / nbdkit file with fio", rw, unit, qd),
+		Prep:  "zimg create -q --force --zones 16 --zone-size 64M s.zimg; head -c 512M /dev/urandom >nbd.raw; zimg write s.zimg --lba 0 nbd.raw",
+		Reset: reset,
+		Zimg:  fmt.Sprintf("nvmeload -rw %s -bs %d -qd %d -size %d s.zimg", rw, bs, qd, size),
 		Other: fmt.Sprintf(`nbdkit -U - file nbd.raw --run 'fio --name=b --ioengine=nbd --uri="$uri" --rw=%s --bs=%d --iodepth=%d `+
 			`--size=%d --end_fsync=1 --output-format=terse' | awk -F ';' 'NF > 50 {print $%d / 1000}'`, rw, bs, qd, size, field),
 		Timed: true, Goal: 1, Runs: 5,
