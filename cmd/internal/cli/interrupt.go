@@ -6,12 +6,17 @@ import (
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"zimg/image/goroutine"
 )
 
 // ExitBySignal is added to the number of the signal that interrupted a command.
 const ExitBySignal = 128
+
+// OneRequest is how long signals count as one: timeout(1) sends its signal to zimg and then to its group, and a
+// terminal and a wrapper may both pass on a Ctrl-C.
+const OneRequest = 250 * time.Millisecond
 
 // Interruptible is a context that SIGINT and SIGTERM end, for a command to leave everything as it was.
 // received is the signal, if there was one. A second one ends the process as it does every other: a
@@ -24,13 +29,14 @@ func Interruptible() (ctx context.Context, received func() os.Signal, stop func(
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	goroutine.Go(Panicked(os.Stderr), func() {
+		defer signal.Stop(signals)
 		select {
 		case s := <-signals:
 			got.Store(s)
 			cancel()
+			time.Sleep(OneRequest)
 		case <-ctx.Done():
 		}
-		signal.Stop(signals)
 	})
 	received = func() os.Signal {
 		s, _ := got.Load().(os.Signal)

@@ -8,13 +8,11 @@ import (
 	"syscall"
 	"time"
 
+	"zimg/cmd/internal/cli"
 	"zimg/image/goroutine"
 )
 
 const (
-	// oneRequest is how long signals count as one: timeout(1) sends its signal to zimg and then to its group, and a
-	// terminal and a wrapper may both pass on a Ctrl-C.
-	oneRequest = 250 * time.Millisecond
 	// hangUpGrace is how long a guest may take to power down when its terminal is gone, and there is nobody
 	// to ask a second time.
 	hangUpGrace = time.Minute
@@ -70,7 +68,7 @@ func (s *stopper) listen(limit time.Duration) {
 				if n == syscall.SIGHUP {
 					grace = time.After(hangUpGrace)
 				}
-			case time.Since(first) > oneRequest && !stopped:
+			case time.Since(first) > cli.OneRequest && !stopped:
 				stopped = true
 				close(s.stop)
 			}
