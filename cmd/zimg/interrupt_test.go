@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Signals at the same time are one request to stop, and timeout(1) sends two of them: the command has the time to leave the image as it
@@ -35,9 +36,12 @@ func TestSignalTwice(t *testing.T) {
 			out, _, _ := zimgStatus("info", "-U", path)
 			return !strings.Contains(out, "state: clean\n")
 		})
-		for range 20 { // it may have ended before the last of them
+		pace := time.NewTicker(time.Millisecond)
+		for range 5 { // it may have ended before the last of them
 			_ = cmd.Process.Signal(sig)
+			<-pace.C
 		}
+		pace.Stop()
 		_ = cmd.Wait()
 		_ = in.Close()
 		status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
