@@ -16,8 +16,8 @@ const ownDevice = "vfio-user-pci"
 
 // HasOwnDrive reports whether the QEMU that command starts can have a drive that is zimg's own.
 //
-// It asks QEMU, which takes as long as a start of QEMU, unless the program cannot know the device, since its name is not in
-// it. The programs of wrappers are always asked.
+// It asks QEMU, which takes as long as a start of QEMU, unless the program is a QEMU that cannot know the device, since its name is
+// not in it. Wrappers are always asked, also those that are no scripts.
 func HasOwnDrive(ctx context.Context, command []string) bool {
 	if isQEMU(command[0]) && lacks(command[0], ownDevice) {
 		return false
@@ -42,7 +42,10 @@ func HasOwnDrive(ctx context.Context, command []string) bool {
 // elfMagic begins a program that is not a script.
 const elfMagic = "\x7fELF"
 
-// lacks reports whether name is a program, not a script, that was read to its end and does not contain text.
+// everyQEMU is a text that each QEMU contains that has an NVMe controller, and a launcher of QEMU does not.
+const everyQEMU = "nvme-ns"
+
+// lacks reports whether name is a QEMU, and not what starts one, that was read to its end and does not contain text.
 func lacks(name, text string) bool {
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -54,17 +57,20 @@ func lacks(name, text string) bool {
 	}
 	defer func() { _ = file.Close() }()
 	const piece = 1 << 20
-	buf := make([]byte, len(text)+piece)
+	overlap := max(len(text), len(everyQEMU)) - 1
+	buf := make([]byte, overlap+piece)
 	kept := 0 // bytes of the last piece, in which text may begin
+	itself := false
 	for first := true; ; first = false {
 		n, err := io.ReadFull(file, buf[kept:kept+piece])
 		b := buf[:kept+n]
 		if first && !bytes.HasPrefix(b, []byte(elfMagic)) || bytes.Contains(b, []byte(text)) {
 			return false
 		}
+		itself = itself || bytes.Contains(b, []byte(everyQEMU))
 		if err != nil {
-			return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+			return itself && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF))
 		}
-		kept = copy(buf, b[len(b)-len(text)+1:])
+		kept = copy(buf, b[len(b)-overlap:])
 	}
 }

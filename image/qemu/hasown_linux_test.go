@@ -26,14 +26,10 @@ func init() {
 	os.Exit(0)
 }
 
-// A program that does not contain the name of the device is not started. This one contains it.
+// A QEMU that does not contain the name of the device is not started. Whatever may start another program is.
 func TestHasOwnDrive(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	echo, err := exec.LookPath("echo")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +48,17 @@ func TestHasOwnDrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	with := install("qemu-system-with", self)
+	// This test binary contains both texts that are looked for, and these copies do not.
+	without := func(name string, texts ...string) string {
+		t.Helper()
+		path := install(name, self)
+		for _, text := range texts {
+			if out, err := exec.Command("sed", "-i", "s/"+text+"/"+strings.Repeat("x", len(text))+"/g", path).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+		return path
+	}
 	wrapper := install("wrapper", script)
 	for _, c := range []struct {
 		name    string
@@ -60,7 +67,8 @@ func TestHasOwnDrive(t *testing.T) {
 		asked   int
 	}{
 		{"a program that has it", []string{with, "-m", "1G"}, true, 1},
-		{"a program that cannot have it", []string{install("qemu-system-without", echo), "socket"}, false, 0},
+		{"a QEMU that cannot have it", []string{without("qemu-system-without", ownDevice)}, false, 0},
+		{"a program that starts a QEMU", []string{without("qemu-system-launcher", ownDevice, everyQEMU)}, true, 1},
 		{"a script", []string{install("qemu-system-script", script)}, true, 1},
 		{"a wrapper that ends in QEMU", []string{wrapper, "-m", "1G"}, true, 1},
 		{"a wrapper of a QEMU", []string{"env", with, "-m", "1G"}, true, 1},
@@ -81,17 +89,24 @@ func TestHasOwnDrive(t *testing.T) {
 func TestLacks(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "program")
-	for _, at := range []int{-1, 10, 1<<20 - 6, 1<<20 - 1, 1 << 20, 1<<20 + 6, 2<<20 - 3, 3<<20 - 6} {
-		b := make([]byte, 3<<20)
-		copy(b, elfMagic)
-		if at >= 0 {
-			copy(b[at:], "needle")
-		}
-		if err := os.WriteFile(path, b, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if got := lacks(path, "needle"); got != (at < 0) {
-			t.Errorf("at %d: %v", at, got)
+	places := []int{-1, 10, 1<<20 - 6, 1<<20 - 1, 1 << 20, 1<<20 + 6, 2<<20 - 3, 3<<20 - 7}
+	for _, at := range places {
+		for _, itself := range places {
+			b := make([]byte, 3<<20)
+			copy(b, elfMagic)
+			if itself >= 0 {
+				copy(b[itself:], everyQEMU)
+			}
+			want := at < 0 && itself >= 0
+			if at >= 0 {
+				copy(b[at:], "needle")
+			}
+			if err := os.WriteFile(path, b, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if got := lacks(path, "needle"); got != want {
+				t.Errorf("at %d, in a QEMU by the text at %d: %v", at, itself, got)
+			}
 		}
 	}
 	if lacks(filepath.Join(t.TempDir(), "none"), "needle") {
