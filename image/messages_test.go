@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"zimg/image"
+	"zimg/image/disk"
 	"zimg/image/imagetest"
 	"zimg/layout"
 )
@@ -58,6 +59,48 @@ func TestRefusals(t *testing.T) {
 	want := path + ": the metadata generation counter is exhausted; copy the image to change it"
 	if err := im.BeginChange(); !errors.Is(err, image.ErrWornOut) || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// An error of the file system says what zimg was doing.
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	spec := imagetest.Standard(layout.Trailing)
+	falloc := spec
+	open := func(fs disk.FS) error {
+		im, err := image.Open(path, image.Options{FS: fs})
+		if err == nil {
+			err = im.Close()
+		}
+		return err
+	}
+	for _, c := range []struct {
+		run  func(fs disk.FS) error
+		err  error
+		want string
+	}{
+		{open, errDisk, path + ": read locator: "},
+		{func(fs disk.FS) error { return image.Convert(path, "/d/copy.zimg", image.ConvertOptions{FS: fs}) }, errDisk, "copy namespace 1: "},
+		{func(fs disk.FS) error {
+			o := image.CreateOptions{FS: fs, Layout: falloc.Layout, Preallocation: image.PreallocFalloc}
+			o.Namespaces = []image.NamespaceSpec{{Namespace: falloc.Namespaces[0].Namespace}}
+			return image.Create("/d/new.zimg", o)
+		}, disk.ErrUnsupported, "preallocation falloc is not supported here; use full or off"},
+	} {
+		said := false
+		for n := 1; n < 200 && !said; n++ {
+			under := imagetest.NewMemFS()
+			if err := spec.Create(under, path); err != nil {
+				t.Fatal(err)
+			}
+			fs := imagetest.NewFaultFS(under)
+			fs.FailAt(n, c.err)
+			err := c.run(fs)
+			said = err != nil && strings.Contains(err.Error(), c.want)
+		}
+		if !said {
+			t.Errorf("no failure says %q", c.want)
+		}
 	}
 }
 

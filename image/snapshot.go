@@ -253,7 +253,7 @@ func (r *replaced) namedSidecar(o ConvertOptions, uuid [16]byte) (naming, error)
 	if im.hdr.Kind == layout.Trailing {
 		err = &HintError{
 			Err:  layout.Errorf(fs.ErrNotExist, "%s has its metadata at the end of the file; there is no sidecar %s", r.data, r.sidecar),
-			Hint: "pass the image without a sidecar",
+			Hint: "use the image without naming a sidecar",
 		}
 	}
 	return n, errors.Join(err, im.Close())

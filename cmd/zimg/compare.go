@@ -189,7 +189,11 @@ func (o *compareOptions) open(cmd *cobra.Command, f *foreignOptions, path string
 	side := compare.Side{Holds: &format.Holds}
 	for _, c := range d.Contents {
 		c = c.AtRest()
-		if err := c.CheckSound(path); err != nil {
+		err := c.CheckSound(path)
+		if c.Data == nil {
+			err = fmt.Errorf("%s has no data next to it to compare", path)
+		}
+		if err != nil {
 			return compare.Side{}, "", nil, errors.Join(err, closer())
 		}
 		side.Contents = append(side.Contents, c)

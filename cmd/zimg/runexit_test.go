@@ -206,11 +206,11 @@ func TestRunRefuses(t *testing.T) {
 		code int
 	}{
 		"no command":   {[]string{"--"}, "needs IMAGE... --", 64},
-		"no such QEMU": {[]string{"--", "qemu-system-nonsense"}, "qemu-system-nonsense", 1},
+		"no such QEMU": {[]string{"--", "qemu-system-nonsense"}, `cannot start QEMU: exec: "qemu-system-nonsense"`, 1},
 		"daemonize":    {[]string{"--", "qemu-system-x86_64", "-daemonize"}, "outlive QEMU", 1},
 		"snapshot":     {[]string{"--", "qemu-system-x86_64", "-snapshot"}, "-snapshot", 1},
 		"no PCI":       {[]string{"--", "qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "microvm"}, "QEMU failed to start", 1},
-		"bad option":   {[]string{"--", "qemu-system-x86_64", "-nonsense"}, "QEMU failed to start", 1},
+		"bad option":   {[]string{"--", "qemu-system-x86_64", "-nonsense"}, "QEMU failed to start (exit status 1)\nzimg: hint: see the output of QEMU above; the image is unchanged", 1},
 		"old":          {[]string{"--", fake("old", oldQEMU)}, "this is QEMU 5.2.0; 7.1 or later is needed", 1},
 		"stalled":      {[]string{"--", fake("stalled", stalledQEMU)}, "this is QEMU 7.0.0; 7.1 or later is needed", 1},
 		"hang":         {[]string{"--answer-timeout", "1s", "--", hang}, "does not answer", 1},

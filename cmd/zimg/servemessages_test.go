@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -50,6 +51,14 @@ func TestServeRefusals(t *testing.T) {
 	want := fmt.Sprintf("zimg: %s: namespace 1 zone 2 (Offline): Invalid Zone State Transition: "+
 		"an Offline zone cannot change its state; 2 zones were changed before that\n", path)
 	if _, errs, code := zimgStatus("zone", "read-only", path, "0-3"); code != 1 || errs != want {
+		t.Errorf("exit status %d, %swant %s", code, errs, want)
+	}
+	if err := os.Remove(path + ".zctl"); err != nil {
+		t.Fatal(err)
+	}
+	want = fmt.Sprintf("zimg: %s: in use by pid %d, which cannot be controlled: %s.zctl: nobody answers at the control socket\n"+
+		"zimg: hint: end that process, or be the user that it runs as: ps -o user,args -p %d\n", path, pid, path, pid)
+	if _, errs, code := zimgStatus("fault", "list", path); code != 1 || errs != want {
 		t.Errorf("exit status %d, %swant %s", code, errs, want)
 	}
 	if code := s.end(syscall.SIGTERM); code != 0 {

@@ -2,6 +2,7 @@ package live_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"zimg/image"
@@ -154,7 +155,7 @@ func TestMissingRecords(t *testing.T) {
 	if err := fs.Remove(path + image.SidecarSuffix + live.Suffix); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := openStore(fs, live.Options{BootID: boot}); !errors.Is(err, live.ErrNoRecords) {
+	if _, _, err := openStore(fs, live.Options{BootID: boot}); !errors.Is(err, live.ErrNoRecords) || !strings.HasPrefix(err.Error(), path+": its server was killed, and ") {
 		t.Errorf("%v", err)
 	}
 	im, st, err = openStore(fs, live.Options{BootID: boot2})

@@ -30,3 +30,11 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 }
+
+// A run without a command does not begin.
+func TestNoCommand(t *testing.T) {
+	t.Parallel()
+	if _, err := Run(t.Context(), Config{}, nil); err == nil || err.Error() != "no QEMU command" {
+		t.Error(err)
+	}
+}

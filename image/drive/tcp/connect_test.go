@@ -290,3 +290,23 @@ func TestCloseAnswers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Names that no host or subsystem can have are refused by a message that says why.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"disk":                             `it does not begin with "nqn."`,
+		"nqn." + strings.Repeat("x", 220):  "longer than 223 bytes",
+		"nqn.2026-01.org.example:with gap": "invalid character",
+	} {
+		if err := CheckNQN(name); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+	}
+	if _, err := New(Options{}, Subsystem{NQN: "disk"}); err == nil || err.Error() != `subsystem NQN "disk": it does not begin with "nqn."` {
+		t.Error(err)
+	}
+	if _, err := New(Options{Hosts: []Host{{NQN: "host"}}}, Subsystem{NQN: testNQN}); err == nil || err.Error() != `host NQN "host": it does not begin with "nqn."` {
+		t.Error(err)
+	}
+}
