@@ -198,7 +198,15 @@ func TestRunKilledRunas(t *testing.T) {
 	if err := exec.Command("id", "nobody").Run(); err != nil {
 		t.Fatal(err)
 	}
-	b := startBoxed(t, smallImage(t), nil, nil, serial(t, "-runas", "nobody"), nil)
+	as := []string{"-runas", "nobody"}
+	help, err := exec.Command("qemu-system-x86_64", "-help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(help), "\n-runas ") { // QEMU 10 and later
+		as = []string{"-run-with", "user=nobody"}
+	}
+	b := startBoxed(t, smallImage(t), nil, nil, serial(t, as...), nil)
 	b.await(b.console, "READY", 1)
 	pid := b.findQEMU()
 	if err := b.cmd.Process.Kill(); err != nil {
