@@ -126,8 +126,7 @@ func DecodeTable(h *Header, b []byte, base Bytes) (*Plan, error) {
 	p.Header(&want)
 	if !bytes.Equal(want.Encode(), h.Encode()) {
 		return nil, &FieldError{
-			Region: "slot header", Field: "placement", Got: fmt.Sprintf("slot length %d, data length %d, %d data files", h.SlotLen, h.DataLen, h.DataFiles),
-			Want: fmt.Sprintf("slot length %d, data length %d, %d data files", want.SlotLen, want.DataLen, want.DataFiles), Err: ErrDamaged,
+			Region: "slot header", Field: "placement", Got: h.placement(), Want: want.placement(), Err: ErrDamaged,
 		}
 	}
 	for i, e := range p.Entries {
@@ -140,4 +139,9 @@ func DecodeTable(h *Header, b []byte, base Bytes) (*Plan, error) {
 		}
 	}
 	return p, nil
+}
+
+// placement is for people: where h has the metadata area and how long everything is.
+func (h *Header) placement() string {
+	return fmt.Sprintf("metadata at byte %d, slot length %d, data length %d, %d data files", h.MetaOff, h.SlotLen, h.DataLen, h.DataFiles)
 }

@@ -37,6 +37,9 @@ func TestRefusals(t *testing.T) {
 		{n.SetZone(5, moved), "namespace 1 zone 5: {"},
 		{unclean, path + " was neither closed cleanly nor served"},
 	} {
+		if c.want == "namespace 1 zone 5: {" && c.err != nil && !strings.Contains(c.err.Error(), "} cannot become {") {
+			t.Error(c.err)
+		}
 		if c.err == nil || !strings.HasPrefix(c.err.Error(), c.want) {
 			t.Errorf("%v, want %s", c.err, c.want)
 		}
