@@ -98,7 +98,7 @@ func TestParseKey(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"": "begins with", "NVMeTLSkey-1:01:AAAA:": "begins with",
+		"": "must begin with", "NVMeTLSkey-1:01:AAAA:": "must begin with",
 		"DHHC-1:04:eGHcprOPJOI3FKucQVWMEr5MtQYpgJAG9+CIrPD4XMnv07Wz:": "00 to 03",
 		"DHHC-1:00:eGHcprOPJOI3FKucQVWMEr5MtQYpgJAG9+CIrPD4XMnv07W0:": "checksum",
 		"DHHC-1:00:eGHcprOPJOI3FKucQVWMEr5MtQYpgJAG9+CIrPD4XMnv07W*:": "base64",
