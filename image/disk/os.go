@@ -135,6 +135,13 @@ func renameByLink(oldname, newname string) error {
 func (osFS) Remove(name string) error { return os.Remove(name) }
 
 func (osFS) List(dir string) ([]string, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() { // to open a FIFO would wait for a writer
+		return nil, pathError("open", dir, syscall.ENOTDIR)
+	}
 	entries, err := os.ReadDir(dir)
 	var names []string
 	for _, e := range entries {

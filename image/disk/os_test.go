@@ -98,6 +98,9 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("Open(%s, %d) = %v, which is not %v", tt.name, tt.mode, err, tt.is)
 		}
 	}
+	if names, err := disk.OS.List(fifo); !errors.Is(err, syscall.ENOTDIR) { // and does not wait for a writer
+		t.Errorf("List(%s) = %v, %v", fifo, names, err)
+	}
 }
 
 func TestReadOnlyFileCannotBeWritten(t *testing.T) {
