@@ -89,7 +89,7 @@ data file was changed since the last commit, it also reads the data to see how f
 was written; with --data it always does.
 
 Without --repair, check changes nothing. --repair makes only safe changes: nothing that a
-guest wrote is lost. --repair=all also fixes what needs a decision, and drops what cannot be
+guest wrote is lost. --repair=all also fixes what needs a decision, and discards what cannot be
 recovered. If all metadata is lost, --repair=all with --ns, which gives the geometry, rebuilds the
 zones from the data. The old bytes are saved in IMAGE.zundo first; zimg undo restores them.
 
@@ -136,7 +136,7 @@ interrupted; for several images, the sum of those that occurred.`,
 	_ = f.MarkHidden("times")
 	f.BoolVar(&o.fsck, "fsck", false, "use the exit status of fsck(8)")
 	f.StringVar(&o.sidecar, "sidecar", "", "use `FILE` as the metadata of a sidecar image")
-	f.StringArrayVar(&o.spaces, "ns", nil, "rebuild lost metadata for a namespace with this geometry, `KEY=VALUE,...` as in create; may be repeated")
+	f.StringArrayVar(&o.spaces, "ns", nil, "with --repair=all, rebuild lost metadata for a namespace with the geometry `KEY=VALUE,...`, as in create; may be repeated")
 	f.StringVarP(&o.output, "output", "o", "human", "print the summary in `FORMAT`: human or json")
 	o.foreign.addFlags(f)
 	return c

@@ -29,7 +29,7 @@ type foreignOptions struct {
 
 func (o *foreignOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.format, "format", "f", "", "read the file as foreign format `NAME`; needed for formats that cannot be detected")
-	f.StringVar(&o.geometry, "geometry", "", "geometry that the foreign format does not record, as `KEY=VALUE,...` (zone-size, zone-capacity, block-size, ...)")
+	f.StringVar(&o.geometry, "geometry", "", "set the geometry that the foreign format does not record: `KEY=VALUE,...` (zone-size, zone-capacity, block-size, ...)")
 }
 
 // find is the format of path: nil for our own. It is recognized by a magic, or named by the user.

@@ -92,6 +92,7 @@ NVMe (ZNS) namespaces. QEMU forgets the zones' states when it exits; zimg keeps 
 	for _, c := range list {
 		cmd := c.make()
 		cmd.GroupID = c.group
+		cli.Describe(cmd)
 		if c.group != "" && c.name != "crash" {
 			addWait(cmd)
 		}

@@ -246,7 +246,7 @@ func TestRunFaults(t *testing.T) {
 	path := smallImage(t)
 	zimg(t, "zone", "offline", path, "6")
 	zimg(t, "zone", "read-only", path, "7")
-	if _, errs, code := zimgStatus("run", path, "--", "qemu-system-x86_64"); code != 1 || !strings.Contains(errs, "--allow-lost-faults") {
+	if _, errs, code := zimgStatus("run", path, "--", "false"); code != 1 || !strings.Contains(errs, "--allow-lost-faults") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
 	res, err := runner(t, "--allow-lost-faults", path).Run(t.Context(), nil, "blkzone report /dev/nvme0n1 | grep -c '(fu)'")

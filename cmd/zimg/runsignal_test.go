@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"zimg/image/imagetest"
 )
 
 // A signal presses the power button, whether it is for zimg or for its whole process group, and zimg ends by it.
@@ -195,6 +197,7 @@ func TestRunKilledRunas(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can change its user")
 	}
+	imagetest.NeedsPrograms(t, "QEMU")
 	if err := exec.Command("id", "nobody").Run(); err != nil {
 		t.Fatal(err)
 	}

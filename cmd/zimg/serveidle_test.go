@@ -77,8 +77,8 @@ func TestServeOneOwner(t *testing.T) {
 	for _, args := range [][]string{
 		{"serve", "--listen", "127.0.0.1:0", path},
 		{"serve", "--vfio-user", filepath.Join(t.TempDir(), "s"), path},
-		{"run", "--drive", "qemu", path, "--", "qemu-system-x86_64", "-nographic"},
-		{"run", "--drive", "zimg", path, "--", "qemu-system-x86_64", "-nographic"},
+		{"run", "--drive", "qemu", path, "--", "false"},
+		{"run", "--drive", "zimg", path, "--", "false"},
 	} {
 		_, errs, code := zimgStatus(args...)
 		if code != 75 || !strings.Contains(errs, pid) || !strings.Contains(errs, "zimg: hint: ") || !strings.Contains(errs, "kill ") {

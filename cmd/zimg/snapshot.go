@@ -67,17 +67,18 @@ func newSnapshotCommand() *cobra.Command {
 restores them. A snapshot is an image itself, IMAGE.zsnap/NAME.zimg: a reflink copy where the
 file system supports it, otherwise a sparse copy. It can be used with every command.
 
-With --uuid new, the snapshot is a drive of its own, with another UUID, serial number and namespace
-identifiers; to go back to it then takes --force.
+With --uuid new, the snapshot is a drive of its own, with another UUID, serial number and
+namespace identifiers; going back to it then takes --force.
 
--c also works while the image is being served: the drive flushes, and commands wait until the copy is made.
+-c also works while the image is being served: the drive flushes, and commands wait until the
+copy is made.
 
--l marks snapshots with another UUID than the image: of an image that was replaced by this one under the
-same name, or taken with --uuid. -a refuses those unless --force is given.
+-l marks snapshots whose UUID is not that of the image: they were taken with --uuid, or of
+another image that had the same name. -a refuses them unless --force is given.
 
--a replaces the image, which may be damaged or missing. If it is interrupted, the image is either the old one or the
-snapshot; a sidecar image may then still have its metadata at the end (zimg convert --in-place --layout sidecar
-moves it).`,
+-a replaces the image, which may be damaged or missing. If it is interrupted, the image is either
+the old one or the snapshot; a sidecar image may then still have its metadata at the end (zimg
+convert --in-place --layout sidecar moves it).`,
 		Example: "  zimg snapshot -c fresh disk.zimg\n  zimg run disk.zimg -- qemu-system-x86_64 ...\n  zimg snapshot -a fresh disk.zimg\n  zimg compare disk.zimg disk.zimg.zsnap/fresh.zimg",
 		Args:    cli.ExactArgs("IMAGE"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },

@@ -82,7 +82,7 @@ of the live drive change, and its hosts are notified. Zones are then changed one
 the first refusal the command stops, and the zones before it stay changed. set-ext needs an
 image that is not in use.
 
-'zimg zone set-wp' makes a zone writable again that is Offline or Read Only.`,
+To make an Offline or Read Only zone writable again, use zimg zone set-wp.`,
 		Example: "  zimg zone reset disk.zimg 0-3\n  zimg zone finish disk.zimg all\n  zimg zone set-wp --written 50% disk.zimg 5-",
 	}
 	cli.MakeGroup(c)

@@ -48,6 +48,16 @@ func Usage(c *cobra.Command) error {
 	return err
 }
 
+// Describe gives c and the commands below it a description where they have none but a few words.
+func Describe(c *cobra.Command) {
+	if c.Long == "" && c.Short != "" {
+		c.Long = strings.ToUpper(c.Short[:1]) + c.Short[1:] + "."
+	}
+	for _, sub := range c.Commands() {
+		Describe(sub)
+	}
+}
+
 // flagUsages are the lines of flags. A value that may be left out is shown as one: --repair[=MODE].
 func flagUsages(flags *pflag.FlagSet) string {
 	text := flags.FlagUsages()
