@@ -11,6 +11,9 @@ import (
 
 // LockDir is a shared lock, as flock has it.
 func (osFS) LockDir(path string) (io.Closer, error) {
+	if err := isFolder(path); err != nil {
+		return nil, err
+	}
 	dir, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -134,13 +134,18 @@ func renameByLink(oldname, newname string) error {
 
 func (osFS) Remove(name string) error { return os.Remove(name) }
 
-func (osFS) List(dir string) ([]string, error) {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return nil, err
+// isFolder refuses what is no folder before it is opened: to open a FIFO would wait for a writer.
+func isFolder(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = pathError("open", path, syscall.ENOTDIR)
 	}
-	if !info.IsDir() { // to open a FIFO would wait for a writer
-		return nil, pathError("open", dir, syscall.ENOTDIR)
+	return err
+}
+
+func (osFS) List(dir string) ([]string, error) {
+	if err := isFolder(dir); err != nil {
+		return nil, err
 	}
 	entries, err := os.ReadDir(dir)
 	var names []string

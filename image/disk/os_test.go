@@ -101,6 +101,9 @@ func TestOpenRefuses(t *testing.T) {
 	if names, err := disk.OS.List(fifo); !errors.Is(err, syscall.ENOTDIR) { // and does not wait for a writer
 		t.Errorf("List(%s) = %v, %v", fifo, names, err)
 	}
+	if lock, err := disk.LockDir(disk.OS, fifo); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("LockDir(%s) = %v, %v", fifo, lock, err)
+	}
 }
 
 func TestReadOnlyFileCannotBeWritten(t *testing.T) {
