@@ -1,7 +1,8 @@
 // Command guest gives shell scripts the guest that the tests boot.
 //
-//	guest build        builds it if need be, prints the paths of kernel and initrd
-//	guest args SCRIPT  prints QEMU's arguments, one per line, for a boot that runs SCRIPT
+//	guest build          builds it if need be, prints the paths of kernel and initrd
+//	guest args SCRIPT    prints QEMU's arguments, one per line, for a boot that runs SCRIPT
+//	guest bootdisk FILE  writes the disk of a guest that is one boot sector
 package main
 
 import (
@@ -34,6 +35,8 @@ func run(ctx context.Context, args []string) ([]string, error) {
 	case len(args) == 2 && args[0] == "args":
 		g, err := guest.Build(ctx)
 		return g.Args(args[1]), err
+	case len(args) == 2 && args[0] == "bootdisk":
+		return nil, os.WriteFile(args[1], guest.BootDisk(), 0o666)
 	}
-	return nil, fmt.Errorf("usage: guest build | guest args SCRIPT")
+	return nil, fmt.Errorf("usage: guest build | guest args SCRIPT | guest bootdisk FILE")
 }
