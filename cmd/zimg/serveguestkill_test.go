@@ -93,7 +93,7 @@ func TestServeGuestKilled(t *testing.T) {
 			out := vm.Output()
 			zones := model(t, out)
 			chunks += verify(t, path, "4096", zones)
-			for i, z := range zonesNow(t, path) {
+			for i, z := range zonesOf(t, path) {
 				m := zones[i]
 				if m != nil && !m.finished && m.doing == "" && z.Written > uint64(len(m.chunks)+1)*16 {
 					t.Errorf("zone %d has %d blocks, the guest has written %d chunks of 16", i, z.Written, len(m.chunks))

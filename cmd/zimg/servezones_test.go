@@ -4,28 +4,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"zimg/cmd/internal/report"
 )
-
-// zonesNow are the zones of a served image, as they are.
-func zonesNow(t *testing.T, path string) []report.ZoneView {
-	t.Helper()
-	var r struct {
-		Namespaces []struct{ Zones []report.ZoneView }
-	}
-	if err := json.Unmarshal([]byte(zimg(t, "report", "--output", "json", path)), &r); err != nil {
-		t.Fatal(err)
-	}
-	return r.Namespaces[0].Zones
-}
 
 // Linux sees zones that are Read Only or Offline as such. A Read Only one can be read, and nothing else; an Offline one
 // refuses everything. And a zoned btrfs whose zone becomes Read Only while it is written does as on a real drive: writes fail,
@@ -85,7 +70,7 @@ echo all is well
 	}
 	// The zone that the next data goes to is the one that holds the file: it has the most in it of those that are open.
 	victim := -1
-	zones := zonesNow(t, b)
+	zones := zonesOf(t, b)
 	for i, z := range zones {
 		if z.State == "implicitly-opened" && (victim < 0 || z.Written > zones[victim].Written) {
 			victim = i
@@ -114,7 +99,7 @@ echo all is well
 	if got := strings.TrimSpace(section(t, res.Output, "sum")); got != want {
 		t.Errorf("the Read Only zone reads as %s, want %s", got, want)
 	}
-	if z := zonesNow(t, b)[victim]; z.State != "read-only" || z.Written != before {
+	if z := zonesOf(t, b)[victim]; z.State != "read-only" || z.Written != before {
 		t.Errorf("the zone that became Read Only with %d blocks: %+v", before, z)
 	}
 	if code := s.end(syscall.SIGTERM); code != 0 {

@@ -168,8 +168,11 @@ func (q *QMP) disturbed(resumes uint64) (bool, error) {
 	if err := q.Do("query-status", nil, nil); err != nil {
 		return false, err
 	}
-	return q.Running() || q.resumes.Load() != resumes, nil
+	return q.ranSince(resumes), nil
 }
+
+// ranSince is what disturbed reports, by the events that have arrived.
+func (q *QMP) ranSince(resumes uint64) bool { return q.Running() || q.resumes.Load() != resumes }
 
 // answer waits for the answer to command id.
 func (q *QMP) answer(what string, id uint64, patience time.Duration) (qmpMessage, error) {

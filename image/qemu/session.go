@@ -211,7 +211,7 @@ func (s *session) run(ctx context.Context, stop <-chan struct{}) (err error) {
 // uses the same registers and memory, so neither a result nor another error means anything then.
 func (s *session) undisturbed(work func() error) error {
 	resumes := s.qmp.resumes.Load()
-	s.qtest.resumed = func() bool { return s.qmp.Running() || s.qmp.resumes.Load() != resumes }
+	s.qtest.resumed = func() bool { return s.qmp.ranSince(resumes) }
 	s.qtest.halt = func() error {
 		if !s.qmp.Running() {
 			return nil
