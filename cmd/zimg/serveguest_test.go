@@ -46,12 +46,22 @@ func startServing(t *testing.T, args ...string) *served {
 
 func (s *served) start() {
 	s.t.Helper()
+	ready := s.launch(append([]string{"--listen", "127.0.0.1:" + s.port}, s.args...)...)
+	var err error
+	if _, s.port, err = net.SplitHostPort(ready); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// launch starts zimg serve and returns where it says that it is ready.
+func (s *served) launch(args ...string) (ready string) {
+	s.t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	s.cmd = exec.Command(s.bin, append([]string{"serve", "--listen", "127.0.0.1:" + s.port, "--ready-fd", "3"}, s.args...)...)
+	s.cmd = exec.Command(s.bin, append([]string{"serve", "--ready-fd", "3"}, args...)...)
 	said, err := os.Create(s.said)
 	if err != nil {
 		s.t.Fatal(err)
@@ -63,14 +73,11 @@ func (s *served) start() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	var ready string
 	if _, err := fmt.Fscanln(r, &ready); err != nil {
 		_ = s.cmd.Wait()
 		s.t.Fatalf("not ready: %v\n%s", err, s)
 	}
-	if _, s.port, err = net.SplitHostPort(ready); err != nil {
-		s.t.Fatal(err)
-	}
+	return ready
 }
 
 // String is what it has printed since its last start.

@@ -80,27 +80,8 @@ func TestServeSocketPanics(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	path, socket := filepath.Join(dir, "d.zimg"), filepath.Join(dir, "vfio-user.sock")
 	zimg(t, "create", "-q", "--zones", "4", "--zone-size", "1M", path)
-	s := &served{t: t, said: filepath.Join(dir, "said")}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = r.Close() }()
-	said, err := os.Create(s.said)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = said.Close() }()
-	s.cmd = exec.Command(bin, "serve", "--vfio-user", socket, "--ready-fd", "3", path)
-	s.cmd.Stdout, s.cmd.Stderr, s.cmd.ExtraFiles = said, said, []*os.File{w}
-	err = s.cmd.Start()
-	_ = w.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Read(make([]byte, 100)); err != nil {
-		t.Fatalf("not ready: %v\n%s", err, s)
-	}
+	s := &served{t: t, bin: bin, said: filepath.Join(dir, "said")}
+	s.launch("--vfio-user", socket, path)
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		t.Fatal(err)
